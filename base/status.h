@@ -1,0 +1,46 @@
+// Status vocabulary of the project: absl::Status and absl::StatusOr, plus the two propagation
+// macros that Debian's Abseil does not ship.
+//
+//   absl::StatusOr<Config> ReadConfig(absl::string_view path) {
+//     FACTORD_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+//     FACTORD_RETURN_IF_ERROR(Validate(text));
+//     return Parse(text);
+//   }
+#pragma once
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+#define FACTORD_RETURN_IF_ERROR(expr)                   \
+  do {                                                  \
+    if (absl::Status factord_status = (expr);           \
+        !factord_status.ok()) {                         \
+      return factord_status;                            \
+    }                                                   \
+  } while (false)
+
+#define FACTORD_STATUS_CONCAT_INNER(a, b) a##b
+#define FACTORD_STATUS_CONCAT(a, b) FACTORD_STATUS_CONCAT_INNER(a, b)
+
+#define FACTORD_ASSIGN_OR_RETURN(lhs, expr) \
+  FACTORD_ASSIGN_OR_RETURN_IMPL(            \
+      FACTORD_STATUS_CONCAT(factord_statusor_, __LINE__), lhs, expr)
+
+#define FACTORD_ASSIGN_OR_RETURN_IMPL(statusor, lhs, expr) \
+  auto statusor = (expr);                                  \
+  if (!statusor.ok()) return std::move(statusor).status(); \
+  lhs = *std::move(statusor)
+
+namespace factord {
+
+// `status` with `prefix` and ": " before its message; the code stays. OK stays OK.
+inline absl::Status Annotate(const absl::Status& status, absl::string_view prefix) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
+}
+
+}  // namespace factord
