@@ -1,0 +1,70 @@
+// The configuration of a model: everything, besides the log, that its state is a function of. It is written when
+// a data folder is created and never changes after that.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/status.h"
+
+namespace factord {
+
+// How slack is paid for (docs/algorithm.md).
+enum class Variant {
+  kPa = 1,   // NN-PA: no slack
+  kPaI = 2,  // NN-PA-I: slack costs C xi
+  kPaII = 3  // NN-PA-II: slack costs C xi^2
+};
+
+// How the step is found when the prediction is too high.
+enum class Solver {
+  kExact = 1,       // root by randomised pivots over the breakpoints, expected O(m)
+  kBisection = 2,   // root to a relative tolerance
+  kApproximate = 3  // the closed-form step, then truncation at 0
+};
+
+// The update rule's version: a new rule gets a new number, and folders keep theirs.
+inline constexpr int32_t kUpdateVersion = 1;
+
+struct ModelConfig {
+  // Number of factors m: 1 to 1,024.
+  int32_t rank = 32;
+  // Seed of the rows' start values.
+  int64_t seed = 1;
+  // Range of ratings: 0 <= min < max, both finite.
+  float min_rating = 0;
+  float max_rating = 5;
+  Variant variant = Variant::kPaI;
+  Solver solver = Solver::kApproximate;
+  // Aggressiveness C > 0.
+  float aggressiveness = 0.02f;
+  // Insensitivity >= 0, in rating units.
+  float epsilon = 0;
+  // Bisection stops when |f| <= tolerance * (y + epsilon); in (0, 1).
+  float bisection_tolerance = 1e-3f;
+  // What a pair of fresh rows predicts, about: each entry starts within 20% of sqrt(initial_rating / rank). In (0, max_rating].
+  // Default: 0.7 of max_rating, where the means of the usual rating sets lie.
+  float initial_rating = 3.5f;
+  // How many sequences back event ids are remembered: 1 to 100,000,000.
+  int64_t dedupe_window = 1'000'000;
+  int32_t update_version = kUpdateVersion;
+
+  // INVALID_ARGUMENT naming every bad field and its rule.
+  absl::Status Validate() const;
+};
+
+bool operator==(const ModelConfig& a, const ModelConfig& b);
+
+// Names and values as text; floats so that they come back bit for bit. FromFields refuses unknown, missing and
+// malformed fields (INVALID_ARGUMENT, named), and an update_version it does not know (FAILED_PRECONDITION).
+std::map<std::string, std::string> ToFields(const ModelConfig& config);
+absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>& fields);
+
+// The text names of the two choices: "pa", "pa-1", "pa-2"; "exact", "bisection", "approximate".
+absl::string_view VariantName(Variant variant);
+absl::string_view SolverName(Solver solver);
+absl::StatusOr<Variant> VariantFromName(absl::string_view name);
+absl::StatusOr<Solver> SolverFromName(absl::string_view name);
+
+}  // namespace factord

@@ -1,0 +1,47 @@
+// Ids of one side and their row indices, in order of creation.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
+#include "base/mutex.h"
+
+namespace factord {
+
+// Maps id -> index (0, 1, 2, ...) and back. Ids are never removed, and their bytes never move. One thread adds;
+// any thread looks up meanwhile.
+class IdMap {
+ public:
+  IdMap();
+  ~IdMap();
+  IdMap(const IdMap&) = delete;
+  IdMap& operator=(const IdMap&) = delete;
+
+  // Writer only: no lock is taken, since nobody else changes the map.
+  std::optional<uint32_t> FindAsWriter(absl::string_view id) const;
+  // Writer only. The new id's index. REQUIRES: not there yet, at most 65,535 bytes.
+  uint32_t Add(absl::string_view id);
+  // Writer only.
+  void Reserve(size_t ids);
+
+  // Any thread: a short shared lock.
+  std::optional<uint32_t> Find(absl::string_view id) const;
+
+  // Any thread, no lock. REQUIRES: index < size() as seen by this thread.
+  absl::string_view id(uint32_t index) const;
+  uint32_t size() const;
+
+  // Bytes in use.
+  size_t MemoryBytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace factord
