@@ -14,9 +14,9 @@
 #   factord_test(NAME engine_test SRCS engine_test.cc DEPS factord::engine
 #                [LABELS unit] [TIMEOUT 120] [NO_MAIN] [SERIAL])
 #     makes a GoogleTest binary; each of its cases is a ctest test called
-#     FOLDER/NAME/Suite.Case, killed after TIMEOUT seconds. NO_MAIN: it has its own
-#     main(). SERIAL: nothing else runs beside it. The macros FACTORD_SOURCE_DIR and
-#     FACTORD_BINARY_DIR hold the two roots.
+#     FOLDER/NAME/Suite.Case with one label (unit, e2e, ...), killed after TIMEOUT
+#     seconds. NO_MAIN: it has its own main(). SERIAL: nothing else runs beside it.
+#     The macros FACTORD_SOURCE_DIR and FACTORD_BINARY_DIR hold the two roots.
 #
 #   factord_fuzzer(NAME rows_fuzzer SRCS rows_fuzzer.cc DEPS ... [CORPUS corpus/rows])
 #     makes a libFuzzer target where FACTORD_SANITIZE=fuzzer; elsewhere a ctest test
@@ -90,7 +90,7 @@ function(factord_executable)
 endfunction()
 
 function(factord_test)
-  cmake_parse_arguments(ARG "NO_MAIN;SERIAL" "NAME;TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "NO_MAIN;SERIAL" "NAME;TIMEOUT;LABELS" "SRCS;DEPS" ${ARGN})
   _factord_require_arguments(factord_test NAME SRCS)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
@@ -117,14 +117,12 @@ function(factord_test)
   if(ARG_SERIAL)
     list(APPEND properties RUN_SERIAL TRUE)
   endif()
-  # The escaped semicolons keep several labels one value on their way to ctest.
-  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
   # Cases are listed when ctest starts, not while building: a build never runs tests.
   gtest_discover_tests(${ARG_NAME}
     TEST_PREFIX "${folder}/${ARG_NAME}/"
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
-    PROPERTIES ${properties} LABELS "${labels}")
+    PROPERTIES ${properties} LABELS ${ARG_LABELS})
 endfunction()
 
 function(factord_fuzzer)
