@@ -1,0 +1,95 @@
+#include "model/user_table.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <thread>
+
+namespace factord {
+
+void RatingHistory::Grow(uint32_t capacity) {
+  auto words = std::make_unique<char[]>(size_t{capacity} * 8);
+  if (size_ > 0) {
+    std::memcpy(words.get(), items_begin(), size_ * sizeof(uint32_t));
+    std::memcpy(words.get() + size_t{capacity} * sizeof(uint32_t), ratings_begin(),
+                size_ * sizeof(float));
+  }
+  words_ = std::move(words);
+  capacity_ = capacity;
+}
+
+void RatingHistory::Record(uint32_t item, float rating) {
+  uint32_t* const items = items_begin();
+  uint32_t* const found = std::find(items, items + size_, item);
+  if (const size_t at = static_cast<size_t>(found - items); at < size_) {
+    float* const ratings = ratings_begin();
+    const size_t later = size_ - at - 1;
+    std::memmove(items + at, items + at + 1, later * sizeof(uint32_t));
+    std::memmove(ratings + at, ratings + at + 1, later * sizeof(float));
+    --size_;
+  } else if (size_ == capacity_) {
+    // A quarter more: most users have few ratings and the slack counts for millions of them.
+    Grow(std::max<uint32_t>(4, capacity_ + capacity_ / 4));
+  }
+  items_begin()[size_] = item;
+  ratings_begin()[size_] = rating;
+  ++size_;
+}
+
+void RatingHistory::Assign(absl::Span<const uint32_t> items, absl::Span<const float> ratings) {
+  size_ = 0;
+  if (items.size() > capacity_) Grow(static_cast<uint32_t>(items.size()));
+  std::copy(items.begin(), items.end(), items_begin());
+  std::copy(ratings.begin(), ratings.end(), ratings_begin());
+  size_ = static_cast<uint32_t>(items.size());
+}
+
+struct UserTable::Chunk {
+  explicit Chunk(size_t stride)
+      : factors(static_cast<float*>(::operator new[](kChunkRows * stride * sizeof(float),
+                                                     std::align_val_t{64}))) {
+    std::memset(factors, 0, kChunkRows * stride * sizeof(float));
+  }
+  ~Chunk() { ::operator delete[](factors, std::align_val_t{64}); }
+
+  Row rows[kChunkRows];
+  float* const factors;
+};
+
+UserTable::UserTable(size_t rank)
+    : rank_(rank),
+      stride_(RowStride(rank)),
+      chunks_(std::make_unique<std::atomic<Chunk*>[]>(kMaxChunks)) {}
+
+UserTable::~UserTable() {
+  for (uint32_t i = 0; i < kMaxChunks && chunks_[i] != nullptr; ++i) delete chunks_[i].load();
+}
+
+uint32_t UserTable::Add() {
+  const uint32_t index = size_.load(std::memory_order_relaxed);
+  std::atomic<Chunk*>& slot = chunks_[index >> kChunkBits];
+  if (slot.load(std::memory_order_relaxed) == nullptr) {
+    slot.store(new Chunk(stride_), std::memory_order_release);
+  }
+  size_.store(index + 1, std::memory_order_release);
+  return index;
+}
+
+UserTable::LockedRow UserTable::Lock(uint32_t index) const {
+  Chunk* const c = chunk(index);
+  const uint32_t within = index & (kChunkRows - 1);
+  Row* const row = &c->rows[within];
+  while (row->locked.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+  return LockedRow(row, c->factors + within * stride_);
+}
+
+void UserTable::Prefetch(uint32_t index) const {
+  const Chunk* const c = chunk(index);
+  const uint32_t within = index & (kChunkRows - 1);
+  __builtin_prefetch(&c->rows[within], 1);
+  const float* const factors = c->factors + within * stride_;
+  for (size_t i = 0; i < stride_; i += 16) __builtin_prefetch(factors + i, 1);
+}
+
+}  // namespace factord
