@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that factord needs. Does nothing when all are there.
+#   tools/install_deps.sh [--python] [--checks]
+# --python: for the tests with a foreign gRPC client. --checks: for tools/check_*.sh.
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build pkgconf ccache
+  libabsl-dev libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
+  librocksdb-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
+  libgtest-dev libgmock-dev
+)
+python_packages=(python3-grpcio python3-protobuf python3-grpc-tools)
+check_packages=(clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git)
+# buf comes from npm. Debian's npm would clash with one from elsewhere.
+command -v npm >/dev/null || check_packages+=(npm)
+
+for argument in "$@"; do
+  case "$argument" in
+    --python) packages+=("${python_packages[@]}") ;;
+    --checks) packages+=("${check_packages[@]}") ;;
+    *) echo "install_deps: unknown argument $argument" >&2; exit 2 ;;
+  esac
+done
+
+if ! command -v apt-get >/dev/null; then
+  echo "install_deps: no apt-get here; factord is built on Debian 12" >&2
+  exit 1
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  status="$(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null || true)"
+  [[ "$status" == *installed* && "$status" != *not-installed* ]] || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+echo "install_deps: installing ${missing[*]}"
+if [[ $EUID -eq 0 ]]; then
+  as_root=(env)
+elif command -v sudo >/dev/null; then
+  as_root=(sudo env)
+else
+  echo "install_deps: needs root or sudo. As root, run: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+as_root+=(DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+
+"${as_root[@]}" update
+"${as_root[@]}" install --no-install-recommends -y "${missing[@]}" >/dev/null
+echo "install_deps: done"
