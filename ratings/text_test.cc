@@ -1,0 +1,93 @@
+#include "ratings/text.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(Utf8Test, AcceptsWhatIsWellFormed) {
+  for (const absl::string_view text :
+       {"", "plain", "caf\xC3\xA9", "\xE2\x82\xAC", "\xED\x9F\xBF", "\xEE\x80\x80",
+        "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF", "\xC2\x80", "\xE0\xA0\x80", "\xF0\x90\x80\x80"}) {
+    EXPECT_TRUE(IsValidUtf8(text)) << QuoteForMessage(text);
+  }
+  EXPECT_TRUE(IsValidUtf8(absl::string_view("\0", 1)));
+}
+
+TEST(Utf8Test, RefusesWhatIsNot) {
+  for (const absl::string_view text : {
+           "\x80",
+           "\xBF",  // a continuation alone
+           "\xC3",
+           "\xE2\x82",
+           "\xF0\x9F\x98",
+           "a\xC3",  // cut off
+           "\xC3(",
+           "\xE2(\xA1",
+           "\xE2\x82(",  // no continuation
+           "\xC0\x80",
+           "\xC1\xBF",
+           "\xE0\x9F\xBF",
+           "\xF0\x8F\xBF\xBF",  // overlong
+           "\xED\xA0\x80",
+           "\xED\xBF\xBF",  // surrogates
+           "\xF4\x90\x80\x80",
+           "\xF5\x80\x80\x80",
+           "\xFF",     // beyond U+10FFFF
+           "caf\xE9",  // latin-1
+       }) {
+    EXPECT_FALSE(IsValidUtf8(text)) << QuoteForMessage(text);
+  }
+}
+
+TEST(Latin1Test, ConvertsEveryByte) {
+  EXPECT_EQ(Latin1ToUtf8("Mis\xE9rables, Les (1995) \x80\xFF"),
+            "Mis\xC3\xA9rables, Les (1995) \xC2\x80\xC3\xBF");
+}
+
+TEST(QuoteTest, EscapesAndShortens) {
+  EXPECT_EQ(QuoteForMessage("a\x01\xE9"), "'a\\x01\\xe9'");
+  EXPECT_EQ(QuoteForMessage(std::string(100, 'a')), "'" + std::string(40, 'a') + "...'");
+}
+
+std::vector<std::string> Split(absl::string_view separator, absl::string_view line) {
+  FieldSplitter splitter(separator);
+  auto fields = splitter.Split(line);
+  if (!fields.ok()) return {std::string("error: ") + std::string(fields.status().message())};
+  return {(*fields)->begin(), (*fields)->end()};
+}
+
+TEST(FieldSplitterTest, SplitsBySeparator) {
+  EXPECT_THAT(Split("::", "1::a:b::3"), ElementsAre("1", "a:b", "3"));
+  EXPECT_THAT(Split("\t", "1\t\t3\t"), ElementsAre("1", "", "3", ""));
+  EXPECT_THAT(Split(",", "1,,3"), ElementsAre("1", "", "3"));
+  EXPECT_THAT(Split(",", ""), ElementsAre(""));
+}
+
+TEST(FieldSplitterTest, TakesQuotesOffCsvFields) {
+  EXPECT_THAT(Split(",", R"(1,"American President, The",x)"),
+              ElementsAre("1", "American President, The", "x"));
+  EXPECT_THAT(Split(",", R"("say ""hi""","",)"), ElementsAre(R"(say "hi")", "", ""));
+  // A quote within a field is text, and so is any quote between other separators.
+  EXPECT_THAT(Split(",", R"(5" disk,2)"), ElementsAre(R"(5" disk)", "2"));
+  EXPECT_THAT(Split("\t", "\"a\tb\""), ElementsAre("\"a", "b\""));
+}
+
+TEST(FieldSplitterTest, RefusesBrokenQuotes) {
+  EXPECT_THAT(Split(",", R"(1,"abc)"), ElementsAre("error: a quoted field does not end"));
+  EXPECT_THAT(Split(",", R"(1,"abc"d,2)"), ElementsAre("error: text stands behind a quoted field"));
+}
+
+TEST(FieldSplitterTest, FieldsOfALineWithManyQuotedFieldsStayValid) {
+  std::string line;
+  for (int i = 0; i < 1000; ++i) line += absl::StrCat(i == 0 ? "" : ",", "\"", i, "\"");
+  const std::vector<std::string> fields = Split(",", line);
+  ASSERT_EQ(fields.size(), 1000u);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(fields[i], std::to_string(i));
+}
+
+}  // namespace
+}  // namespace factord
