@@ -1,4 +1,5 @@
-// A data folder: its identity, the event log, and the last snapshot of the model's state, in RocksDB.
+// A data folder: its identity, the event log, and the last snapshot of the model's state, in
+// RocksDB.
 //
 //   FACTORD_RETURN_IF_ERROR(Store::Create("/data", config));          // once
 //   FACTORD_ASSIGN_OR_RETURN(auto store, Store::Open(options));
@@ -7,8 +8,9 @@
 //   ... writer->AddRow(...) ...; writer->Commit(meta);                 // all or nothing
 //   store->CloseClean({sequence, hash});
 //
-// Folder: IDENTITY (text: format version, configuration, checksum), LOCK, db/ (RocksDB), tmp/ (snapshot
-// files being written; emptied at start).
+// Folder: IDENTITY (text: format version, configuration, checksum), EVIDENCE (after a clean close:
+// last sequence and hash), LOCK, db/ (RocksDB), tmp/ (snapshot files being written; emptied at
+// start).
 #pragma once
 
 #include <cstdint>
@@ -25,8 +27,8 @@
 
 namespace factord {
 
-// The configuration of the model in a folder, as names and values; fixed when the folder is created. What they mean
-// is the engine's business.
+// The configuration of the model in a folder, as names and values; fixed when the folder is
+// created. What they mean is the engine's business.
 using ConfigFields = std::map<std::string, std::string>;
 
 // When an appended event counts as durable.
@@ -35,16 +37,17 @@ enum class Durability {
   kAsync,  // after write: survives a crash of the process; a power loss may take the newest events
 };
 
-// A state that the folder vouches for: written at a clean close and into a backup, checked at the next
-// start.
+// A state that the folder vouches for: written at a clean close and into a backup, checked at the
+// next start.
 struct StateEvidence {
   int64_t sequence = 0;
   Hash128 hash;
 };
 
-// Writes a snapshot. Rows of one side come in order of index, users and items in any order relative to
-// each other; dedupe entries in order of slot, producers in bytewise order of id. Nothing is visible before
-// Commit, and an instance that is destroyed without it leaves nothing behind. Thread-compatible.
+// Writes a snapshot. Rows of one side come in order of index, users and items in any order relative
+// to each other; dedupe entries in order of slot, producers in bytewise order of id. Nothing is
+// visible before Commit, and an instance that is destroyed without it leaves nothing behind.
+// Thread-compatible.
 class SnapshotWriter {
  public:
   virtual ~SnapshotWriter() = default;
@@ -52,8 +55,9 @@ class SnapshotWriter {
   virtual absl::Status AddRow(Side side, uint32_t index, absl::string_view payload) = 0;
   virtual absl::Status AddDedupeEntry(uint64_t slot, const DedupeEntry& entry) = 0;
   virtual absl::Status AddProducer(const Producer& producer) = 0;
-  // Makes the rows and `meta` the store's snapshot, atomically and durably. The log is synced through
-  // meta.sequence first. RESOURCE_EXHAUSTED when the disk is full; the former snapshot then stays.
+  // Makes the rows and `meta` the store's snapshot, atomically and durably. The log is synced
+  // through meta.sequence first. RESOURCE_EXHAUSTED when the disk is full; the former snapshot then
+  // stays.
   virtual absl::Status Commit(const SnapshotMeta& meta) = 0;
 };
 
@@ -63,22 +67,23 @@ class Store {
   struct Options {
     std::string path;
     Durability durability = Durability::kSync;
-    // Bytes a second at which a snapshot is written at the most, so that it does not starve the log. 0: no
-    // limit.
+    // Bytes a second at which a snapshot is written at the most, so that it does not starve the
+    // log. 0: no limit.
     int64_t snapshot_bytes_per_second = int64_t{100} << 20;
     // Opens without writing anything (offline tools): a folder in use may not be opened.
     bool read_only = false;
   };
 
-  // Makes a folder. FAILED_PRECONDITION if `path` holds anything already; creates it (not its parents) if it is
-  // not there. A creation that was cut off is completed by calling it again.
+  // Makes a folder. FAILED_PRECONDITION if `path` holds anything already; creates it (not its
+  // parents) if it is not there. A creation that was cut off is completed by calling it again.
   static absl::Status Create(const std::string& path, const ConfigFields& config);
 
   // True if `path` holds a completely created store.
   static bool Exists(const std::string& path);
 
-  // NOT_FOUND: nothing there. FAILED_PRECONDITION: in use, or another format version (both are named), or no data
-  // folder of ours. DATA_LOSS, naming the file: damaged. PERMISSION_DENIED: read-only.
+  // NOT_FOUND: nothing there. FAILED_PRECONDITION: in use, or another format version (both are
+  // named), or no data folder of ours. DATA_LOSS, naming the file: damaged. PERMISSION_DENIED:
+  // read-only.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const Options& options);
 
   virtual ~Store() = default;
@@ -87,17 +92,16 @@ class Store {
   virtual EventLog* log() = 0;
 
   // The committed snapshot; sequence 0 when there is none.
-  virtual const SnapshotMeta& snapshot() const = 0;
+  virtual SnapshotMeta snapshot() const = 0;
 
-  // Calls `visit` for each row of a side in order of index (the row is reused), or dedupe entry, or producer;
-  // stops at its first error. DATA_LOSS, naming the key, for a damaged record; ReadRows also for a missing
-  // or surplus row, against snapshot().
+  // Calls `visit` for each row of a side in order of index (the row is reused), or dedupe entry, or
+  // producer; stops at its first error. DATA_LOSS, naming the key, for a damaged record; ReadRows
+  // also for a missing or surplus row, against snapshot().
   virtual absl::Status ReadRows(Side side,
                                 const std::function<absl::Status(const Row&)>& visit) = 0;
   virtual absl::Status ReadDedupe(
       const std::function<absl::Status(uint64_t slot, const DedupeEntry&)>& visit) = 0;
-  virtual absl::Status ReadProducers(
-      const std::function<absl::Status(const Producer&)>& visit) = 0;
+  virtual absl::Status ReadProducers(const std::function<absl::Status(const Producer&)>& visit) = 0;
 
   // One at a time.
   virtual absl::StatusOr<std::unique_ptr<SnapshotWriter>> NewSnapshot() = 0;
@@ -109,8 +113,9 @@ class Store {
   // Flushes everything and leaves the evidence. The last call before destruction.
   virtual absl::Status CloseClean(const StateEvidence& evidence) = 0;
 
-  // Makes a complete folder at `path` (which must not exist) with the store as it is now and `evidence` in it. No
-  // append may run meanwhile. Files are hard links where the file system allows it.
+  // Makes a complete folder at `path` (which must not exist) with the store as it is now and
+  // `evidence` in it. No append may run meanwhile. Files are hard links where the file system
+  // allows it.
   virtual absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) = 0;
 
   // Free bytes on the folder's file system, for this process.
