@@ -1,11 +1,18 @@
-// The configuration of a model: everything, besides the log, that its state is a function of. It is written when
-// a data folder is created and never changes after that.
+// The configuration of a model: everything, besides the log, that its state is a function of. It
+// is written when a data folder is created and never changes after that.
+//
+//   ModelConfig config;
+//   config.rank = 64;
+//   FACTORD_RETURN_IF_ERROR(config.Validate());
+//
+// Plain values: thread-compatible.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "base/status.h"
 
 namespace factord {
@@ -27,8 +34,11 @@ enum class Solver {
 // The update rule's version: a new rule gets a new number, and folders keep theirs.
 inline constexpr int32_t kUpdateVersion = 1;
 
+// Solvers keep scratch space for this many factors on the stack.
+inline constexpr int32_t kMaxRank = 1024;
+
 struct ModelConfig {
-  // Number of factors m: 1 to 1,024.
+  // Number of factors m: 1 to kMaxRank.
   int32_t rank = 32;
   // Seed of the rows' start values.
   int64_t seed = 1;
@@ -43,8 +53,9 @@ struct ModelConfig {
   float epsilon = 0;
   // Bisection stops when |f| <= tolerance * (y + epsilon); in (0, 1).
   float bisection_tolerance = 1e-3f;
-  // What a pair of fresh rows predicts, about: each entry starts within 20% of sqrt(initial_rating / rank). In (0, max_rating].
-  // Default: 0.7 of max_rating, where the means of the usual rating sets lie.
+  // What a pair of fresh rows predicts, about: each entry starts within 20% of
+  // sqrt(initial_rating / rank). In (0, max_rating]. Default: 0.7 of max_rating, where the means of
+  // the usual rating sets lie.
   float initial_rating = 3.5f;
   // How many sequences back event ids are remembered: 1 to 100,000,000.
   int64_t dedupe_window = 1'000'000;
@@ -52,12 +63,13 @@ struct ModelConfig {
 
   // INVALID_ARGUMENT naming every bad field and its rule.
   absl::Status Validate() const;
+
+  friend bool operator==(const ModelConfig& a, const ModelConfig& b) = default;
 };
 
-bool operator==(const ModelConfig& a, const ModelConfig& b);
-
-// Names and values as text; floats so that they come back bit for bit. FromFields refuses unknown, missing and
-// malformed fields (INVALID_ARGUMENT, named), and an update_version it does not know (FAILED_PRECONDITION).
+// Names and values as text; floats so that they come back bit for bit. FromFields refuses unknown,
+// missing and malformed fields and broken rules (INVALID_ARGUMENT, all named), and an
+// update_version it does not know (FAILED_PRECONDITION).
 std::map<std::string, std::string> ToFields(const ModelConfig& config);
 absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>& fields);
 

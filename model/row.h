@@ -6,8 +6,9 @@
 
 namespace factord {
 
-// Kernels work on whole groups of this many floats, so rows are padded with zeros to a multiple of it. An
-// update keeps the padding at zero. Part of the result of every sum: changing it changes all hashes.
+// Kernels work on whole groups of this many floats, so rows are padded with zeros to a multiple of
+// it. An update keeps the padding at zero. Part of the result of every sum: changing it changes all
+// hashes.
 inline constexpr size_t kLanes = 16;
 
 // Floats from one row to the next for `rank` factors.

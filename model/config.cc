@@ -1,0 +1,198 @@
+#include "model/config.h"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace factord {
+namespace {
+
+constexpr int64_t kMaxDedupeWindow = 100'000'000;
+
+// Collects one line per broken rule. Comparisons are written so that NaN breaks them.
+class Rules {
+ public:
+  void Require(bool kept, absl::string_view rule) {
+    if (!kept) broken_.push_back(std::string(rule));
+  }
+  absl::Status Result() const {
+    if (broken_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("bad model configuration: ", absl::StrJoin(broken_, "; ")));
+  }
+
+ private:
+  std::vector<std::string> broken_;
+};
+
+bool Finite(float v) { return std::isfinite(v); }
+
+// Reads fields by name, remembering every complaint, so that one answer names them all.
+class FieldReader {
+ public:
+  explicit FieldReader(std::map<std::string, std::string> fields) : fields_(std::move(fields)) {}
+
+  void Float(const std::string& name, float* value) {
+    Take(name, [value](const std::string& text) { return absl::SimpleAtof(text, value); });
+  }
+  template <typename Int>
+  void Integer(const std::string& name, Int* value) {
+    Take(name, [value](const std::string& text) { return absl::SimpleAtoi(text, value); });
+  }
+  template <typename Choice>
+  void Name(const std::string& name, absl::StatusOr<Choice> (*parse)(absl::string_view),
+            Choice* value) {
+    Take(name, [parse, value](const std::string& text) {
+      const absl::StatusOr<Choice> choice = parse(text);
+      if (choice.ok()) *value = *choice;
+      return choice.ok();
+    });
+  }
+
+  absl::Status Result() {
+    for (const auto& [name, text] : fields_) {
+      complaints_.push_back(absl::StrCat("unknown field ", name));
+    }
+    if (complaints_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("model configuration: ", absl::StrJoin(complaints_, "; ")));
+  }
+
+ private:
+  template <typename Parse>
+  void Take(const std::string& name, Parse parse) {
+    const auto it = fields_.find(name);
+    if (it == fields_.end()) {
+      complaints_.push_back(absl::StrCat("missing field ", name));
+      return;
+    }
+    if (!parse(it->second)) {
+      complaints_.push_back(absl::StrCat("malformed field ", name, ": '", it->second, "'"));
+    }
+    fields_.erase(it);
+  }
+
+  std::map<std::string, std::string> fields_;
+  std::vector<std::string> complaints_;
+};
+
+// Nine significant digits give every float back.
+std::string FloatText(float v) { return absl::StrFormat("%.9g", v); }
+
+}  // namespace
+
+absl::Status ModelConfig::Validate() const {
+  Rules rules;
+  rules.Require(rank >= 1 && rank <= kMaxRank, "rank must be 1 to 1024");
+  rules.Require(Finite(min_rating) && min_rating >= 0, "min_rating must be finite and >= 0");
+  rules.Require(Finite(max_rating) && max_rating > min_rating,
+                "max_rating must be finite and > min_rating");
+  rules.Require(variant == Variant::kPa || variant == Variant::kPaI || variant == Variant::kPaII,
+                "variant must be one of pa, pa-1, pa-2");
+  rules.Require(
+      solver == Solver::kExact || solver == Solver::kBisection || solver == Solver::kApproximate,
+      "solver must be one of exact, bisection, approximate");
+  rules.Require(Finite(aggressiveness) && aggressiveness > 0,
+                "aggressiveness must be finite and > 0");
+  rules.Require(Finite(epsilon) && epsilon >= 0, "epsilon must be finite and >= 0");
+  rules.Require(bisection_tolerance > 0 && bisection_tolerance < 1,
+                "bisection_tolerance must be between 0 and 1, both excluded");
+  rules.Require(initial_rating > 0 && initial_rating <= max_rating,
+                "initial_rating must be > 0 and <= max_rating");
+  rules.Require(dedupe_window >= 1 && dedupe_window <= kMaxDedupeWindow,
+                "dedupe_window must be 1 to 100000000");
+  rules.Require(update_version == kUpdateVersion,
+                absl::StrCat("update_version must be ", kUpdateVersion));
+  return rules.Result();
+}
+
+std::map<std::string, std::string> ToFields(const ModelConfig& config) {
+  return {
+      {"rank", absl::StrCat(config.rank)},
+      {"seed", absl::StrCat(config.seed)},
+      {"min_rating", FloatText(config.min_rating)},
+      {"max_rating", FloatText(config.max_rating)},
+      {"variant", std::string(VariantName(config.variant))},
+      {"solver", std::string(SolverName(config.solver))},
+      {"aggressiveness", FloatText(config.aggressiveness)},
+      {"epsilon", FloatText(config.epsilon)},
+      {"bisection_tolerance", FloatText(config.bisection_tolerance)},
+      {"initial_rating", FloatText(config.initial_rating)},
+      {"dedupe_window", absl::StrCat(config.dedupe_window)},
+      {"update_version", absl::StrCat(config.update_version)},
+  };
+}
+
+absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>& fields) {
+  ModelConfig config;
+  // The version comes first: a newer one may well have fields that are unknown here.
+  if (const auto it = fields.find("update_version"); it != fields.end()) {
+    int32_t version = 0;
+    if (absl::SimpleAtoi(it->second, &version) && version != kUpdateVersion) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "update_version is ", version, ", but this program knows only version ", kUpdateVersion));
+    }
+  }
+  FieldReader reader(fields);
+  reader.Integer("rank", &config.rank);
+  reader.Integer("seed", &config.seed);
+  reader.Float("min_rating", &config.min_rating);
+  reader.Float("max_rating", &config.max_rating);
+  reader.Name("variant", VariantFromName, &config.variant);
+  reader.Name("solver", SolverFromName, &config.solver);
+  reader.Float("aggressiveness", &config.aggressiveness);
+  reader.Float("epsilon", &config.epsilon);
+  reader.Float("bisection_tolerance", &config.bisection_tolerance);
+  reader.Float("initial_rating", &config.initial_rating);
+  reader.Integer("dedupe_window", &config.dedupe_window);
+  reader.Integer("update_version", &config.update_version);
+  FACTORD_RETURN_IF_ERROR(reader.Result());
+  FACTORD_RETURN_IF_ERROR(config.Validate());
+  return config;
+}
+
+absl::string_view VariantName(Variant variant) {
+  switch (variant) {
+    case Variant::kPa:
+      return "pa";
+    case Variant::kPaI:
+      return "pa-1";
+    case Variant::kPaII:
+      return "pa-2";
+  }
+  return "unknown";
+}
+
+absl::string_view SolverName(Solver solver) {
+  switch (solver) {
+    case Solver::kExact:
+      return "exact";
+    case Solver::kBisection:
+      return "bisection";
+    case Solver::kApproximate:
+      return "approximate";
+  }
+  return "unknown";
+}
+
+absl::StatusOr<Variant> VariantFromName(absl::string_view name) {
+  for (const Variant variant : {Variant::kPa, Variant::kPaI, Variant::kPaII}) {
+    if (name == VariantName(variant)) return variant;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown variant '", name, "': one of pa, pa-1, pa-2"));
+}
+
+absl::StatusOr<Solver> SolverFromName(absl::string_view name) {
+  for (const Solver solver : {Solver::kExact, Solver::kBisection, Solver::kApproximate}) {
+    if (name == SolverName(solver)) return solver;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown solver '", name, "': one of exact, bisection, approximate"));
+}
+
+}  // namespace factord

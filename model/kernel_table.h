@@ -1,0 +1,40 @@
+// The table of kernels of one instruction set.
+//
+// Apart from kernels.h because the files compiled for one instruction set include this and nothing
+// else: an inline function of a standard header, instantiated there, could be the copy the linker
+// keeps for the whole program, which then stops with SIGILL on an older CPU.
+#pragma once
+
+#include <stddef.h>
+
+namespace factord {
+
+struct PairProducts {
+  float pq;  // p . q
+  float pp;  // |p|^2
+  float qq;  // |q|^2
+};
+
+// Factors never exceed this, so that sums of kMaxRank products of two of them stay finite.
+inline constexpr float kMaxFactor = 1e17f;
+
+// REQUIRES of all: stride is a multiple of kLanes. Rows of our own tables are 64-byte aligned, but
+// any alignment works. Thread-safe: pure functions of what the pointers point to.
+struct Kernels {
+  const char* name;
+  float (*dot)(const float* a, const float* b, size_t stride);
+  PairProducts (*products)(const float* p, const float* q, size_t stride);
+  // p = clamp(p + a q) and q = clamp(q + b p), elementwise, both from the old values;
+  // clamp(v) = min(max(v, 0), kMaxFactor), and 0 for NaN. REQUIRES: p and q do not overlap.
+  void (*step)(float* p, float* q, float a, float b, size_t stride);
+  // scores[r] = dot(rows + r * stride, x, stride) for r < count.
+  void (*score_rows)(const float* rows, size_t count, const float* x, size_t stride, float* scores);
+};
+
+// Null where the build has no such set.
+const Kernels* ScalarKernels();
+const Kernels* Sse2Kernels();
+const Kernels* Avx2Kernels();
+const Kernels* Avx512Kernels();
+
+}  // namespace factord

@@ -1,0 +1,11 @@
+#define FACTORD_VECTOR_BYTES 32
+#include "model/kernels_impl.inc"
+
+namespace factord {
+
+const Kernels* Avx2Kernels() {
+  static constexpr Kernels kKernels = {"avx2", Dot, Products, Step, ScoreRows};
+  return &kKernels;
+}
+
+}  // namespace factord

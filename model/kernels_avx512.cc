@@ -1,0 +1,11 @@
+#define FACTORD_VECTOR_BYTES 64
+#include "model/kernels_impl.inc"
+
+namespace factord {
+
+const Kernels* Avx512Kernels() {
+  static constexpr Kernels kKernels = {"avx512", Dot, Products, Step, ScoreRows};
+  return &kKernels;
+}
+
+}  // namespace factord

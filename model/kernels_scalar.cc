@@ -1,0 +1,59 @@
+// The reference: what every other set of kernels must equal, bit for bit.
+#include "model/kernel_table.h"
+#include "model/row.h"
+
+namespace factord {
+namespace {
+
+// Partial sum l takes the products at l, l + kLanes, l + 2 kLanes, ...
+struct LaneSums {
+  float lane[kLanes] = {};
+
+  void Add(const float* a, const float* b) {
+    for (size_t l = 0; l < kLanes; ++l) lane[l] += a[l] * b[l];
+  }
+  // Upper half onto lower half until one is left: 16, 8, 4, 2, 1.
+  float Total() const {
+    float sum[kLanes];
+    for (size_t l = 0; l < kLanes; ++l) sum[l] = lane[l];
+    for (size_t half = kLanes / 2; half > 0; half /= 2) {
+      for (size_t l = 0; l < half; ++l) sum[l] += sum[l + half];
+    }
+    return sum[0];
+  }
+};
+
+float Clamp(float v) {
+  v = v > 0 ? v : 0;  // also for NaN
+  return v < kMaxFactor ? v : kMaxFactor;
+}
+
+float Dot(const float* a, const float* b, size_t stride) {
+  LaneSums sums;
+  for (size_t k = 0; k < stride; k += kLanes) sums.Add(a + k, b + k);
+  return sums.Total();
+}
+
+PairProducts Products(const float* p, const float* q, size_t stride) {
+  return {Dot(p, q, stride), Dot(p, p, stride), Dot(q, q, stride)};
+}
+
+void Step(float* p, float* q, float a, float b, size_t stride) {
+  for (size_t k = 0; k < stride; ++k) {
+    const float old_p = p[k], old_q = q[k];
+    p[k] = Clamp(old_p + a * old_q);
+    q[k] = Clamp(old_q + b * old_p);
+  }
+}
+
+void ScoreRows(const float* rows, size_t count, const float* x, size_t stride, float* scores) {
+  for (size_t r = 0; r < count; ++r) scores[r] = Dot(rows + r * stride, x, stride);
+}
+
+constexpr Kernels kScalar = {"scalar", Dot, Products, Step, ScoreRows};
+
+}  // namespace
+
+const Kernels* ScalarKernels() { return &kScalar; }
+
+}  // namespace factord

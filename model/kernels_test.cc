@@ -1,0 +1,218 @@
+#include "model/kernels.h"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "model/config.h"
+#include "model/row.h"
+
+namespace factord {
+namespace {
+
+// The sets that this machine can run, the reference left out.
+std::vector<const Kernels*> VectorKernels() {
+  std::vector<const Kernels*> sets;
+  for (const char* name : {"sse2", "avx2", "avx512"}) {
+    const absl::StatusOr<const Kernels*> kernels = KernelsByName(name);
+    if (kernels.ok()) sets.push_back(*kernels);
+  }
+  return sets;
+}
+
+const Kernels& Scalar() { return **KernelsByName("scalar"); }
+
+// Bits rather than values: NaN equals itself, and 0 differs from -0.
+std::vector<uint32_t> Bits(const std::vector<float>& values) {
+  std::vector<uint32_t> bits;
+  for (const float v : values) bits.push_back(std::bit_cast<uint32_t>(v));
+  return bits;
+}
+
+// Which values a random row holds.
+enum class Kind { kRatings, kDenormals, kAnyExponent, kSpecial };
+
+float RandomFloat(Kind kind, std::mt19937_64* random) {
+  const uint64_t r = (*random)();
+  switch (kind) {
+    case Kind::kRatings:
+      return static_cast<float>(r >> 40) * 0x1p-24f;
+    case Kind::kDenormals:  // 2^-149 to 2^-125 beside ordinary values: products and sums underflow
+      return r % 4 == 0 ? static_cast<float>(r >> 40) * 0x1p-24f
+                        : static_cast<float>(r >> 40) * 0x1p-149f;
+    case Kind::kAnyExponent:  // denormals to infinity, both signs, some NaN
+      return std::bit_cast<float>(static_cast<uint32_t>(r));
+    case Kind::kSpecial: {
+      constexpr float kValues[] = {0.0f,
+                                   -0.0f,
+                                   1e-45f,
+                                   1.17549435e-38f,
+                                   1e17f,
+                                   3.4e38f,
+                                   1.0f,
+                                   -1e20f,
+                                   std::numeric_limits<float>::infinity()};
+      return kValues[r % std::size(kValues)];
+    }
+  }
+  return 0;
+}
+
+// `n` floats at `offset` floats from a 64-byte boundary, with room behind them.
+class Row {
+ public:
+  Row(size_t n, size_t offset, Kind kind, std::mt19937_64* random)
+      : n_(n), buffer_(n + 32 + offset) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(buffer_.data());
+    start_ = (64 - address % 64) % 64 / sizeof(float) + offset;
+    for (float& v : buffer_) v = RandomFloat(kind, random);
+  }
+  Row(const Row& other) = delete;
+  float* data() { return buffer_.data() + start_; }
+  std::vector<float> Values() { return std::vector<float>(data(), data() + n_); }
+  // Everything, so that a write beyond the row shows.
+  const std::vector<float>& buffer() const { return buffer_; }
+  void Restore(const std::vector<float>& buffer) {
+    std::copy(buffer.begin(), buffer.end(), buffer_.begin());
+  }
+
+ private:
+  size_t n_;
+  size_t start_;
+  std::vector<float> buffer_;
+};
+
+// NaN payloads depend on the operands' order, which a compiler may swap; that it is NaN does not.
+std::vector<uint32_t> Canonical(std::vector<float> values) {
+  for (float& v : values) {
+    if (std::isnan(v)) v = std::numeric_limits<float>::quiet_NaN();
+  }
+  return Bits(values);
+}
+
+class KernelsEqualScalar : public testing::TestWithParam<Kind> {
+ protected:
+  std::mt19937_64 random_{20140422};
+};
+
+TEST_P(KernelsEqualScalar, DotAndProducts) {
+  for (const Kernels* kernels : VectorKernels()) {
+    for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes) {
+      Row p(stride, random_() % 16, GetParam(), &random_),
+          q(stride, random_() % 16, GetParam(), &random_);
+      const PairProducts expected = Scalar().products(p.data(), q.data(), stride);
+      const PairProducts got = kernels->products(p.data(), q.data(), stride);
+      ASSERT_EQ(Canonical({got.pq, got.pp, got.qq}),
+                Canonical({expected.pq, expected.pp, expected.qq}))
+          << kernels->name << " stride " << stride;
+      ASSERT_EQ(Canonical({kernels->dot(p.data(), q.data(), stride)}), Canonical({expected.pq}))
+          << kernels->name << " stride " << stride;
+    }
+  }
+}
+
+TEST_P(KernelsEqualScalar, Step) {
+  for (const Kernels* kernels : VectorKernels()) {
+    for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes) {
+      Row p(stride, random_() % 16, GetParam(), &random_),
+          q(stride, random_() % 16, GetParam(), &random_);
+      const float a = RandomFloat(GetParam(), &random_) - 0.5f;
+      const float b = RandomFloat(GetParam(), &random_) - 0.5f;
+      const std::vector<float> old_p = p.buffer(), old_q = q.buffer();
+      Scalar().step(p.data(), q.data(), a, b, stride);
+      const std::vector<float> expected_p = p.buffer(), expected_q = q.buffer();
+      p.Restore(old_p);
+      q.Restore(old_q);
+      kernels->step(p.data(), q.data(), a, b, stride);
+      ASSERT_EQ(Bits(p.buffer()), Bits(expected_p)) << kernels->name << " stride " << stride;
+      ASSERT_EQ(Bits(q.buffer()), Bits(expected_q)) << kernels->name << " stride " << stride;
+    }
+  }
+}
+
+TEST_P(KernelsEqualScalar, ScoreRows) {
+  for (const Kernels* kernels : VectorKernels()) {
+    for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes * 3) {
+      for (size_t count = 0; count <= 9; ++count) {
+        Row rows(stride * count, random_() % 16, GetParam(), &random_);
+        Row x(stride, random_() % 16, GetParam(), &random_);
+        std::vector<float> expected(count + 1, -7), got(count + 1, -7);
+        Scalar().score_rows(rows.data(), count, x.data(), stride, expected.data());
+        kernels->score_rows(rows.data(), count, x.data(), stride, got.data());
+        ASSERT_EQ(Canonical(got), Canonical(expected)) << kernels->name << " stride " << stride;
+        for (size_t r = 0; r < count; ++r) {
+          const float dot = kernels->dot(rows.data() + r * stride, x.data(), stride);
+          ASSERT_EQ(Canonical({got[r]}), Canonical({dot})) << kernels->name << " row " << r;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, KernelsEqualScalar,
+                         testing::Values(Kind::kRatings, Kind::kDenormals, Kind::kAnyExponent,
+                                         Kind::kSpecial));
+
+TEST(KernelsTest, ScalarDotAddsInTheDocumentedOrder) {
+  // Lane l holds a[l] b[l] + a[l + 16] b[l + 16] + ...; then 16 sums fold to 8, 4, 2, 1. The values
+  // round differently in any other order.
+  std::mt19937_64 random(3);
+  std::vector<float> a(48), b(48);
+  for (float& v : a) v = RandomFloat(Kind::kRatings, &random);
+  for (float& v : b) v = RandomFloat(Kind::kRatings, &random);
+  float lane[16];
+  for (int l = 0; l < 16; ++l)
+    lane[l] = (a[l] * b[l] + a[l + 16] * b[l + 16]) + a[l + 32] * b[l + 32];
+  float four[4];
+  for (int l = 0; l < 4; ++l) four[l] = (lane[l] + lane[l + 8]) + (lane[l + 4] + lane[l + 12]);
+  EXPECT_EQ(Scalar().dot(a.data(), b.data(), 48), (four[0] + four[2]) + (four[1] + four[3]));
+}
+
+TEST(KernelsTest, StepTruncatesCapsAndReadsOldValues) {
+  std::vector<float> p(16), q(16);
+  p[0] = 1, q[0] = 2;           // both change from the old values
+  p[1] = 1, q[1] = 10;          // p ends at 0
+  p[2] = 1, q[2] = kMaxFactor;  // q stays at the cap
+  Scalar().step(p.data(), q.data(), -0.25f, 3.0f, 16);
+  EXPECT_EQ(p[0], 0.5f);
+  EXPECT_EQ(q[0], 5.0f);
+  EXPECT_EQ(p[1], 0.0f);
+  EXPECT_EQ(q[2], kMaxFactor);
+  EXPECT_EQ(p[3], 0.0f);  // padding
+  EXPECT_EQ(q[3], 0.0f);
+  EXPECT_FALSE(std::signbit(p[1]));
+}
+
+// The number is the same for g++ and clang, at every optimization level and on every CPU. It
+// changes only with the order of the arithmetic, and then every stored hash changes too.
+TEST(KernelsTest, SelfTestHashIsPinned) {
+  constexpr uint64_t kPinned = 0x1253f073def9ae81;
+  EXPECT_EQ(KernelSelfTest(Scalar()), kPinned);
+  EXPECT_EQ(KernelSelfTest(ActiveKernels()), kPinned);
+  for (const Kernels* kernels : VectorKernels()) {
+    EXPECT_EQ(KernelSelfTest(*kernels), kPinned) << kernels->name;
+  }
+}
+
+TEST(KernelsTest, NamesAreChecked) {
+  EXPECT_EQ(KernelsByName("mmx").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_STREQ(Scalar().name, "scalar");
+  for (const char* name : {"sse2", "avx2", "avx512"}) {
+    const absl::StatusOr<const Kernels*> kernels = KernelsByName(name);
+    if (kernels.ok()) {
+      EXPECT_STREQ((*kernels)->name, name);
+    } else {
+      EXPECT_EQ(kernels.status().code(), absl::StatusCode::kFailedPrecondition);
+    }
+  }
+#if defined(__x86_64__) && !defined(FACTORD_SCALAR_KERNELS)
+  EXPECT_TRUE(KernelsByName("sse2").ok());
+#endif
+}
+
+}  // namespace
+}  // namespace factord
