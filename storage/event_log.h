@@ -1,5 +1,5 @@
-// The event log: the truth from which the model is computed. A narrow interface, so that another log
-// (a distributed one) can take RocksDB's place.
+// The event log: the truth from which the model is computed. A narrow interface, so that another
+// log (a distributed one) can take RocksDB's place.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,13 @@ struct LogRange {
   bool empty() const { return first > last; }
 };
 
-// Reads forward from a sequence. Thread-compatible; must not outlive its log. It sees what was appended
-// before it was made.
+// Reads forward from a sequence. Thread-compatible; must not outlive its log. It sees what was
+// appended before it was made.
 class LogCursor {
  public:
   virtual ~LogCursor() = default;
-  // The next events, at least one, in order and without a hole; empty at the end. They borrow from the
-  // cursor until the next call. DATA_LOSS, naming the sequence, for a damaged record or a hole.
+  // The next events, at least one, in order and without a hole; empty at the end. They borrow from
+  // the cursor until the next call. DATA_LOSS, naming the sequence, for a damaged record or a hole.
   virtual absl::StatusOr<absl::Span<const Event>> Next() = 0;
 };
 
@@ -33,17 +33,17 @@ class EventLog {
  public:
   virtual ~EventLog() = default;
 
-  // Appends `events`, whose sequences continue range().last, as one atomic unit: after a crash all or
-  // none of them is there. Returns when they are durable in the store's mode (sync: on disk; async: handed
-  // to the operating system). After an error the outcome is unknown and the log refuses every
-  // later append (UNAVAILABLE). REQUIRES: not empty.
+  // Appends `events`, whose sequences continue range().last, as one atomic unit: after a crash all
+  // or none of them is there. Returns when they are durable in the store's mode (sync: on disk;
+  // async: handed to the operating system). After an error the outcome is unknown and the log
+  // refuses every later append (UNAVAILABLE). REQUIRES: not empty.
   virtual absl::Status Append(absl::Span<const Event> events) = 0;
 
   // Makes everything appended so far durable on disk.
   virtual absl::Status Sync() = 0;
 
-  // Starts reading at `sequence` (range().first to range().last + 1). OUT_OF_RANGE: it was trimmed away, or
-  // lies beyond the end.
+  // Starts reading at `sequence` (range().first to range().last + 1). OUT_OF_RANGE: it was trimmed
+  // away, or lies beyond the end.
   virtual absl::StatusOr<std::unique_ptr<LogCursor>> ReadFrom(int64_t sequence) = 0;
 
   virtual LogRange range() const = 0;

@@ -40,9 +40,9 @@ uint64_t Zigzag(int64_t v) {
 
 int64_t Unzigzag(uint64_t v) { return static_cast<int64_t>((v >> 1) ^ (uint64_t{0} - (v & 1))); }
 
-// Takes values off the front of a payload, as base/coding.h's Reader does. It is inline, because replaying a
-// log is bound by it, and refuses a varint that is longer than it needs to be, because a payload
-// is canonical.
+// Takes values off the front of a payload, as base/coding.h's Reader does. It is inline, because
+// replaying a log is bound by it, and refuses a varint that is longer than it needs to be, because
+// a payload is canonical.
 class PayloadReader {
  public:
   explicit PayloadReader(absl::string_view data)
@@ -132,8 +132,8 @@ absl::Status CheckVersion(absl::string_view kind, uint8_t version, absl::string_
   if (payload.empty()) return Malformed(kind, "empty");
   const uint8_t found = static_cast<uint8_t>(payload[0]);
   if (found == version) return absl::OkStatus();
-  return Malformed(kind, absl::StrCat("has version ", found, ", this program reads version ",
-                                      version));
+  return Malformed(kind,
+                   absl::StrCat("has version ", found, ", this program reads version ", version));
 }
 
 // To be called when all fields have been read.
@@ -205,9 +205,8 @@ bool DecodeEvent(PayloadReader* reader, const Event& previous, Event* event) {
   event->user_id = reader->String();
   event->item_id = reader->String();
   event->rating = reader->Fixed<float>();
-  event->time_micros =
-      static_cast<int64_t>(static_cast<uint64_t>(previous.time_micros) +
-                           static_cast<uint64_t>(Unzigzag(reader->Varint())));
+  event->time_micros = static_cast<int64_t>(static_cast<uint64_t>(previous.time_micros) +
+                                            static_cast<uint64_t>(Unzigzag(reader->Varint())));
   if (flags & kHasEventId) {
     event->event_id = reader->String();
     if (event->event_id.empty()) return false;
@@ -232,8 +231,8 @@ bool DecodeEvent(PayloadReader* reader, const Event& previous, Event* event) {
 }  // namespace
 
 uint64_t ContentHash(const Event& event) {
-  // Each part is the seed of the next: no buffer, and no two events share a hash because their strings
-  // are cut differently.
+  // Each part is the seed of the next: no buffer, and no two events share a hash because their
+  // strings are cut differently.
   const int64_t time = event.time_is_servers ? 0 : event.time_micros;
   const uint32_t rating = std::bit_cast<uint32_t>(event.rating);
   char fixed[1 + sizeof(time) + sizeof(rating)];

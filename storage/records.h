@@ -35,8 +35,8 @@ struct Event {
   int64_t producer_number = 0;          // only with a producer_id
 };
 
-// Hash of what the client said (user, item, rating, its own time, recommendation): a retry with the same event_id
-// must agree in it.
+// Hash of what the client said (user, item, rating, its own time, recommendation): a retry with the
+// same event_id must agree in it.
 uint64_t ContentHash(const Event& event);
 
 // A log record holds consecutive events. REQUIRES: not empty.

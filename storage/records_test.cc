@@ -65,8 +65,8 @@ class Values {
         }
       } else if (Often()) {
         e.producer_id = String(1, 64);
-        e.producer_number = Often() ? std::numeric_limits<int64_t>::max()
-                                    : static_cast<int64_t>(Number());
+        e.producer_number =
+            Often() ? std::numeric_limits<int64_t>::max() : static_cast<int64_t>(Number());
       }
     }
     return events;
@@ -239,9 +239,9 @@ TEST(RecordsTest, RowsRoundTripToTheBit) {
     ASSERT_EQ(decoded.history_items, row.history_items);
     // Equal bytes are equal bits of every float, NaNs included.
     EXPECT_EQ(Encode(decoded), payload);
-    EXPECT_EQ(std::memcmp(decoded.factors.data(), row.factors.data(),
-                          row.factors.size() * sizeof(float)),
-              0);
+    EXPECT_EQ(
+        std::memcmp(decoded.factors.data(), row.factors.data(), row.factors.size() * sizeof(float)),
+        0);
   }
 }
 
@@ -291,19 +291,60 @@ TEST(RecordsTest, SmallRecordsRoundTrip) {
   }
 }
 
-// Folders in the field hold these bytes: a change here needs a new version and a reader of the old one.
+// Folders in the field hold these bytes: a change here needs a new version and a reader of the old
+// one.
 TEST(RecordsTest, BytesOfVersionOneNeverChange) {
   const std::vector<std::string> golden = {
       "0102"
-      "0e" "027531" "026931" "00009040" "8080f28183898506" "03652d31" "03722d31" "0170" "12"
-      "11" "027532" "026931" "0000003f" "01",
-      "0101" "0475736572" "ac02" "0000803e" "0000803f" "00000040" "0202"
-      "0000803f" "000000c0" "0000003f" "2301c07f" "05000000" "01000000" "00004040" "00009040",
-      "01" "4d00000000000000" "8877665544332211" "00ffeeddccbbaa99" "0807060504030201",
-      "01" "15cd5b0700000000",
-      "01" "2a00000000000000" "0100000000000000" "0200000000000000" "0300000000000000"
-      "0400000000000000" "0500000000000000" "0600000000000000" "000000000000e03f"
-      "000000000000d03f" "000000000000f83f" "0000000000000440" "0700000000000000"};
+      "0e"
+      "027531"
+      "026931"
+      "00009040"
+      "8080f28183898506"
+      "03652d31"
+      "03722d31"
+      "0170"
+      "12"
+      "11"
+      "027532"
+      "026931"
+      "0000003f"
+      "01",
+      "0101"
+      "0475736572"
+      "ac02"
+      "0000803e"
+      "0000803f"
+      "00000040"
+      "0202"
+      "0000803f"
+      "000000c0"
+      "0000003f"
+      "2301c07f"
+      "05000000"
+      "01000000"
+      "00004040"
+      "00009040",
+      "01"
+      "4d00000000000000"
+      "8877665544332211"
+      "00ffeeddccbbaa99"
+      "0807060504030201",
+      "01"
+      "15cd5b0700000000",
+      "01"
+      "2a00000000000000"
+      "0100000000000000"
+      "0200000000000000"
+      "0300000000000000"
+      "0400000000000000"
+      "0500000000000000"
+      "0600000000000000"
+      "000000000000e03f"
+      "000000000000d03f"
+      "000000000000f83f"
+      "0000000000000440"
+      "0700000000000000"};
   const std::vector<Kind> kinds = AllKinds();
   ASSERT_EQ(kinds.size(), golden.size());
   for (size_t i = 0; i < kinds.size(); ++i) {
@@ -312,7 +353,9 @@ TEST(RecordsTest, BytesOfVersionOneNeverChange) {
   }
   std::string sealed = "payload";
   Seal("key", &sealed);
-  EXPECT_EQ(absl::BytesToHexString(sealed), "7061796c6f6164" "63b8628dfeba7ed9");
+  EXPECT_EQ(absl::BytesToHexString(sealed),
+            "7061796c6f6164"
+            "63b8628dfeba7ed9");
 
   Event event;
   event.user_id = "u";
@@ -354,8 +397,8 @@ TEST(RecordsTest, OtherVersionsAreNamed) {
   }
 }
 
-// Whatever the bytes: refused, or the encoding of what was decoded. Without the checksum before it, to
-// see what the decoders do alone.
+// Whatever the bytes: refused, or the encoding of what was decoded. Without the checksum before it,
+// to see what the decoders do alone.
 TEST(RecordsTest, DamagedPayloadsAreRefusedOrCanonical) {
   SCOPED_TRACE(absl::StrCat("seed ", kSeed));
   std::mt19937_64 random(kSeed);
@@ -393,19 +436,67 @@ TEST(RecordsTest, NonCanonicalLogRecordsAreRefused) {
     return DecodeLogRecord(absl::HexStringToBytes(hex), 1, &events).code();
   };
   // One event: user "u", item "i", rating 0, time 0.
-  EXPECT_EQ(code("0101" "00" "0175" "0169" "00000000" "00"), absl::StatusCode::kOk);
+  EXPECT_EQ(code("0101"
+                 "00"
+                 "0175"
+                 "0169"
+                 "00000000"
+                 "00"),
+            absl::StatusCode::kOk);
   // No event; a length varint of two bytes where one is enough; an empty user; an unknown flag.
   EXPECT_EQ(code("0100"), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0101" "00" "810075" "0169" "00000000" "00"), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0101" "00" "00" "0169" "00000000" "0000"), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0101" "20" "0175" "0169" "00000000" "00"), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0101"
+                 "00"
+                 "810075"
+                 "0169"
+                 "00000000"
+                 "00"),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0101"
+                 "00"
+                 "00"
+                 "0169"
+                 "00000000"
+                 "0000"),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0101"
+                 "20"
+                 "0175"
+                 "0169"
+                 "00000000"
+                 "00"),
+            absl::StatusCode::kDataLoss);
   // The next of a producer that is not there; a producer written out though it is the next.
-  EXPECT_EQ(code("0101" "10" "0175" "0169" "00000000" "00"), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0102" "08" "0175" "0169" "00000000" "00" "0170" "02"
-                 "08" "0175" "0169" "00000000" "00" "0170" "04"),
+  EXPECT_EQ(code("0101"
+                 "10"
+                 "0175"
+                 "0169"
+                 "00000000"
+                 "00"),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0102"
+                 "08"
+                 "0175"
+                 "0169"
+                 "00000000"
+                 "00"
+                 "0170"
+                 "02"
+                 "08"
+                 "0175"
+                 "0169"
+                 "00000000"
+                 "00"
+                 "0170"
+                 "04"),
             absl::StatusCode::kDataLoss);
   // A count for which there is no room, which must not take memory.
-  EXPECT_EQ(code("01ffffffffffffffff7f" "00" "0175" "0169" "00000000" "00"),
+  EXPECT_EQ(code("01ffffffffffffffff7f"
+                 "00"
+                 "0175"
+                 "0169"
+                 "00000000"
+                 "00"),
             absl::StatusCode::kDataLoss);
 }
 
@@ -413,7 +504,14 @@ TEST(RecordsTest, HugeLengthsInARowTakeNoMemory) {
   Row row;
   // Rank 2^62: the number of its bytes wraps around to 0.
   const std::string payload = absl::HexStringToBytes(
-      "0100" "0175" "00" "00000000" "00000000" "00000000" "808080808080808040" "00");
+      "0100"
+      "0175"
+      "00"
+      "00000000"
+      "00000000"
+      "00000000"
+      "808080808080808040"
+      "00");
   EXPECT_EQ(DecodeRow(payload, 0, &row).code(), absl::StatusCode::kDataLoss);
 }
 

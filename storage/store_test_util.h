@@ -2,6 +2,9 @@
 // snapshots whose every record tells the sequence it was taken at. Header only; for tests.
 #pragma once
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -66,10 +69,13 @@ inline std::string Listing(const std::string& folder) {
   return listing;
 }
 
-inline uint64_t BytesIn(const std::string& folder) {
+// The blocks that the files below `folder` take, reserved ones too.
+inline uint64_t BytesOnDisk(const std::string& folder) {
   uint64_t bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file()) bytes += entry.file_size();
+    struct stat info;
+    if (stat(entry.path().c_str(), &info) == 0)
+      bytes += static_cast<uint64_t>(info.st_blocks) * 512;
   }
   return bytes;
 }
