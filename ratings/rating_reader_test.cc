@@ -142,7 +142,7 @@ TEST(RatingReaderTest, TimesAreSeconds) {
               ElementsAre("1 u i 3 -62135596800000000", "2 u i 3 253402300799999999"));
   for (const absl::string_view time :
        {"x", "1e9", "1.5.", ".5", "-", "1 2", "0x10", "+5", "-62135596801", "253402300800",
-        "1260759144000", "99999999999999999999"}) {
+        "1260759144000", "18446744073709", "99999999999999999999"}) {
     EXPECT_EQ(Malformed(absl::StrCat("u,i,3,", time)),
               absl::StrCat("in:2: time '", time, "' is not a number of seconds since 1970"));
   }
@@ -158,6 +158,8 @@ TEST(RatingReaderTest, FieldsAreCounted) {
 }
 
 TEST(RatingReaderTest, OtherMalformedLines) {
+  // Two files, one behind the other.
+  EXPECT_EQ(Malformed("userId,movieId,rating,timestamp"), "in:2: rating 'rating' is not a number");
   EXPECT_EQ(Malformed("\"u,i,3"), "in:2: a quoted field does not end");
   EXPECT_EQ(Malformed("u,i,3," + std::string(100'000, '1')),
             "in:2: line is longer than 65536 bytes");

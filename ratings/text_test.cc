@@ -11,7 +11,8 @@ using ::testing::ElementsAre;
 TEST(Utf8Test, AcceptsWhatIsWellFormed) {
   for (const absl::string_view text :
        {"", "plain", "caf\xC3\xA9", "\xE2\x82\xAC", "\xED\x9F\xBF", "\xEE\x80\x80",
-        "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF", "\xC2\x80", "\xE0\xA0\x80", "\xF0\x90\x80\x80"}) {
+        "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80",
+        "\xF0\x90\x80\x80"}) {
     EXPECT_TRUE(IsValidUtf8(text)) << QuoteForMessage(text);
   }
   EXPECT_TRUE(IsValidUtf8(absl::string_view("\0", 1)));
@@ -41,6 +42,11 @@ TEST(Utf8Test, RefusesWhatIsNot) {
        }) {
     EXPECT_FALSE(IsValidUtf8(text)) << QuoteForMessage(text);
   }
+}
+
+TEST(Utf8Test, ReadsNothingBehindTheEnd) {
+  EXPECT_FALSE(IsValidUtf8(absl::string_view("\xC3\xA9", 1)));
+  EXPECT_FALSE(IsValidUtf8(absl::string_view("\xF0\x9F\x98\x80", 3)));
 }
 
 TEST(Latin1Test, ConvertsEveryByte) {

@@ -1,0 +1,160 @@
+#include "client/client.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "client/service_config.h"
+#include "client/status.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/support/channel_arguments.h"
+
+namespace factord {
+namespace {
+
+// How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
+// of two minutes would leave a server that is back up unseen for as long.
+constexpr int kFirstReconnectMillis = 100;
+constexpr int kLastReconnectMillis = 2'000;
+
+grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(kServiceConfigJson);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMillis);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastReconnectMillis);
+  arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
+  return arguments;
+}
+
+absl::Duration OrDefault(absl::Duration timeout, absl::Duration fallback) {
+  return timeout > absl::ZeroDuration() ? timeout : fallback;
+}
+
+}  // namespace
+
+absl::Status Client::Options::Validate() const {
+  std::vector<std::string> bad;
+  if (target.empty()) bad.push_back("target: must not be empty");
+  if (read_timeout <= absl::ZeroDuration()) bad.push_back("read_timeout: must be above 0");
+  if (write_timeout <= absl::ZeroDuration()) bad.push_back("write_timeout: must be above 0");
+  if (admin_timeout <= absl::ZeroDuration()) bad.push_back("admin_timeout: must be above 0");
+  if (max_response_bytes <= 0) bad.push_back("max_response_bytes: must be above 0");
+  if (bad.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(bad, "; "));
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
+  FACTORD_RETURN_IF_ERROR(options.Validate());
+  if (options.credentials == nullptr) options.credentials = grpc::InsecureChannelCredentials();
+  auto channel =
+      grpc::CreateCustomChannel(options.target, options.credentials, MakeChannelArguments(options));
+  return std::unique_ptr<Client>(new Client(std::move(options), std::move(channel)));
+}
+
+Client::Client(Options options, std::shared_ptr<grpc::Channel> channel)
+    : options_(std::move(options)),
+      channel_(std::move(channel)),
+      ratings_(v1::RatingService::NewStub(channel_)),
+      recommendations_(v1::RecommendationService::NewStub(channel_)),
+      models_(v1::ModelService::NewStub(channel_)),
+      admin_(v1::AdminService::NewStub(channel_)),
+      health_(grpc::health::v1::Health::NewStub(channel_)) {}
+
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response> method,
+                                      const Request& request, absl::Duration timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  Response response;
+  const absl::Status status = FromGrpcStatus((stub.*method)(&context, request, &response));
+  if (status.ok()) return response;
+  if (!absl::IsDeadlineExceeded(status)) return status;
+  // gRPC's "Deadline Exceeded" does not say whether there is a server at all.
+  const bool connected = channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  return absl::DeadlineExceededError(
+      absl::StrCat(connected ? "no answer from " : "no connection to ", options_.target, " within ",
+                   absl::FormatDuration(timeout)));
+}
+
+absl::StatusOr<v1::RecordRatingsResponse> Client::RecordRatings(v1::RecordRatingsRequest request,
+                                                                absl::Duration timeout) {
+  StampEventIds(&event_ids_, &request);
+  return Call<v1::RatingService::Stub, v1::RecordRatingsRequest, v1::RecordRatingsResponse>(
+      *ratings_, &v1::RatingService::Stub::RecordRatings, request,
+      OrDefault(timeout, options_.write_timeout));
+}
+
+absl::StatusOr<v1::RecommendItemsResponse> Client::RecommendItems(
+    const v1::RecommendItemsRequest& request, absl::Duration timeout) {
+  return Call<v1::RecommendationService::Stub, v1::RecommendItemsRequest,
+              v1::RecommendItemsResponse>(*recommendations_,
+                                          &v1::RecommendationService::Stub::RecommendItems, request,
+                                          OrDefault(timeout, options_.read_timeout));
+}
+
+absl::StatusOr<v1::PredictRatingsResponse> Client::PredictRatings(
+    const v1::PredictRatingsRequest& request, absl::Duration timeout) {
+  return Call<v1::RecommendationService::Stub, v1::PredictRatingsRequest,
+              v1::PredictRatingsResponse>(*recommendations_,
+                                          &v1::RecommendationService::Stub::PredictRatings, request,
+                                          OrDefault(timeout, options_.read_timeout));
+}
+
+absl::StatusOr<v1::GetModelResponse> Client::GetModel(const v1::GetModelRequest& request,
+                                                      absl::Duration timeout) {
+  return Call<v1::ModelService::Stub, v1::GetModelRequest, v1::GetModelResponse>(
+      *models_, &v1::ModelService::Stub::GetModel, request,
+      OrDefault(timeout, options_.read_timeout));
+}
+
+absl::StatusOr<v1::ListTopicsResponse> Client::ListTopics(const v1::ListTopicsRequest& request,
+                                                          absl::Duration timeout) {
+  return Call<v1::ModelService::Stub, v1::ListTopicsRequest, v1::ListTopicsResponse>(
+      *models_, &v1::ModelService::Stub::ListTopics, request,
+      OrDefault(timeout, options_.read_timeout));
+}
+
+absl::StatusOr<v1::GetFactorsResponse> Client::GetFactors(const v1::GetFactorsRequest& request,
+                                                          absl::Duration timeout) {
+  return Call<v1::ModelService::Stub, v1::GetFactorsRequest, v1::GetFactorsResponse>(
+      *models_, &v1::ModelService::Stub::GetFactors, request,
+      OrDefault(timeout, options_.read_timeout));
+}
+
+absl::StatusOr<v1::CreateSnapshotResponse> Client::CreateSnapshot(
+    const v1::CreateSnapshotRequest& request, absl::Duration timeout) {
+  return Call<v1::AdminService::Stub, v1::CreateSnapshotRequest, v1::CreateSnapshotResponse>(
+      *admin_, &v1::AdminService::Stub::CreateSnapshot, request,
+      OrDefault(timeout, options_.admin_timeout));
+}
+
+absl::StatusOr<v1::ComputeHashResponse> Client::ComputeHash(const v1::ComputeHashRequest& request,
+                                                            absl::Duration timeout) {
+  return Call<v1::AdminService::Stub, v1::ComputeHashRequest, v1::ComputeHashResponse>(
+      *admin_, &v1::AdminService::Stub::ComputeHash, request,
+      OrDefault(timeout, options_.admin_timeout));
+}
+
+absl::StatusOr<v1::BackupResponse> Client::Backup(const v1::BackupRequest& request,
+                                                  absl::Duration timeout) {
+  return Call<v1::AdminService::Stub, v1::BackupRequest, v1::BackupResponse>(
+      *admin_, &v1::AdminService::Stub::Backup, request,
+      OrDefault(timeout, options_.admin_timeout));
+}
+
+absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
+    const std::string& service, absl::Duration timeout) {
+  using grpc::health::v1::Health;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  return Call<Health::Stub, grpc::health::v1::HealthCheckRequest,
+              grpc::health::v1::HealthCheckResponse>(*health_, &Health::Stub::Check, request,
+                                                     OrDefault(timeout, options_.read_timeout));
+}
+
+absl::StatusOr<std::unique_ptr<RatingStream>> Client::StreamRatings(RatingStream::Options options) {
+  return RatingStream::Create(channel_, std::move(options));
+}
+
+}  // namespace factord

@@ -1,0 +1,128 @@
+// A client of factord: the RPCs as plain methods, with deadlines, retries and event ids.
+//
+//   FACTORD_ASSIGN_OR_RETURN(auto client, Client::Create({.target = "127.0.0.1:7070"}));
+//
+//   v1::RecordRatingsRequest rating;
+//   v1::Rating* event = rating.add_events();
+//   event->set_user_id("ann");
+//   event->set_item_id("casablanca");
+//   event->set_rating(4.5);
+//   FACTORD_RETURN_IF_ERROR(client->RecordRatings(rating).status());  // durable and visible from
+//   here on
+//
+//   v1::RecommendItemsRequest query;
+//   query.set_user_id("ann");
+//   FACTORD_ASSIGN_OR_RETURN(v1::RecommendItemsResponse answer, client->RecommendItems(query));
+//
+// For many ratings use a RatingStream (client/rating_stream.h), which is faster by a factor of some
+// hundred and resumes after a crash of either side.
+//
+// Requests and responses are the messages of proto/factord/v1, where every field and error is
+// described. The client does not check requests; the server does, and its message names every bad
+// field.
+//
+// Deadlines: each call has one; `timeout` of a call overrides the default of its kind. A call that
+// is over its deadline is DEADLINE_EXCEEDED.
+//
+// Retries (client/service_config.h): reads and RecordRatings are repeated, within their deadline,
+// after UNAVAILABLE and RESOURCE_EXHAUSTED. RecordRatings is applied once all the same, because
+// every event without an event_id is given one. To repeat a failed RecordRatings yourself, set the
+// ids yourself: each call stamps anew. Reads wait for a server that is not there yet; writes do
+// not.
+//
+// Thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/status.h"
+#include "client/event_ids.h"
+#include "client/rating_stream.h"
+#include "factord/v1/admin_service.grpc.pb.h"
+#include "factord/v1/model_service.grpc.pb.h"
+#include "factord/v1/rating_service.grpc.pb.h"
+#include "factord/v1/recommendation_service.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/security/credentials.h"
+
+namespace factord {
+
+class Client {
+ public:
+  struct Options {
+    // host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
+    std::string target = "127.0.0.1:7070";
+    // TLS, tokens. Null: plain text.
+    std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
+    absl::Duration read_timeout = absl::Seconds(5);
+    absl::Duration write_timeout = absl::Seconds(10);
+    // Snapshots, hashes and backups read or write the whole model.
+    absl::Duration admin_timeout = absl::Minutes(10);
+    // The largest response that is taken. A page of 10,000 rows at rank 256 has 10 MiB.
+    int max_response_bytes = 64 << 20;
+
+    // INVALID_ARGUMENT naming every bad field.
+    absl::Status Validate() const;
+  };
+
+  // Does not connect yet. INVALID_ARGUMENT for bad options.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(Options options);
+
+  // Each call's `timeout`: zero means the default of its kind.
+  // Events without an event_id are given one.
+  absl::StatusOr<v1::RecordRatingsResponse> RecordRatings(
+      v1::RecordRatingsRequest request, absl::Duration timeout = absl::ZeroDuration());
+
+  absl::StatusOr<v1::RecommendItemsResponse> RecommendItems(
+      const v1::RecommendItemsRequest& request, absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::PredictRatingsResponse> PredictRatings(
+      const v1::PredictRatingsRequest& request, absl::Duration timeout = absl::ZeroDuration());
+
+  absl::StatusOr<v1::GetModelResponse> GetModel(const v1::GetModelRequest& request,
+                                                absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::ListTopicsResponse> ListTopics(const v1::ListTopicsRequest& request,
+                                                    absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::GetFactorsResponse> GetFactors(const v1::GetFactorsRequest& request,
+                                                    absl::Duration timeout = absl::ZeroDuration());
+
+  absl::StatusOr<v1::CreateSnapshotResponse> CreateSnapshot(
+      const v1::CreateSnapshotRequest& request, absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::ComputeHashResponse> ComputeHash(
+      const v1::ComputeHashRequest& request, absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::BackupResponse> Backup(const v1::BackupRequest& request,
+                                            absl::Duration timeout = absl::ZeroDuration());
+
+  // Whether a service is serving: "" or "factord.v1.RecommendationService" for reads,
+  // "factord.v1.RatingService" for writes, "liveness" for the process. NOT_FOUND for another name.
+  // Not repeated, and does not wait for a connection.
+  absl::StatusOr<grpc::health::v1::HealthCheckResponse> CheckHealth(
+      const std::string& service, absl::Duration timeout = absl::ZeroDuration());
+
+  // Opens a stream over this client's connection. It may outlive the client. INVALID_ARGUMENT for
+  // bad options.
+  absl::StatusOr<std::unique_ptr<RatingStream>> StreamRatings(RatingStream::Options options);
+
+ private:
+  template <typename Stub, typename Request, typename Response>
+  using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
+
+  Client(Options options, std::shared_ptr<grpc::Channel> channel);
+
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(Stub& stub, Method<Stub, Request, Response> method,
+                                const Request& request, absl::Duration timeout);
+
+  const Options options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  EventIdSource event_ids_;
+  const std::unique_ptr<v1::RatingService::Stub> ratings_;
+  const std::unique_ptr<v1::RecommendationService::Stub> recommendations_;
+  const std::unique_ptr<v1::ModelService::Stub> models_;
+  const std::unique_ptr<v1::AdminService::Stub> admin_;
+  const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
+};
+
+}  // namespace factord

@@ -1,0 +1,249 @@
+#include "client/client.h"
+
+#include <set>
+#include <thread>
+
+#include "client/fake_server.h"
+#include "client/status.h"
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+std::unique_ptr<Client> Connect(const std::string& target) {
+  auto client = Client::Create({.target = target});
+  EXPECT_TRUE(client.ok()) << client.status();
+  return *std::move(client);
+}
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+v1::RecordRatingsRequest OneRating() {
+  v1::RecordRatingsRequest request;
+  v1::Rating* event = request.add_events();
+  event->set_user_id("ann");
+  event->set_item_id("casablanca");
+  event->set_rating(4.5);
+  return request;
+}
+
+// Answers the first `failures` calls with `code`.
+std::function<grpc::Status(const std::string&)> FailFirst(int failures, grpc::StatusCode code) {
+  auto left = std::make_shared<std::atomic<int>>(failures);
+  return [left, code](const std::string&) {
+    return left->fetch_sub(1) > 0 ? grpc::Status(code, "injected") : grpc::Status::OK;
+  };
+}
+
+TEST(ClientTest, EachMethodCallsItsRpc) {
+  FakeServer server;
+  auto client = Connect(server.target());
+  v1::RecommendItemsRequest recommend;
+  recommend.set_max_items(3);
+  auto recommended = client->RecommendItems(recommend);
+  ASSERT_TRUE(recommended.ok()) << recommended.status();
+  EXPECT_THAT(recommended->items(), SizeIs(3));
+  v1::PredictRatingsRequest predict;
+  predict.add_pairs();
+  auto predicted = client->PredictRatings(predict);
+  ASSERT_TRUE(predicted.ok()) << predicted.status();
+  EXPECT_EQ(predicted->predictions(0).rating(), 0.5F);
+  auto recorded = client->RecordRatings(OneRating());
+  ASSERT_TRUE(recorded.ok()) << recorded.status();
+  EXPECT_EQ(recorded->last_sequence(), 1);
+  EXPECT_EQ(client->GetModel({})->sequence(), 1);
+  EXPECT_THAT(client->ListTopics({})->topics(), SizeIs(1));
+  EXPECT_EQ(client->GetFactors({})->view_token(), "pinned");
+  EXPECT_EQ(client->CreateSnapshot({})->sequence(), 3);
+  EXPECT_THAT(client->ComputeHash({})->hash(), SizeIs(32));
+  v1::BackupRequest backup;
+  backup.set_name("monday");
+  EXPECT_EQ(client->Backup(backup)->path(), "/backups/monday");
+  EXPECT_EQ(client->CheckHealth("factord.v1.RatingService")->status(),
+            grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_THAT(server.calls(),
+              ElementsAre("RecommendItems", "PredictRatings", "RecordRatings", "GetModel",
+                          "ListTopics", "GetFactors", "CreateSnapshot", "ComputeHash", "Backup",
+                          "Check factord.v1.RatingService"));
+}
+
+TEST(ClientTest, StampsEventsThatHaveNoId) {
+  FakeServer server;
+  auto client = Connect(server.target());
+  v1::RecordRatingsRequest request = OneRating();
+  *request.add_events() = request.events(0);
+  request.mutable_events(1)->set_event_id("mine");
+  *request.add_events() = request.events(0);
+  ASSERT_TRUE(client->RecordRatings(request).ok());
+  ASSERT_TRUE(client->RecordRatings(request).ok());
+  std::set<std::string> ids;
+  for (const auto& applied : server.applied()) {
+    EXPECT_LE(applied.rating.event_id().size(), 64u);
+    ids.insert(applied.rating.event_id());
+  }
+  EXPECT_THAT(ids, SizeIs(5));  // four new ones and "mine", twice
+  EXPECT_EQ(ids.count(""), 0u);
+  EXPECT_EQ(ids.count("mine"), 1u);
+}
+
+TEST(ClientTest, TwoClientsStampDifferentIds) {
+  EventIdSource a, b;
+  EXPECT_NE(a.Next(), b.Next());
+  EXPECT_THAT(RandomHex128(), SizeIs(32));
+}
+
+TEST(ClientTest, RepeatsAWriteWithTheSameIds) {
+  for (const auto code : {grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    FakeServer server;
+    server.on_call = FailFirst(2, code);
+    auto client = Connect(server.target());
+    ASSERT_TRUE(client->RecordRatings(OneRating()).ok());
+    const auto requests = server.record_requests();
+    ASSERT_THAT(requests, SizeIs(3));
+    EXPECT_FALSE(requests[0].events(0).event_id().empty());
+    EXPECT_EQ(requests[0].events(0).event_id(), requests[1].events(0).event_id());
+    EXPECT_EQ(requests[0].events(0).event_id(), requests[2].events(0).event_id());
+  }
+}
+
+TEST(ClientTest, RepeatsReads) {
+  FakeServer server;
+  server.on_call = FailFirst(2, grpc::StatusCode::UNAVAILABLE);
+  auto client = Connect(server.target());
+  EXPECT_TRUE(client->RecommendItems({}).ok());
+  EXPECT_THAT(server.calls(), SizeIs(3));
+}
+
+TEST(ClientTest, StopsAfterFiveAttempts) {
+  FakeServer server;
+  server.on_call = FailFirst(1000, grpc::StatusCode::UNAVAILABLE);
+  auto client = Connect(server.target());
+  const absl::Status status = client->RecordRatings(OneRating()).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(server.calls(), SizeIs(5));
+}
+
+TEST(ClientTest, DoesNotRepeatWhatWouldFailAgainOrWhatIsNotIdempotent) {
+  FakeServer server;
+  server.on_call = FailFirst(1000, grpc::StatusCode::INVALID_ARGUMENT);
+  auto client = Connect(server.target());
+  EXPECT_TRUE(absl::IsInvalidArgument(client->RecordRatings(OneRating()).status()));
+  EXPECT_THAT(server.calls(), SizeIs(1));
+
+  FakeServer other;
+  other.on_call = FailFirst(1000, grpc::StatusCode::UNAVAILABLE);
+  client = Connect(other.target());
+  EXPECT_TRUE(absl::IsUnavailable(client->Backup({}).status()));
+  EXPECT_TRUE(absl::IsUnavailable(client->CreateSnapshot({}).status()));
+  EXPECT_TRUE(absl::IsUnavailable(client->CheckHealth("").status()));
+  EXPECT_THAT(other.calls(), SizeIs(3));
+}
+
+TEST(ClientTest, StopsRepeatingWhileMostCallsFail) {
+  FakeServer server;
+  server.on_call = FailFirst(1'000'000, grpc::StatusCode::UNAVAILABLE);
+  auto client = Connect(server.target());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 20; ++i) {
+    threads.emplace_back([&] { (void)client->RecordRatings(OneRating()); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const size_t before = server.calls().size();
+  EXPECT_LT(before, 100u);
+  (void)client->RecordRatings(OneRating());
+  EXPECT_EQ(server.calls().size(), before + 1);
+}
+
+TEST(ClientTest, AReadWaitsForAServerThatIsNotThereYet) {
+  FakeServer server;
+  server.Stop();
+  auto client = Connect(server.target());
+  std::thread starter;
+  // The write fails at once; it also shows that the connection was refused before.
+  const absl::Status status = client->RecordRatings(OneRating()).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  starter = std::thread([&] { server.Start(); });
+  EXPECT_TRUE(client->GetModel({}, absl::Seconds(30)).ok());
+  starter.join();
+}
+
+TEST(ClientTest, SaysWhetherThereWasAServer) {
+  FakeServer server;
+  std::atomic<bool> done{false};
+  server.on_call = [&](const std::string&) {
+    while (!done) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return grpc::Status::OK;
+  };
+  auto client = Connect(server.target());
+  absl::Status status = client->GetModel({}, absl::Milliseconds(200)).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_THAT(Message(status), HasSubstr("no answer from " + server.target() + " within 200ms"));
+  done = true;
+  server.Stop();
+  status = client->GetModel({}, absl::Milliseconds(200)).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_THAT(Message(status), HasSubstr("no connection to " + server.target()));
+}
+
+TEST(ClientTest, RefusesBadOptions) {
+  auto client = Client::Create({.target = "", .read_timeout = absl::ZeroDuration()});
+  EXPECT_TRUE(absl::IsInvalidArgument(client.status()));
+  EXPECT_THAT(Message(client.status()), HasSubstr("target: must not be empty"));
+  EXPECT_THAT(Message(client.status()), HasSubstr("read_timeout: must be above 0"));
+}
+
+grpc::Status WithBadRequest(const std::string& message) {
+  google::rpc::BadRequest bad_request;
+  auto* violation = bad_request.add_field_violations();
+  violation->set_field("events[3].rating");
+  violation->set_description("must be finite");
+  violation = bad_request.add_field_violations();
+  violation->set_field("events[4].user_id");
+  violation->set_description("must have 1 to 256 bytes");
+  google::rpc::Status status;
+  status.add_details()->PackFrom(bad_request);
+  return {grpc::StatusCode::INVALID_ARGUMENT, message, status.SerializeAsString()};
+}
+
+TEST(StatusTest, NamesEveryBadField) {
+  EXPECT_EQ(FromGrpcStatus(WithBadRequest("bad request")),
+            absl::InvalidArgumentError("bad request: events[3].rating: must be finite; "
+                                       "events[4].user_id: must have 1 to 256 bytes"));
+  EXPECT_EQ(FromGrpcStatus(WithBadRequest("")),
+            absl::InvalidArgumentError("events[3].rating: must be finite; "
+                                       "events[4].user_id: must have 1 to 256 bytes"));
+}
+
+TEST(StatusTest, DoesNotSayTwiceWhatTheMessageSays) {
+  EXPECT_EQ(FromGrpcStatus(WithBadRequest("events[3].rating: must be finite; events[4].user_id: "
+                                          "must have 1 to 256 bytes")),
+            absl::InvalidArgumentError("events[3].rating: must be finite; "
+                                       "events[4].user_id: must have 1 to 256 bytes"));
+}
+
+TEST(StatusTest, KeepsCodeAndMessage) {
+  EXPECT_TRUE(FromGrpcStatus(grpc::Status::OK).ok());
+  for (int code = 1; code <= 16; ++code) {
+    const absl::Status status =
+        FromGrpcStatus({static_cast<grpc::StatusCode>(code), "why", "not a google.rpc.Status"});
+    EXPECT_EQ(static_cast<int>(status.code()), code);
+    EXPECT_EQ(status.message(), "why");
+  }
+}
+
+TEST(StatusTest, DetailsArriveOverTheWire) {
+  FakeServer server;
+  server.on_call = [](const std::string&) { return WithBadRequest("bad request"); };
+  const absl::Status status = Connect(server.target())->RecordRatings(OneRating()).status();
+  EXPECT_THAT(Message(status), HasSubstr("events[4].user_id: must have 1 to 256 bytes"));
+}
+
+}  // namespace
+}  // namespace factord

@@ -1,0 +1,474 @@
+#include "client/rating_stream.h"
+
+#include <atomic>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "client/client.h"
+#include "client/fake_server.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Fate = FakeServer::BatchFate;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Short backoffs, so that a test with many breaks is quick; limits so long that none strikes by
+// accident on a slow machine.
+RatingStream::Options QuickOptions() {
+  return {.producer_id = "p",
+          .ack_timeout = seconds(60),
+          .give_up_after = seconds(60),
+          .initial_backoff = milliseconds(1),
+          .max_backoff = milliseconds(20)};
+}
+
+std::unique_ptr<RatingStream> Open(const FakeServer& server,
+                                   RatingStream::Options options = QuickOptions()) {
+  auto client = Client::Create({.target = server.target()});
+  EXPECT_TRUE(client.ok()) << client.status();
+  auto stream = (*client)->StreamRatings(std::move(options));
+  EXPECT_TRUE(stream.ok()) << stream.status();
+  return *std::move(stream);
+}
+
+// The rating says its own number.
+v1::Rating RatingOf(int64_t number) {
+  v1::Rating rating;
+  rating.set_user_id("u" + std::to_string(number % 10));
+  rating.set_item_id(std::to_string(number));
+  rating.set_rating(3);
+  return rating;
+}
+
+// Every number of [1, count] was applied once, in order, with its own content.
+void ExpectExactlyOnce(const FakeServer& server, int64_t count) {
+  const auto applied = server.applied();
+  ASSERT_EQ(applied.size(), static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    ASSERT_EQ(applied[i].number, i + 1);
+    ASSERT_EQ(applied[i].rating.item_id(), std::to_string(i + 1));
+  }
+}
+
+void WriteNumbers(RatingStream* stream, int64_t first, int64_t last) {
+  for (int64_t number = first; number <= last; ++number) {
+    const absl::Status status = stream->Write(number, RatingOf(number));
+    ASSERT_TRUE(status.ok()) << status;
+  }
+}
+
+TEST(RatingStreamTest, CloseSettlesEverythingWritten) {
+  FakeServer server;
+  auto options = QuickOptions();
+  options.model = "movies";
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 1000);
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 1000);
+  const RatingStream::Stats stats = stream->stats();
+  EXPECT_EQ(stats.written, 1000);
+  EXPECT_EQ(stats.acknowledged, 1000);
+  EXPECT_EQ(stats.applied, 1000);
+  EXPECT_EQ(stats.last_acknowledged_number, 1000);
+  EXPECT_EQ(stats.last_sequence, 1000);
+  EXPECT_EQ(stats.reconnects, 0);
+  ASSERT_THAT(server.starts(), SizeIs(1));
+  EXPECT_EQ(server.starts()[0].model(), "movies");
+  EXPECT_EQ(server.starts()[0].producer_id(), "p");
+  // Once more is the same; then nothing more is taken.
+  EXPECT_TRUE(stream->Close().ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(stream->Write(1001, RatingOf(1001))));
+}
+
+TEST(RatingStreamTest, FlushReturnsWhenAllIsAcknowledged) {
+  FakeServer server;
+  auto stream = Open(server);
+  for (int64_t n = 1; n <= 20; ++n) {
+    ASSERT_TRUE(stream->Write(n, RatingOf(n)).ok());
+    ASSERT_TRUE(stream->Flush().ok());
+    ASSERT_EQ(stream->stats().acknowledged, n);
+    ASSERT_THAT(server.applied(), SizeIs(n));
+  }
+}
+
+TEST(RatingStreamTest, NumbersMayHaveGaps) {
+  FakeServer server;
+  auto stream = Open(server);
+  for (const int64_t number : {3, 4, 10, 12, 13, 14}) {
+    ASSERT_TRUE(stream->Write(number, RatingOf(number)).ok());
+  }
+  ASSERT_TRUE(stream->Close().ok());
+  std::vector<int64_t> numbers;
+  for (const auto& applied : server.applied()) {
+    numbers.push_back(applied.number);
+    EXPECT_EQ(applied.rating.item_id(), std::to_string(applied.number));
+  }
+  EXPECT_THAT(numbers, ElementsAre(3, 4, 10, 12, 13, 14));
+}
+
+TEST(RatingStreamTest, RefusesANumberThatDoesNotIncrease) {
+  FakeServer server;
+  auto stream = Open(server);
+  EXPECT_TRUE(absl::IsInvalidArgument(stream->Write(0, RatingOf(0))));
+  ASSERT_TRUE(stream->Write(5, RatingOf(5)).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(stream->Write(5, RatingOf(5))));
+  EXPECT_TRUE(absl::IsInvalidArgument(stream->Write(4, RatingOf(4))));
+  ASSERT_TRUE(stream->Write(6, RatingOf(6)).ok());
+  ASSERT_TRUE(stream->Close().ok());
+  EXPECT_THAT(server.applied(), SizeIs(2));
+}
+
+TEST(RatingStreamTest, CountsOnFromTheServersLastNumber) {
+  FakeServer server;
+  for (int run = 0; run < 3; ++run) {
+    auto stream = Open(server);
+    for (int i = 1; i <= 10; ++i) ASSERT_TRUE(stream->Write(RatingOf(run * 10 + i)).ok());
+    ASSERT_TRUE(stream->Close().ok());
+  }
+  ExpectExactlyOnce(server, 30);
+}
+
+TEST(RatingStreamTest, ASecondRunOfTheSameInputSendsOnlyWhatIsMissing) {
+  FakeServer server;
+  auto first = Open(server);
+  WriteNumbers(first.get(), 1, 600);
+  ASSERT_TRUE(first->Close().ok());
+  auto second = Open(server);
+  WriteNumbers(second.get(), 1, 1000);
+  ASSERT_TRUE(second->Close().ok());
+  ExpectExactlyOnce(server, 1000);
+  EXPECT_EQ(second->stats().resumed, 600);
+  EXPECT_EQ(second->stats().applied, 400);
+  EXPECT_EQ(second->stats().acknowledged, 1000);
+  EXPECT_EQ(second->stats().duplicates, 0);  // not even sent
+}
+
+TEST(RatingStreamTest, ExactlyOnceThoughTheStreamBreaksAtRandom) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  FakeServer server;
+  std::mt19937 random(seed);
+  std::mutex mu;
+  int64_t held = 0;
+  std::atomic<int> breaks{0};
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    const std::lock_guard<std::mutex> lock(mu);
+    const uint32_t die = random() % 10;
+    if (die < 2) ++breaks;
+    held = die < 2 ? 0 : held + batch.events_size();
+    if (die == 0) return Fate::kApplyAndBreak;
+    if (die == 1) return Fate::kBreak;
+    // Only where another batch will come that acknowledges this one, too.
+    const bool last = batch.first_number() + batch.events_size() > 5000;
+    if (die < 5 && held < server.window && !last) return Fate::kApplyAndHold;
+    held = 0;
+    return Fate::kApplyAndAck;
+  };
+  auto options = QuickOptions();
+  options.max_batch_events = 40;
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 5000);
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 5000);
+  const RatingStream::Stats stats = stream->stats();
+  EXPECT_EQ(stats.acknowledged, 5000);
+  EXPECT_EQ(stats.applied + stats.resumed, 5000);
+  EXPECT_GT(breaks, 0);
+  EXPECT_EQ(stats.reconnects, breaks);
+}
+
+TEST(RatingStreamTest, ExactlyOnceThoughTheServerRestarts) {
+  FakeServer server;
+  server.window =
+      20;  // far below what is written between restarts, so each finds a live connection
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 500);
+  for (const int64_t written : {500, 1500, 2500}) {
+    server.Stop();
+    std::thread starter([&] { server.Start(); });
+    WriteNumbers(stream.get(), written + 1, std::min<int64_t>(written + 1000, 3000));
+    starter.join();
+  }
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 3000);
+  EXPECT_EQ(stream->stats().reconnects, 3);
+}
+
+TEST(RatingStreamTest, WaitsForAServerThatIsNotThereYet) {
+  FakeServer server;
+  server.Stop();
+  auto stream = Open(server);
+  std::thread starter([&] { server.Start(); });
+  WriteNumbers(stream.get(), 1, 10);
+  starter.join();
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 10);
+}
+
+TEST(RatingStreamTest, KeepsToTheWindow) {
+  FakeServer server;
+  server.window = 50;
+  // Acknowledges only when the window is full, or all is there.
+  std::atomic<int64_t> since_ack{0};
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    since_ack += batch.events_size();
+    const int64_t last = batch.first_number() + batch.events_size() - 1;
+    if (since_ack < 50 && last < 1000) return Fate::kApplyAndHold;
+    since_ack = 0;
+    return Fate::kApplyAndAck;
+  };
+  auto options = QuickOptions();
+  options.max_batch_events = 20;
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 1000);
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 1000);
+  EXPECT_EQ(server.most_unacknowledged(), 50);
+  EXPECT_EQ(server.largest_batch(), 20);
+}
+
+TEST(RatingStreamTest, WriteBlocksWhileTheWindowIsFull) {
+  FakeServer server;
+  server.window = 10;
+  std::atomic<bool> acknowledge{false};
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    while (!acknowledge) std::this_thread::sleep_for(milliseconds(1));
+    (void)batch;
+    return Fate::kApplyAndAck;
+  };
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 10);
+  std::atomic<bool> returned{false};
+  std::thread writer([&] {
+    EXPECT_TRUE(stream->Write(11, RatingOf(11)).ok());
+    returned = true;
+  });
+  // Nothing can be proved by waiting, but a Write that does not block is back long before this.
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_FALSE(returned);
+  EXPECT_EQ(stream->stats().written, 10);
+  acknowledge = true;
+  writer.join();
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 11);
+}
+
+TEST(RatingStreamTest, OwnLimitHoldsWhereTheWindowIsWider) {
+  FakeServer server;
+  server.window = 1000;
+  auto options = QuickOptions();
+  options.max_unacknowledged = 30;
+  int64_t since_ack = 0;
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    since_ack += batch.events_size();
+    if (since_ack < 30) return Fate::kApplyAndHold;
+    since_ack = 0;
+    return Fate::kApplyAndAck;
+  };
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 300);
+  ASSERT_TRUE(stream->Close().ok());
+  EXPECT_LE(server.most_unacknowledged(), 30);
+}
+
+// What a stream comes to that nobody acknowledges.
+absl::Status WriteToASilentServer(const FakeServer& server, int64_t count, size_t id_bytes) {
+  auto options = QuickOptions();
+  options.ack_timeout = milliseconds(50);
+  options.give_up_after = milliseconds(200);
+  auto stream = Open(server, options);
+  for (int64_t n = 1; n <= count; ++n) {
+    v1::Rating rating = RatingOf(n);
+    rating.set_user_id(std::string(id_bytes, 'x'));
+    const absl::Status status = stream->Write(n, rating);
+    if (!status.ok()) return status;
+  }
+  return stream->Close();
+}
+
+TEST(RatingStreamTest, AsksAServerThatAcknowledgesNothingByReconnecting) {
+  FakeServer server;
+  server.window = 10;
+  server.on_batch = [](const v1::StreamBatch&) { return Fate::kApplyAndHold; };
+  // 10 ratings wait in Close, 25 in Write.
+  for (const int64_t count : {10, 25}) {
+    server.ForgetProducers();
+    const absl::Status status = WriteToASilentServer(server, count, 10);
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_THAT(server.applied(), SizeIs(35));
+  EXPECT_GE(server.starts().size(), 5u);
+}
+
+TEST(RatingStreamTest, GivesUpOnAServerThatHangs) {
+  FakeServer server;
+  server.on_batch = [](const v1::StreamBatch&) { return Fate::kHang; };
+  const absl::Status status = WriteToASilentServer(server, 1000, 10);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("gave up after 200ms"));
+  EXPECT_THAT(server.applied(), IsEmpty());
+}
+
+TEST(RatingStreamTest, GivesUpOnAServerThatDoesNotRead) {
+  FakeServer server;
+  server.window = 100'000;
+  server.on_batch = [](const v1::StreamBatch&) { return Fate::kHang; };
+  // 25 MB: gRPC's flow control blocks the sending thread long before.
+  const absl::Status status = WriteToASilentServer(server, 100'000, 256);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
+TEST(RatingStreamTest, GivesUpOnAServerThatDoesNotAnswerTheStart) {
+  FakeServer server;
+  server.answer_start = false;
+  const absl::Status status = WriteToASilentServer(server, 1, 10);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  // Without a number Write waits for that answer.
+  auto options = QuickOptions();
+  options.ack_timeout = milliseconds(50);
+  options.give_up_after = milliseconds(100);
+  EXPECT_TRUE(absl::IsUnavailable(Open(server, options)->Write(RatingOf(1))));
+}
+
+TEST(RatingStreamTest, GivesUpWhereThereIsNoServer) {
+  FakeServer server;
+  server.Stop();
+  auto options = QuickOptions();
+  options.give_up_after = milliseconds(100);
+  auto stream = Open(server, options);
+  const absl::Status status = stream->Write(1, RatingOf(1));
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("onnect"));  // the reason
+  EXPECT_EQ(stream->Flush(), status);
+  EXPECT_EQ(stream->Close(), status);
+  EXPECT_EQ(stream->Write(2, RatingOf(2)), status);
+}
+
+TEST(RatingStreamTest, GivesUpWhenTheServerGoesAway) {
+  FakeServer server;
+  auto options = QuickOptions();
+  options.give_up_after = milliseconds(100);
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 10);
+  ASSERT_TRUE(stream->Flush().ok());
+  server.Stop();
+  (void)stream->Write(11, RatingOf(11));
+  EXPECT_TRUE(absl::IsUnavailable(stream->Flush()));
+  EXPECT_EQ(stream->stats().acknowledged, 10);
+}
+
+TEST(RatingStreamTest, ReportsRejectedRatings) {
+  FakeServer server;
+  server.reject = [](const v1::Rating& rating) {
+    return rating.item_id() == "7" || rating.item_id() == "30" ? "rating: must be 0 to 5" : "";
+  };
+  auto options = QuickOptions();
+  std::vector<std::string> reports;
+  options.on_rejected = [&](int64_t number, const v1::Rating& rating, const std::string& reason) {
+    reports.push_back(absl::StrCat(number, " ", rating.item_id(), " ", reason));
+  };
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 50);
+  ASSERT_TRUE(stream->Flush().ok());
+  EXPECT_THAT(reports, ElementsAre("7 7 rating: must be 0 to 5", "30 30 rating: must be 0 to 5"));
+  EXPECT_EQ(stream->stats().rejected, 2);
+  EXPECT_EQ(stream->stats().applied, 48);
+  EXPECT_EQ(stream->stats().acknowledged, 50);
+  EXPECT_TRUE(stream->Close().ok());
+}
+
+TEST(RatingStreamTest, OtherErrorsAreFinal) {
+  for (const auto code :
+       {grpc::StatusCode::ABORTED, grpc::StatusCode::INVALID_ARGUMENT, grpc::StatusCode::NOT_FOUND,
+        grpc::StatusCode::FAILED_PRECONDITION, grpc::StatusCode::PERMISSION_DENIED}) {
+    FakeServer server;
+    server.on_start = [&] { return grpc::Status(code, "no"); };
+    auto stream = Open(server);
+    const absl::Status status = stream->Write(1, RatingOf(1));
+    EXPECT_EQ(static_cast<int>(status.code()), static_cast<int>(code)) << status;
+    EXPECT_EQ(stream->Write(2, RatingOf(2)), status);
+    EXPECT_THAT(server.starts(), SizeIs(1));
+  }
+}
+
+TEST(RatingStreamTest, ATakeoverInTheMiddleIsFinal) {
+  FakeServer server;
+  server.break_status = grpc::Status(grpc::StatusCode::ABORTED, "a newer stream took over");
+  server.on_batch = [](const v1::StreamBatch& batch) {
+    return batch.first_number() > 100 ? Fate::kBreak : Fate::kApplyAndAck;
+  };
+  auto stream = Open(server);
+  absl::Status status;
+  for (int64_t n = 1; n <= 10'000 && status.ok(); ++n) status = stream->Write(n, RatingOf(n));
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_TRUE(absl::IsAborted(stream->Close()));
+  EXPECT_THAT(server.starts(), SizeIs(1));
+}
+
+TEST(RatingStreamTest, SendsNothingToAServerThatForgot) {
+  FakeServer server;
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 100);
+  ASSERT_TRUE(stream->Flush().ok());
+  server.ForgetProducers();
+  server.Stop();
+  server.Start();
+  (void)stream->Write(101, RatingOf(101));
+  const absl::Status status = stream->Close();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("number 100 of producer 'p'"));
+  ExpectExactlyOnce(server, 100);
+}
+
+TEST(RatingStreamTest, RefusesAnAcknowledgementOfWhatWasNotSent) {
+  FakeServer server;
+  server.on_batch = [](const v1::StreamBatch&) { return Fate::kAckTooMuch; };
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 1);
+  const absl::Status status = stream->Close();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+}
+
+TEST(RatingStreamTest, RefusesAWindowOfNothing) {
+  FakeServer server;
+  server.window = 0;
+  EXPECT_EQ(Open(server)->Write(1, RatingOf(1)).code(), absl::StatusCode::kInternal);
+}
+
+TEST(RatingStreamTest, DestructionWithoutCloseDoesNotHang) {
+  FakeServer server;
+  server.on_batch = [](const v1::StreamBatch&) { return Fate::kHang; };
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 10);
+  stream = nullptr;
+  server.Stop();
+  stream = Open(server);
+  stream = nullptr;
+}
+
+TEST(RatingStreamTest, CloseOfAnUnusedStreamNeedsNoServer) {
+  FakeServer server;
+  server.Stop();
+  EXPECT_TRUE(Open(server)->Close().ok());
+}
+
+TEST(RatingStreamTest, RefusesBadOptions) {
+  FakeServer server;
+  auto client = Client::Create({.target = server.target()});
+  auto stream = (*client)->StreamRatings({.max_batch_events = 0});
+  EXPECT_TRUE(absl::IsInvalidArgument(stream.status()));
+  EXPECT_THAT(std::string(stream.status().message()),
+              HasSubstr("producer_id: must not be empty; max_batch_events: must be at least 1"));
+}
+
+}  // namespace
+}  // namespace factord
