@@ -1,12 +1,14 @@
 // Q: the items' rows, for one writer and many readers who never wait.
 //
 //   writer:  ItemRow row = items.Mutable(index);  ... change it ...;  items.Publish(sequence);
-//   reader:  ItemView view = items.Pin();         // the state at view.sequence(), until it is destroyed
+//   reader:  ItemView view = items.Pin();         // the state at view.sequence(), until it is
+//   destroyed
 //
-// Rows lie in leaves of 8 under pages under a root. The first change of a leaf after a Publish copies it; Publish
-// makes a new root current. A reader pins a root by writing its address into a slot (a hazard pointer).
-// Each block knows the epochs [created, last] in which it was reachable, and is taken back at once unless a pinned
-// epoch lies between: so a view pinned for long holds each old leaf at most once.
+// Rows lie in leaves of 8 under pages under a root. The first change of a leaf after a Publish
+// copies it; Publish makes a new root current. A reader pins a root by writing its address into a
+// slot (a hazard pointer). Each block knows the epochs [created, last] in which it was reachable,
+// and is taken back at once unless a pinned epoch lies between: so a view pinned for long holds
+// each old leaf at most once.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +31,8 @@ struct Root;
 class Storage;
 }  // namespace item_matrix_internal
 
-// A pinned state of all rows. Movable; may be used by many threads at once, destroyed by any. Must not outlive its ItemMatrix.
+// A pinned state of all rows. Movable; may be used by many threads at once, destroyed by any. Must
+// not outlive its ItemMatrix.
 class ItemView {
  public:
   static constexpr uint32_t kLeafRows = 8;
@@ -44,14 +47,14 @@ class ItemView {
   // REQUIRES: index < size().
   const float* factors(uint32_t index) const;
   const RowState& state(uint32_t index) const;
-  // kLeafRows rows (fewer in the last leaf) one after the other, stride floats apart, from row leaf * kLeafRows on.
+  // kLeafRows rows (fewer in the last leaf) one after the other, stride floats apart, from row leaf
+  // * kLeafRows on.
   const float* leaf_factors(uint32_t leaf) const;
   size_t stride() const;
 
  private:
   friend class ItemMatrix;
-  ItemView(item_matrix_internal::Storage* storage, const item_matrix_internal::Root* root,
-           int slot)
+  ItemView(item_matrix_internal::Storage* storage, const item_matrix_internal::Root* root, int slot)
       : storage_(storage), root_(root), slot_(slot) {}
 
   item_matrix_internal::Storage* storage_;

@@ -1,4 +1,7 @@
 // Exact top-k: the k items with the largest scores p_u . q_i of a pinned view.
+//
+//   ItemView view = items.Pin();
+//   for (const ScoredIndex& s : TopK(view, ids, user, rated, 10, {})) { ... ids.id(s.item) ... }
 #pragma once
 
 #include <cstdint>
@@ -16,10 +19,10 @@ struct ScoredIndex {
   float score;
 };
 
-// Best first; ties by item id, bytewise. Scores come from the deterministic kernel (Dot), so the result equals that of scoring
-// and sorting every row. `user` has view.stride() floats, zero from rank on. `excluded` is sorted. `keep_going`
-// (may be empty) is asked now and then; once it says false the scan stops and what was found is returned.
-// Thread-safe.
+// Best first; ties by item id, bytewise. Scores come from the deterministic kernel (Dot), so the
+// result equals that of scoring and sorting every row. `user` has view.stride() floats, zero from
+// rank on. `excluded` is sorted. `keep_going` (may be empty) is asked now and then; once it says
+// false the scan stops and what was found is returned. Thread-safe.
 std::vector<ScoredIndex> TopK(const ItemView& view, const IdMap& ids, const float* user,
                               absl::Span<const uint32_t> excluded, size_t k,
                               const std::function<bool()>& keep_going);

@@ -1,0 +1,207 @@
+#include "model/id_map.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cassert>
+#include <cstring>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "base/hash128.h"
+#include "base/mutex.h"
+
+namespace factord {
+namespace {
+
+// Where an id's bytes lie: two bytes of length, then the id.
+using Record = const char*;
+constexpr size_t kMaxIdBytes = 65'535;
+
+absl::string_view Text(Record record) {
+  uint16_t length;
+  std::memcpy(&length, record, sizeof(length));
+  return absl::string_view(record + sizeof(length), length);
+}
+
+// Bytes that never move.
+class Arena {
+ public:
+  // Returns the bytes newly reserved from the system, usually 0.
+  size_t Append(absl::string_view id, Record* record) {
+    const uint16_t length = static_cast<uint16_t>(id.size());
+    const size_t bytes = sizeof(length) + id.size();
+    const size_t reserved = bytes > static_cast<size_t>(end_ - next_) ? Grow(bytes) : 0;
+    std::memcpy(next_, &length, sizeof(length));
+    if (!id.empty()) std::memcpy(next_ + sizeof(length), id.data(), id.size());
+    *record = next_;
+    next_ += bytes;
+    return reserved;
+  }
+
+ private:
+  static constexpr size_t kFirstChunk = size_t{64} << 10;
+  static constexpr size_t kLargestChunk = size_t{1} << 20;
+
+  size_t Grow(size_t at_least) {
+    const size_t size = std::max(next_size_, at_least);
+    next_size_ = std::min(next_size_ * 2, kLargestChunk);
+    chunks_.emplace_back(new char[size]);
+    next_ = chunks_.back().get();
+    end_ = next_ + size;
+    return size;
+  }
+
+  std::vector<std::unique_ptr<char[]>> chunks_;
+  size_t next_size_ = kFirstChunk;
+  char* next_ = nullptr;
+  char* end_ = nullptr;
+};
+
+// index -> record. Chunk c holds (kFirst << c) entries, so a fixed handful of chunk pointers covers
+// all indices and no entry ever moves: readers need no lock.
+class RecordTable {
+ public:
+  ~RecordTable() {
+    for (std::atomic<Record*>& chunk : chunks_) delete[] chunk.load(std::memory_order_relaxed);
+  }
+  Record Get(uint32_t index) const {
+    const Place place = PlaceOf(index);
+    return chunks_[place.chunk].load(std::memory_order_acquire)[place.offset];
+  }
+  // Writer. Returns the bytes newly reserved.
+  size_t Set(uint32_t index, Record record) {
+    const Place place = PlaceOf(index);
+    Record* chunk = chunks_[place.chunk].load(std::memory_order_relaxed);
+    size_t reserved = 0;
+    if (chunk == nullptr) {
+      const size_t entries = kFirst << place.chunk;
+      chunk = new Record[entries];
+      reserved = entries * sizeof(Record);
+      chunks_[place.chunk].store(chunk, std::memory_order_release);
+    }
+    chunk[place.offset] = record;
+    return reserved;
+  }
+
+ private:
+  static constexpr int kFirstBits = 10;
+  static constexpr uint64_t kFirst = uint64_t{1} << kFirstBits;
+  static constexpr int kChunks = 33 - kFirstBits;
+
+  struct Place {
+    int chunk;
+    uint64_t offset;
+  };
+  static Place PlaceOf(uint32_t index) {
+    const uint64_t shifted = index + kFirst;
+    const int chunk = std::bit_width(shifted) - 1 - kFirstBits;
+    return {chunk, shifted - (kFirst << chunk)};
+  }
+
+  std::atomic<Record*> chunks_[kChunks] = {};
+};
+
+// A member of the set. Half of the hash is kept beside the index: growing the set then does not
+// visit the ids' bytes (a cache miss each), and nearly every comparison ends here.
+struct Member {
+  uint32_t hash;
+  uint32_t index;
+};
+
+// What is looked for.
+struct Probe {
+  uint32_t hash;
+  absl::string_view id;
+};
+
+Probe ProbeFor(absl::string_view id) { return {static_cast<uint32_t>(HashBytes64(id) >> 32), id}; }
+
+struct MemberHash {
+  using is_transparent = void;
+  // Spread over 64 bits: the set takes its position from the upper ones.
+  static size_t Spread(uint32_t hash) { return hash * uint64_t{0x9e3779b97f4a7c15}; }
+  size_t operator()(const Member& member) const { return Spread(member.hash); }
+  size_t operator()(const Probe& probe) const { return Spread(probe.hash); }
+};
+
+struct MemberEqual {
+  using is_transparent = void;
+  const RecordTable* records;
+  bool operator()(const Member& a, const Member& b) const { return a.index == b.index; }
+  bool operator()(const Member& a, const Probe& b) const {
+    return a.hash == b.hash && Text(records->Get(a.index)) == b.id;
+  }
+  bool operator()(const Probe& a, const Member& b) const { return (*this)(b, a); }
+};
+
+using MemberSet = absl::flat_hash_set<Member, MemberHash, MemberEqual>;
+
+}  // namespace
+
+struct IdMap::Impl {
+  std::optional<uint32_t> FindIn(const MemberSet& members, absl::string_view id) const {
+    const auto it = members.find(ProbeFor(id));
+    if (it == members.end()) return std::nullopt;
+    return it->index;
+  }
+  // The writer alone changes `set`, so for it reading needs no lock.
+  const MemberSet& SetAsWriter() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return set; }
+
+  // Approximate: one byte of control beside each member, at a load of 7/8.
+  static size_t SetBytes(size_t capacity) { return capacity * (sizeof(Member) + 1); }
+
+  Arena arena;          // writer only
+  RecordTable records;  // written by the writer, read by all
+  std::atomic<uint32_t> size{0};
+  std::atomic<size_t> bytes{0};
+  mutable SharedMutex mu;
+  MemberSet set ABSL_GUARDED_BY(mu){0, MemberHash(), MemberEqual{&records}};
+};
+
+IdMap::IdMap() : impl_(std::make_unique<Impl>()) {}
+IdMap::~IdMap() = default;
+
+std::optional<uint32_t> IdMap::FindAsWriter(absl::string_view id) const {
+  return impl_->FindIn(impl_->SetAsWriter(), id);
+}
+
+uint32_t IdMap::Add(absl::string_view id) {
+  assert(id.size() <= kMaxIdBytes);
+  const uint32_t index = impl_->size.load(std::memory_order_relaxed);
+  Record record;
+  size_t reserved = impl_->arena.Append(id.substr(0, kMaxIdBytes), &record);
+  reserved += impl_->records.Set(index, record);
+  // Before the set, so that whoever finds the id also finds size() beyond its index.
+  impl_->size.store(index + 1, std::memory_order_release);
+  {
+    WriterMutexLock lock(&impl_->mu);
+    const size_t before = impl_->set.capacity();
+    impl_->set.insert(Member{ProbeFor(id).hash, index});
+    reserved += Impl::SetBytes(impl_->set.capacity() - before);
+  }
+  impl_->bytes.fetch_add(reserved, std::memory_order_relaxed);
+  return index;
+}
+
+void IdMap::Reserve(size_t ids) {
+  WriterMutexLock lock(&impl_->mu);
+  const size_t before = impl_->set.capacity();
+  impl_->set.reserve(ids);
+  impl_->bytes.fetch_add(Impl::SetBytes(impl_->set.capacity() - before), std::memory_order_relaxed);
+}
+
+std::optional<uint32_t> IdMap::Find(absl::string_view id) const {
+  ReaderMutexLock lock(&impl_->mu);
+  return impl_->FindIn(impl_->set, id);
+}
+
+absl::string_view IdMap::id(uint32_t index) const { return Text(impl_->records.Get(index)); }
+
+uint32_t IdMap::size() const { return impl_->size.load(std::memory_order_acquire); }
+
+size_t IdMap::MemoryBytes() const {
+  return sizeof(Impl) + impl_->bytes.load(std::memory_order_relaxed);
+}
+
+}  // namespace factord
