@@ -279,7 +279,8 @@ TEST_F(RocksStoreTest, TrimmingFreesTheDisk) {
     const int64_t last = store->log()->range().last;
     ASSERT_OK(CommitMetaOnly(store.get(), last));
     ASSERT_OK(store->log()->TrimThrough(last));
-    // What is left over must not add up either. A compaction in the background frees the last of it.
+    // What is left over must not add up either. A compaction in the background frees the last of
+    // it.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (BytesOnDisk(path_) > empty + (1u << 19)) {
       ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "round " << round;

@@ -136,8 +136,13 @@ inline absl::Status CheckLog(Store* store, int64_t first) {
 
 inline constexpr uint64_t kTestProducers = 3;
 inline constexpr uint64_t kTestSlots = 20;
-inline uint64_t TestUsers(int64_t sequence) { return 30 + static_cast<uint64_t>(sequence) / 10; }
-inline uint64_t TestItems(int64_t sequence) { return 10 + static_cast<uint64_t>(sequence) / 50; }
+// The rows grow with the sequence, up to where a snapshot stays short.
+inline uint64_t TestUsers(int64_t sequence) {
+  return std::min<uint64_t>(30 + static_cast<uint64_t>(sequence) / 10, 2000);
+}
+inline uint64_t TestItems(int64_t sequence) {
+  return std::min<uint64_t>(10 + static_cast<uint64_t>(sequence) / 50, 500);
+}
 
 inline SnapshotMeta TestMeta(int64_t sequence) {
   SnapshotMeta meta;

@@ -1,0 +1,290 @@
+// The store on a disk that fails, is full, is read-only, or loses power.
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "storage/fault_file_system.h"
+#include "storage/rocks_store.h"
+#include "storage/store_test_util.h"
+
+namespace factord {
+namespace {
+
+namespace fs = std::filesystem;
+using Operation = FaultFileSystem::Operation;
+
+bool IsWal(const std::string& path) { return absl::EndsWith(path, ".log"); }
+bool IsTable(const std::string& path) { return absl::EndsWith(path, ".sst"); }
+
+class RocksStoreFaultTest : public ::testing::Test {
+ protected:
+  // Opens on the file system that faults can be set in.
+  std::unique_ptr<Store> Open(Durability durability = Durability::kSync) {
+    Store::Options options = TestOptions(path_);
+    options.durability = durability;
+    if (!Store::Exists(path_)) EXPECT_OK(Store::Create(path_, TestConfig()));
+    auto store = RocksStore::Open(options, env_.get());
+    EXPECT_OK(store.status());
+    return store.ok() ? *std::move(store) : nullptr;
+  }
+
+  TempFolder folder_;
+  const std::string path_ = folder_ / "data";
+  const std::shared_ptr<FaultFileSystem> files_ = std::make_shared<FaultFileSystem>();
+  const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(files_);
+};
+
+TEST_F(RocksStoreFaultTest, AFailedSyncOfTheLogIsStickyAndReadsGoOn) {
+  constexpr int kFailing = 4;
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  auto syncs = std::make_shared<std::atomic<int>>(0);
+  files_->SetFault([syncs](Operation operation, const std::string& path) {
+    if (operation != Operation::kSync || !IsWal(path) || ++*syncs != kFailing) {
+      return rocksdb::IOStatus::OK();
+    }
+    return rocksdb::IOStatus::IOError("the disk does not answer");
+  });
+  int64_t acknowledged = 0;
+  absl::Status status;
+  while (status.ok() && acknowledged < 1000) {
+    status = AppendTestEvents(store.get(), 10);
+    if (status.ok()) acknowledged += 10;
+  }
+  EXPECT_ERROR(status, kUnavailable, "the disk does not answer");
+  EXPECT_EQ(acknowledged, 10 * (kFailing - 1));
+  EXPECT_ERROR(store->log()->health(), kUnavailable, "the disk does not answer");
+
+  // The disk answers again; the store has no way of knowing what is on it.
+  files_->SetFault(nullptr);
+  EXPECT_ERROR(AppendTestEvents(store.get(), 10), kUnavailable, "the disk does not answer");
+  EXPECT_CODE(store->log()->Sync(), kUnavailable);
+  EXPECT_CODE(store->log()->TrimThrough(0), kUnavailable);
+  EXPECT_CODE(TakeTestSnapshot(store.get(), 10), kUnavailable);
+  EXPECT_CODE(store->CloseClean({acknowledged, Hash128()}), kUnavailable);
+  EXPECT_CODE(store->CopyTo(folder_ / "copy", {acknowledged, Hash128()}), kUnavailable);
+  EXPECT_EQ(store->log()->range().last, acknowledged);
+  EXPECT_OK(CheckLog(store.get(), 1));
+
+  store.reset();
+  store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_FALSE(store->evidence().has_value());
+  // The group whose outcome is unknown may be there, whole, or not.
+  const int64_t last = store->log()->range().last;
+  EXPECT_TRUE(last == acknowledged || last == acknowledged + 10) << last;
+  EXPECT_OK(CheckLog(store.get(), 1));
+  EXPECT_OK(AppendTestEvents(store.get(), 10));
+  EXPECT_OK(CheckLog(store.get(), 1));
+}
+
+TEST_F(RocksStoreFaultTest, AFailedExplicitSyncIsStickyToo) {
+  const auto store = Open(Durability::kAsync);
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 10));
+  files_->SetFault([](Operation operation, const std::string& path) {
+    return operation == Operation::kSync && IsWal(path) ? rocksdb::IOStatus::IOError("gone")
+                                                        : rocksdb::IOStatus::OK();
+  });
+  EXPECT_CODE(store->log()->Sync(), kUnavailable);
+  files_->SetFault(nullptr);
+  EXPECT_CODE(AppendTestEvents(store.get(), 10), kUnavailable);
+  EXPECT_FALSE(store->log()->health().ok());
+}
+
+TEST_F(RocksStoreFaultTest, AFullDiskStopsTheLogForGoodAndLosesNothing) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 10));
+  files_->SetFault([](Operation operation, const std::string& path) {
+    return operation == Operation::kAppend && IsWal(path) ? rocksdb::IOStatus::NoSpace("full")
+                                                          : rocksdb::IOStatus::OK();
+  });
+  EXPECT_CODE(AppendTestEvents(store.get(), 10), kResourceExhausted);
+  files_->SetFault(nullptr);
+  EXPECT_CODE(AppendTestEvents(store.get(), 10), kUnavailable);
+  EXPECT_OK(CheckLog(store.get(), 1));
+  store.reset();
+  store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(store->log()->range().last, 10);
+  EXPECT_OK(AppendTestEvents(store.get(), 10));
+}
+
+TEST_F(RocksStoreFaultTest, ASnapshotThatFindsTheDiskFullLeavesTheFormerAndTheLogAlone) {
+  const auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 10));
+  ASSERT_OK(TakeTestSnapshot(store.get(), 5));
+  for (const Operation failing : {Operation::kCreate, Operation::kAppend, Operation::kSync}) {
+    files_->SetFault([failing](Operation operation, const std::string& path) {
+      return operation == failing && IsTable(path) ? rocksdb::IOStatus::NoSpace("full")
+                                                   : rocksdb::IOStatus::OK();
+    });
+    EXPECT_CODE(TakeTestSnapshot(store.get(), 10), kResourceExhausted);
+    EXPECT_TRUE(fs::is_empty(path_ + "/tmp"));
+    EXPECT_EQ(store->snapshot().sequence, 5);
+    EXPECT_OK(CheckSnapshot(store.get()));
+    files_->SetFault(nullptr);
+    EXPECT_OK(AppendTestEvents(store.get(), 10));
+  }
+  EXPECT_OK(TakeTestSnapshot(store.get(), 10));
+  EXPECT_OK(CheckSnapshot(store.get()));
+}
+
+TEST_F(RocksStoreFaultTest, AReadOnlyFileSystemIsPermissionDenied) {
+  Open().reset();
+  files_->SetFault([](Operation, const std::string&) {
+    return rocksdb::IOStatus::IOError("While open a file", "Read-only file system");
+  });
+  EXPECT_CODE(RocksStore::Open(TestOptions(path_), env_.get()).status(), kPermissionDenied);
+}
+
+// In sync mode an acknowledged event, and in both modes a snapshot with all its events, is on disk
+// whatever was not synced.
+TEST_F(RocksStoreFaultTest, APowerLossTakesNothingThatWasPromised) {
+  for (const Durability durability : {Durability::kSync, Durability::kAsync}) {
+    SCOPED_TRACE(durability == Durability::kSync ? "sync" : "async");
+    fs::remove_all(path_);
+    const auto store = Open(durability);
+    ASSERT_NE(store, nullptr);
+    int64_t promised = 0;
+    int64_t snapshot = 0;
+    for (int step = 0; step < 12; ++step) {
+      ASSERT_OK(AppendTestEvents(store.get(), 7));
+      const int64_t last = store->log()->range().last;
+      if (durability == Durability::kSync) promised = last;
+      if (step % 3 == 1) {
+        snapshot = last - 2;
+        ASSERT_OK(TakeTestSnapshot(store.get(), snapshot));
+        promised = std::max(promised, snapshot);
+      }
+      if (step == 4) {
+        ASSERT_OK(store->log()->TrimThrough(snapshot));
+      }
+      if (step == 10) {
+        ASSERT_OK(store->log()->Sync());
+        promised = last;
+      }
+      const std::string after = folder_ / absl::StrCat("after-", step);
+      files_->CopyAsAfterPowerLoss(path_, after);
+      auto reopened = Store::Open(TestOptions(after));
+      ASSERT_OK(reopened.status());
+      const LogRange range = (*reopened)->log()->range();
+      EXPECT_GE(range.last, promised) << "step " << step;
+      EXPECT_LE(range.last, last);
+      EXPECT_EQ((*reopened)->snapshot().sequence, snapshot);
+      EXPECT_OK(CheckSnapshot(reopened->get()));
+      EXPECT_OK(CheckLog(reopened->get(), range.first));
+      reopened->reset();
+      fs::remove_all(after);
+    }
+  }
+}
+
+TEST_F(RocksStoreFaultTest, APowerLossAfterACleanCloseTakesNothing) {
+  auto store = Open(Durability::kAsync);
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 100));
+  ASSERT_OK(store->CloseClean({100, Hash128{1, 2}}));
+  const std::string after = folder_ / "after";
+  files_->CopyAsAfterPowerLoss(path_, after);
+  const auto reopened = Store::Open(TestOptions(after));
+  ASSERT_OK(reopened.status());
+  EXPECT_TRUE((*reopened)->evidence().has_value());
+  EXPECT_OK(CheckLog(reopened->get(), 1));
+}
+
+// Real mounts, for those who may make them. In a namespace of this process, before it has threads,
+// so that none outlives it, whatever ends it.
+const bool kOwnMounts =
+    unshare(CLONE_NEWNS) == 0 && mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+
+class Mount {
+ public:
+  Mount(const char* source, const std::string& target, const char* type, unsigned long flags,
+        const char* data)
+      : target_(target),
+        mounted_(kOwnMounts && mount(source, target.c_str(), type, flags, data) == 0) {}
+  ~Mount() {
+    if (mounted_) umount2(target_.c_str(), MNT_DETACH);
+  }
+  Mount(const Mount&) = delete;
+  Mount& operator=(const Mount&) = delete;
+  bool ok() const { return mounted_; }
+
+ private:
+  const std::string target_;
+  const bool mounted_;
+};
+
+TEST_F(RocksStoreFaultTest, AReallyReadOnlyMountCanBeReadAndNothingElse) {
+  {
+    const auto store = Open();
+    ASSERT_NE(store, nullptr);
+    ASSERT_OK(AppendTestEvents(store.get(), 100));
+    ASSERT_OK(TakeTestSnapshot(store.get(), 50));
+  }
+  const Mount bind(path_.c_str(), path_, nullptr, MS_BIND, nullptr);
+  if (!bind.ok()) GTEST_SKIP() << "this process may not mount";
+  ASSERT_EQ(mount(nullptr, path_.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr), 0);
+  EXPECT_CODE(Store::Open(TestOptions(path_)).status(), kPermissionDenied);
+  Store::Options options = TestOptions(path_);
+  options.read_only = true;
+  const auto store = Store::Open(options);
+  ASSERT_OK(store.status());
+  EXPECT_EQ((*store)->log()->range().last, 100);
+  EXPECT_OK(CheckLog(store->get(), 1));
+  EXPECT_OK(CheckSnapshot(store->get()));
+}
+
+TEST_F(RocksStoreFaultTest, AReallyFullDiskLosesNothing) {
+  const std::string disk = folder_ / "disk";
+  fs::create_directory(disk);
+  const Mount tmpfs("factord_test", disk, "tmpfs", 0, "size=8m");
+  if (!tmpfs.ok()) GTEST_SKIP() << "this process may not mount";
+  const std::string path = disk + "/data";
+  auto store = OpenOrCreate(TestOptions(path));
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 1000));
+  ASSERT_OK(TakeTestSnapshot(store.get(), 1000));
+  {
+    const auto writer = store->NewSnapshot();
+    ASSERT_OK(writer.status());
+    const std::string payload(size_t{1} << 20, 'x');
+    absl::Status status;
+    for (uint32_t i = 0; status.ok() && i < 20; ++i) {
+      status = (*writer)->AddRow(Side::kUser, i, payload);
+    }
+    if (status.ok()) status = (*writer)->Commit(TestMeta(1000));
+    EXPECT_CODE(status, kResourceExhausted);
+  }
+  EXPECT_OK(CheckSnapshot(store.get()));
+  int64_t acknowledged = 1000;
+  absl::Status status;
+  while (status.ok() && acknowledged < 10'000'000) {
+    status = AppendTestEvents(store.get(), 1000);
+    if (status.ok()) acknowledged += 1000;
+  }
+  EXPECT_CODE(status, kResourceExhausted);
+  EXPECT_CODE(AppendTestEvents(store.get(), 1), kUnavailable);
+  EXPECT_OK(CheckLog(store.get(), 1));
+  store.reset();
+  // Room again: everything acknowledged is there.
+  ASSERT_EQ(mount(nullptr, disk.c_str(), nullptr, MS_REMOUNT, "size=64m"), 0);
+  store = OpenOrCreate(TestOptions(path));
+  ASSERT_NE(store, nullptr);
+  EXPECT_GE(store->log()->range().last, acknowledged);
+  EXPECT_OK(CheckLog(store.get(), 1));
+  EXPECT_OK(CheckSnapshot(store.get()));
+  EXPECT_OK(AppendTestEvents(store.get(), 1000));
+}
+
+}  // namespace
+}  // namespace factord
