@@ -1,5 +1,6 @@
 // Byte coding shared by the storage formats and the state hash: little-endian fixed-width integers,
-// LEB128 varints, length-prefixed strings, and big-endian keys whose bytewise order is numeric order.
+// LEB128 varints, length-prefixed strings, and big-endian keys whose bytewise order is numeric
+// order.
 //
 // Put* append to a string. Reader takes values off the front of a buffer and remembers the first
 // failure, so a decoder reads all its fields and asks ok() once.

@@ -15,20 +15,18 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
-#define FACTORD_RETURN_IF_ERROR(expr)                   \
-  do {                                                  \
-    if (absl::Status factord_status = (expr);           \
-        !factord_status.ok()) {                         \
-      return factord_status;                            \
-    }                                                   \
+#define FACTORD_RETURN_IF_ERROR(expr)                                 \
+  do {                                                                \
+    if (absl::Status factord_status = (expr); !factord_status.ok()) { \
+      return factord_status;                                          \
+    }                                                                 \
   } while (false)
 
 #define FACTORD_STATUS_CONCAT_INNER(a, b) a##b
 #define FACTORD_STATUS_CONCAT(a, b) FACTORD_STATUS_CONCAT_INNER(a, b)
 
 #define FACTORD_ASSIGN_OR_RETURN(lhs, expr) \
-  FACTORD_ASSIGN_OR_RETURN_IMPL(            \
-      FACTORD_STATUS_CONCAT(factord_statusor_, __LINE__), lhs, expr)
+  FACTORD_ASSIGN_OR_RETURN_IMPL(FACTORD_STATUS_CONCAT(factord_statusor_, __LINE__), lhs, expr)
 
 #define FACTORD_ASSIGN_OR_RETURN_IMPL(statusor, lhs, expr) \
   auto statusor = (expr);                                  \

@@ -1,19 +1,22 @@
-// The engine: one model in one data folder. It takes rating events in, keeps the log and the factor rows,
-// and answers queries. No gRPC, no protobuf: the server translates.
+// The engine: one model in one data folder. It takes rating events in, keeps the log and the factor
+// rows, and answers queries. No gRPC, no protobuf: the server translates.
 //
 //   FACTORD_ASSIGN_OR_RETURN(auto engine, Engine::Open(options));   // recovers what is there
 //   engine->Record({.events = {event}, .done = [](RecordResult result) { ... }});
 //   auto answer = engine->Recommend({.user_id = "u1", .max_items = 10});
 //   engine->Close();                                                // final snapshot
 //
-// The life of an event (engine/ingest.h): queue -> dedupe -> log append (group commit) -> apply -> publish
+// The life of an event (engine/ingest.h): queue -> dedupe -> log append (group commit) -> apply ->
+// publish
 // -> done. `done` with OK means durable, visible to every later read, and applied exactly once.
 //
 // Invariants:
-//  1. The state is a function of (configuration, log prefix): recovery applies the log with the very same
+//  1. The state is a function of (configuration, log prefix): recovery applies the log with the
+//  very same
 //     function as ingest (engine/model_state.h), and the state's hash says so.
 //  2. Nothing is visible that is not logged; nothing is acknowledged that is not visible.
-//  3. After a failed append or sync nothing more is written, applied or acknowledged until a restart.
+//  3. After a failed append or sync nothing more is written, applied or acknowledged until a
+//  restart.
 //     Queries go on.
 //
 // Thread-safe, except that Close must come after every other call has returned.
@@ -49,8 +52,8 @@ struct EngineOptions {
   bool create_if_missing = true;
   Durability durability = Durability::kSync;
   LogRetention log_retention = LogRetention::kSnapshot;
-  // A snapshot is begun when this much time has passed, or this many bytes of events were logged since the last
-  // one, and something has changed. 0: not for this reason.
+  // A snapshot is begun when this much time has passed, or this many bytes of events were logged
+  // since the last one, and something has changed. 0: not for this reason.
   std::chrono::milliseconds snapshot_interval = std::chrono::minutes(5);
   int64_t snapshot_log_bytes = int64_t{256} << 20;
   // See Store::Options. 0: no limit.
@@ -83,34 +86,36 @@ struct EventResult {
 };
 
 struct RecordResult {
-  // OK: every event is settled as `events` says. ALREADY_EXISTS: a conflict without allow_partial; nothing was
-  // applied; the message names the event's place ("events[3].event_id"). RESOURCE_EXHAUSTED: the queue is full.
-  // FAILED_PRECONDITION: the disk is nearly full. In these three nothing was written. UNAVAILABLE: closing, or the store failed;
-  // then the outcome is unknown.
+  // OK: every event is settled as `events` says. ALREADY_EXISTS: a conflict without allow_partial;
+  // nothing was applied; the message names the event's place ("events[3].event_id").
+  // RESOURCE_EXHAUSTED: the queue is full. FAILED_PRECONDITION: the disk is nearly full. In these
+  // three nothing was written. UNAVAILABLE: closing, or the store failed; then the outcome is
+  // unknown.
   absl::Status status;
   int64_t last_sequence = 0;  // the largest in `events`
   std::vector<EventResult> events;
 };
 
 struct RecordRequest {
-  // Valid by the rules of the API (the caller has checked); `sequence` is ignored. time_micros is stamped where
-  // time_is_servers is set. The strings must live until `done` is called.
+  // Valid by the rules of the API (the caller has checked); `sequence` is ignored. time_micros is
+  // stamped where time_is_servers is set. The strings must live until `done` is called.
   std::vector<Event> events;
-  // True: conflicts are left out, the rest is applied. False: one conflict refuses the whole request.
+  // True: conflicts are left out, the rest is applied. False: one conflict refuses the whole
+  // request.
   bool allow_partial = false;
   // Called exactly once, on an engine thread (or, for a refusal, on the caller's): must not block.
-  std::function<void(RecordResult)> done;
+  std::function<void(RecordResult)> done = nullptr;
 };
 
 struct RecommendQuery {
-  absl::string_view user_id;
+  absl::string_view user_id = {};
   int32_t max_items = 10;  // >= 1
   bool exclude_rated = true;
-  std::vector<absl::string_view> deny_item_ids;
+  std::vector<absl::string_view> deny_item_ids = {};
   bool strict = false;          // NOT_FOUND for an unknown user
-  std::string view_token;       // empty: the newest view
+  std::string view_token = {};  // empty: the newest view
   bool include_user_factors = false;
-  std::function<bool()> keep_going;  // empty, or false once the caller has gone away
+  std::function<bool()> keep_going = nullptr;  // empty, or false once the caller has gone away
 };
 
 struct Recommendation {
@@ -205,9 +210,10 @@ struct BackupInfo {
 
 class Engine {
  public:
-  // Opens or creates the folder and recovers: snapshot rows, then the log after them. Takes as long as that takes.
-  // FAILED_PRECONDITION: the folder is in use, of another version, not ours, or has another configuration (every
-  // differing field is named with both values). DATA_LOSS: damaged; the message names the file or record.
+  // Opens or creates the folder and recovers: snapshot rows, then the log after them. Takes as long
+  // as that takes. FAILED_PRECONDITION: the folder is in use, of another version, not ours, or has
+  // another configuration (every differing field is named with both values). DATA_LOSS: damaged;
+  // the message names the file or record.
   static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options);
 
   // Closes if Close was not called.
@@ -215,16 +221,17 @@ class Engine {
 
   // --- Writes -----------------------------------------------------------------------------------
   virtual void Record(RecordRequest request) = 0;
-  // The last number taken from `producer_id` (0: none), after everything that was handed to Record before this call
-  // has been settled. `done` as in RecordRequest.
+  // The last number taken from `producer_id` (0: none), after everything that was handed to Record
+  // before this call has been settled. `done` as in RecordRequest.
   virtual void LastProducerNumber(std::string producer_id,
                                   std::function<void(absl::StatusOr<int64_t>)> done) = 0;
 
-  // --- Reads: no lock is held while scoring ---------------------------------------------------------
-  // The last sequence that reads see.
+  // --- Reads: no lock is held while scoring
+  // --------------------------------------------------------- The last sequence that reads see.
   virtual int64_t visible_sequence() const = 0;
-  // Calls `done` with OK once `sequence` is visible, at once if it is; with UNAVAILABLE at `deadline` or when the
-  // engine closes; with OUT_OF_RANGE, at once, if it was never assigned. `done` must not block.
+  // Calls `done` with OK once `sequence` is visible, at once if it is; with UNAVAILABLE at
+  // `deadline` or when the engine closes; with OUT_OF_RANGE, at once, if it was never assigned.
+  // `done` must not block.
   virtual void WhenVisible(int64_t sequence, std::chrono::steady_clock::time_point deadline,
                            std::function<void(absl::Status)> done) = 0;
   virtual absl::StatusOr<Recommendation> Recommend(const RecommendQuery& query) const = 0;
@@ -234,20 +241,22 @@ class Engine {
   virtual ModelInfo Info() const = 0;
   virtual Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const = 0;
 
-  // Pins the newest view of the items and returns its token, for ItemFactors and RecommendQuery. RESOURCE_EXHAUSTED when
-  // too many are pinned.
+  // Pins the newest view of the items and returns its token, for ItemFactors and RecommendQuery.
+  // RESOURCE_EXHAUSTED when too many are pinned.
   virtual absl::StatusOr<std::string> PinItems() = 0;
   // `limit` rows from index `first` on. FAILED_PRECONDITION: the token is unknown or has expired.
   virtual absl::StatusOr<FactorPage> ItemFactors(absl::string_view view_token, int64_t first,
                                                  int32_t limit) const = 0;
   virtual FactorPage UserFactors(int64_t first, int32_t limit) const = 0;
 
-  // --- Operations: block until done ---------------------------------------------------------------
+  // --- Operations: block until done
+  // ---------------------------------------------------------------
   virtual absl::StatusOr<SnapshotInfo> CreateSnapshot() = 0;
   virtual absl::StatusOr<StateHash> ComputeHash() = 0;
   virtual absl::StatusOr<BackupInfo> Backup(const std::string& name) = 0;
 
-  // Settles what was accepted, takes a final snapshot and closes the folder cleanly. Later calls are refused.
+  // Settles what was accepted, takes a final snapshot and closes the folder cleanly. Later calls
+  // are refused.
   virtual absl::Status Close() = 0;
 };
 

@@ -1,0 +1,64 @@
+#include "engine/dedupe_window.h"
+
+#include <algorithm>
+#include <string>
+
+#include "engine/hash_seeds.h"
+
+namespace factord {
+namespace {
+
+Hash128 HashEntry(const DedupeEntry& entry) {
+  std::string payload;
+  EncodeDedupeEntry(entry, &payload);
+  return HashBytes128(payload, kDedupeHashSeed);
+}
+
+}  // namespace
+
+DedupeWindow::DedupeWindow(int64_t window)
+    : window_(window), index_(0, SlotHash{&slots_}, SlotEqual{&slots_}) {}
+
+const DedupeEntry* DedupeWindow::Find(const Hash128& key, int64_t next_sequence) const {
+  const auto it = index_.find(key);
+  if (it == index_.end()) return nullptr;
+  const DedupeEntry& entry = slots_[*it];
+  return entry.sequence >= next_sequence - window_ ? &entry : nullptr;
+}
+
+DedupeEntry& DedupeWindow::Vacate(uint64_t slot) {
+  if (slot >= slots_.size()) {
+    slots_.resize(std::min<uint64_t>(static_cast<uint64_t>(window_),
+                                     std::max<uint64_t>(slot + 1, slots_.size() * 2)));
+  }
+  DedupeEntry& entry = slots_[slot];
+  if (entry.sequence != 0) {
+    hash_ -= HashEntry(entry);
+    index_.erase(static_cast<uint32_t>(slot));
+    entry = DedupeEntry();
+  }
+  return entry;
+}
+
+void DedupeWindow::Add(const DedupeEntry& entry) {
+  const uint64_t slot = SlotOf(entry.sequence);
+  Vacate(slot) = entry;
+  index_.insert(static_cast<uint32_t>(slot));
+  hash_ += HashEntry(entry);
+}
+
+void DedupeWindow::AddWithoutId(int64_t sequence) {
+  const uint64_t slot = SlotOf(sequence);
+  // Slots that were never used need not exist to be empty.
+  if (slot < slots_.size()) Vacate(slot);
+}
+
+Hash128 DedupeWindow::ComputeHash() const {
+  Hash128 sum;
+  for (const DedupeEntry& entry : slots_) {
+    if (entry.sequence != 0) sum += HashEntry(entry);
+  }
+  return sum;
+}
+
+}  // namespace factord

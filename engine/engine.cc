@@ -1,0 +1,250 @@
+#include "engine/engine.h"
+
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "base/mutex.h"
+#include "engine/ingest.h"
+#include "engine/model_state.h"
+#include "engine/pinned_views.h"
+#include "engine/query.h"
+#include "engine/recovery.h"
+#include "engine/sequence_waiters.h"
+#include "engine/snapshotter.h"
+
+namespace factord {
+namespace {
+
+// Names every field in which the folder's configuration differs from the one asked for.
+absl::Status CompareConfig(const ModelConfig& folder, const ModelConfig& asked,
+                           const std::string& path) {
+  const ConfigFields have = ToFields(folder), want = ToFields(asked);
+  std::vector<std::string> differences;
+  for (const auto& [name, value] : have) {
+    if (want.at(name) != value) {
+      differences.push_back(absl::StrCat(name, " is ", value, ", not ", want.at(name)));
+    }
+  }
+  if (differences.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the model in ", path,
+                   " was created with another configuration: ", absl::StrJoin(differences, "; ")));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const EngineOptions& options) {
+  if (!Store::Exists(options.data_dir)) {
+    if (!options.create_if_missing) {
+      return absl::NotFoundError(absl::StrCat("no model in ", options.data_dir));
+    }
+    FACTORD_RETURN_IF_ERROR(options.config.Validate());
+    FACTORD_RETURN_IF_ERROR(Store::Create(options.data_dir, ToFields(options.config)));
+  }
+  FACTORD_ASSIGN_OR_RETURN(
+      auto store, Store::Open({.path = options.data_dir,
+                               .durability = options.durability,
+                               .snapshot_bytes_per_second = options.snapshot_bytes_per_second}));
+  return store;
+}
+
+class EngineImpl : public Engine {
+ public:
+  EngineImpl(const EngineOptions& options, const ModelConfig& config, std::unique_ptr<Store> store)
+      : options_(options),
+        store_(std::move(store)),
+        state_(config),
+        pinned_views_(options.max_pinned_views, options.pinned_view_ttl) {}
+
+  ~EngineImpl() override { Close().IgnoreError(); }
+
+  absl::Status Start() {
+    FACTORD_RETURN_IF_ERROR(Recover(*store_, state_));
+    FACTORD_RETURN_IF_ERROR(store_->ClearEvidence());
+    CopyStatistics();
+    ingest_.emplace(Ingest::Options{.max_queued_events = options_.max_queued_events,
+                                    .max_group_events = options_.max_group_events,
+                                    .min_free_bytes = options_.min_free_bytes,
+                                    .on_logged = [this](int64_t bytes) { OnLogged(bytes); },
+                                    .on_published = [this] { CopyStatistics(); }},
+                    store_.get(), &state_, &waiters_);
+    snapshotter_.emplace(Snapshotter::Options{.interval = options_.snapshot_interval,
+                                              .log_bytes = options_.snapshot_log_bytes,
+                                              .log_retention = options_.log_retention},
+                         store_.get(), &state_, &*ingest_);
+    started_.store(true, std::memory_order_release);
+    return absl::OkStatus();
+  }
+
+  // --- Writes
+  void Record(RecordRequest request) override { ingest_->Record(std::move(request)); }
+
+  void LastProducerNumber(std::string producer_id,
+                          std::function<void(absl::StatusOr<int64_t>)> done) override {
+    ingest_->LastProducerNumber(std::move(producer_id), std::move(done));
+  }
+
+  // --- Reads
+  int64_t visible_sequence() const override { return state_.visible_sequence(); }
+
+  void WhenVisible(int64_t sequence, std::chrono::steady_clock::time_point deadline,
+                   std::function<void(absl::Status)> done) override {
+    if (sequence <= visible_sequence()) {
+      done(absl::OkStatus());
+      return;
+    }
+    const int64_t assigned = ingest_->assigned_sequence();
+    if (sequence > assigned) {
+      done(absl::OutOfRangeError(absl::StrCat("min_sequence: ", sequence,
+                                              " was never assigned (the last is ", assigned, ")")));
+      return;
+    }
+    waiters_.Add(sequence, deadline, std::move(done));
+  }
+
+  absl::StatusOr<Recommendation> Recommend(const RecommendQuery& query) const override {
+    if (query.view_token.empty()) return RecommendItems(state_, state_.items().Pin(), query);
+    FACTORD_ASSIGN_OR_RETURN(const auto view, pinned_views_.Get(query.view_token));
+    return RecommendItems(state_, *view, query);
+  }
+
+  absl::StatusOr<Predictions> Predict(absl::Span<const UserItem> pairs,
+                                      bool strict) const override {
+    return PredictRatings(state_, pairs, strict);
+  }
+
+  ModelInfo Info() const override {
+    ModelInfo info;
+    info.config = state_.config();
+    {
+      MutexLock lock(&statistics_mu_);
+      info.sequence = statistics_sequence_;
+      info.passive_updates = static_cast<int64_t>(statistics_.passive_updates);
+      PrequentialError& error = info.prequential_error;
+      error.events = static_cast<int64_t>(statistics_.events);
+      if (error.events > 0) {
+        const auto n = static_cast<double>(error.events);
+        error.mae = statistics_.absolute_error_sum / n;
+        error.rmse = std::sqrt(statistics_.squared_error_sum / n);
+        error.fading_mae = statistics_.fading_absolute_error / statistics_.fading_weight;
+      }
+    }
+    info.log_start_sequence = store_->log()->range().first;
+    info.snapshot_sequence = snapshotter_->snapshot_sequence();
+    info.users = state_.user_ids().size();
+    info.items = state_.item_ids().size();
+    info.duplicates = ingest_->duplicates();
+    info.write_health = ingest_->write_health();
+    return info;
+  }
+
+  Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const override {
+    return FindTopics(state_, items_per_topic, min_ratings);
+  }
+
+  absl::StatusOr<std::string> PinItems() override {
+    return pinned_views_.Add(state_.items().Pin());
+  }
+
+  absl::StatusOr<FactorPage> ItemFactors(absl::string_view view_token, int64_t first,
+                                         int32_t limit) const override {
+    FACTORD_ASSIGN_OR_RETURN(const auto view, pinned_views_.Get(view_token));
+    return ReadItemFactors(state_, *view, first, limit);
+  }
+
+  FactorPage UserFactors(int64_t first, int32_t limit) const override {
+    return ReadUserFactors(state_, first, limit);
+  }
+
+  // --- Operations
+  absl::StatusOr<SnapshotInfo> CreateSnapshot() override { return snapshotter_->Snapshot(); }
+
+  absl::StatusOr<StateHash> ComputeHash() override {
+    StateHash result;
+    FACTORD_RETURN_IF_ERROR(ingest_->RunOnWriter([&] {
+      result.sequence = state_.sequence();
+      result.hash = state_.ComputeHash();
+    }));
+    return result;
+  }
+
+  absl::StatusOr<BackupInfo> Backup(const std::string& name) override {
+    if (options_.backup_dir.empty()) {
+      return absl::FailedPreconditionError("the server was started without --backup_dir");
+    }
+    return snapshotter_->Backup((std::filesystem::path(options_.backup_dir) / name).string());
+  }
+
+  absl::Status Close() override {
+    if (closed_.exchange(true)) return absl::OkStatus();
+    if (!snapshotter_.has_value()) return absl::OkStatus();  // Start failed
+    snapshotter_->Stop();
+    absl::Status status;
+    if (state_.visible_sequence() > snapshotter_->snapshot_sequence()) {
+      status = snapshotter_->Snapshot().status();
+    }
+    ingest_->Stop();
+    if (!status.ok()) return status;
+    // A write may have come between the snapshot and here; the log holds it and the hash counts it.
+    return store_->CloseClean({state_.sequence(), state_.RunningHash()});
+  }
+
+ private:
+  void OnLogged(int64_t bytes) {
+    // The first groups may come before the snapshotter is there.
+    if (started_.load(std::memory_order_acquire)) snapshotter_->OnLogged(bytes);
+  }
+
+  void CopyStatistics() {
+    MutexLock lock(&statistics_mu_);
+    statistics_ = state_.statistics();
+    statistics_sequence_ = state_.sequence();
+  }
+
+  const EngineOptions options_;
+  const std::unique_ptr<Store> store_;
+  ModelState state_;
+  mutable PinnedViews pinned_views_;
+  SequenceWaiters waiters_;
+  mutable Mutex statistics_mu_;
+  ModelStatistics statistics_ ABSL_GUARDED_BY(statistics_mu_);
+  int64_t statistics_sequence_ ABSL_GUARDED_BY(statistics_mu_) = 0;
+  std::atomic<bool> started_{false};
+  std::atomic<bool> closed_{false};
+  std::optional<Ingest> ingest_;
+  std::optional<Snapshotter> snapshotter_;
+};
+
+}  // namespace
+
+absl::Status EngineOptions::Validate() const {
+  std::vector<std::string> errors;
+  const auto require = [&errors](bool good, absl::string_view what) {
+    if (!good) errors.emplace_back(what);
+  };
+  require(!data_dir.empty(), "data_dir: must be set");
+  require(snapshot_interval.count() >= 0, "snapshot_interval: must be at least 0");
+  require(snapshot_log_bytes >= 0, "snapshot_log_bytes: must be at least 0");
+  require(snapshot_bytes_per_second >= 0, "snapshot_bytes_per_second: must be at least 0");
+  require(min_free_bytes >= 0, "min_free_bytes: must be at least 0");
+  require(max_queued_events > 0, "max_queued_events: must be at least 1");
+  require(max_group_events > 0, "max_group_events: must be at least 1");
+  require(max_pinned_views > 0, "max_pinned_views: must be at least 1");
+  require(pinned_view_ttl.count() > 0, "pinned_view_ttl: must be above 0");
+  if (errors.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(errors, "; "));
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
+  FACTORD_RETURN_IF_ERROR(options.Validate());
+  FACTORD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(options));
+  FACTORD_ASSIGN_OR_RETURN(const ModelConfig config, FromFields(store->config()));
+  FACTORD_RETURN_IF_ERROR(CompareConfig(config, options.config, options.data_dir));
+  auto engine = std::make_unique<EngineImpl>(options, config, std::move(store));
+  FACTORD_RETURN_IF_ERROR(engine->Start());
+  return engine;
+}
+
+}  // namespace factord

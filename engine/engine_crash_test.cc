@@ -1,0 +1,148 @@
+// SIGKILL of a process that ingests and takes snapshots, at random instants: nothing acknowledged
+// is lost, nothing is doubled, and the state is that of the log.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+#include "engine/engine.h"
+#include "engine/test_util.h"
+#include "engine/verify.h"
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+constexpr int64_t kStream = 10'000'000;  // more than any child gets through
+constexpr char kChildFlag[] = "--child";
+
+// The i-th event of the stream, from 1: the same in every process.
+OwnedRating StreamEvent(int64_t i) {
+  OwnedRating rating = RandomRatings(static_cast<uint32_t>(i), 1, 200, 300)[0];
+  rating.producer = "stream";
+  rating.number = i;
+  return rating;
+}
+
+EngineOptions CrashOptions(const std::string& dir, LogRetention retention, Durability durability) {
+  EngineOptions options = TestOptions(dir);
+  options.log_retention = retention;
+  options.durability = durability;
+  options.snapshot_log_bytes = 20000;
+  return options;
+}
+
+// The child: feeds the stream from where the model stands, and writes each acknowledged number to
+// `fd`.
+[[noreturn]] void RunChild(const EngineOptions& options, int fd) {
+  auto engine = Engine::Open(options);
+  if (!engine.ok()) _exit(3);
+  int64_t next = (*engine)->Info().sequence + 1;
+  while (next <= kStream) {
+    const int64_t last = next + 20;
+    std::vector<OwnedRating> batch;
+    for (int64_t i = next; i < last; ++i) batch.push_back(StreamEvent(i));
+    const RecordResult result = Record(**engine, batch, true);
+    if (!result.status.ok() || result.last_sequence != last - 1) _exit(4);
+    if (write(fd, &result.last_sequence, sizeof(result.last_sequence)) < 0) _exit(5);
+    next = last;
+  }
+  _exit(0);
+}
+
+// Runs a child and kills it after about `microseconds`; returns the last acknowledged sequence, or
+// `before`.
+int64_t RunAndKill(const EngineOptions& options, int64_t microseconds, int64_t before) {
+  int fds[2];
+  EXPECT_EQ(pipe(fds), 0);
+  fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+  // Not a mere fork: RocksDB's threads would not be there in the child.
+  const std::string fd = std::to_string(fds[1]);
+  const bool keeps_all = options.log_retention == LogRetention::kAll;
+  const bool sync = options.durability == Durability::kSync;
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/proc/self/exe", "child", kChildFlag, options.data_dir.c_str(), keeps_all ? "1" : "0",
+          sync ? "1" : "0", fd.c_str(), nullptr);
+    _exit(6);
+  }
+  close(fds[1]);
+  // The first acknowledgement, and then a random while: what matters is that the instant is
+  // arbitrary.
+  int64_t acknowledged = before, value;
+  if (read(fds[0], &value, sizeof(value)) == sizeof(value)) acknowledged = value;
+  usleep(static_cast<useconds_t>(microseconds));
+  kill(child, SIGKILL);
+  while (read(fds[0], &value, sizeof(value)) == sizeof(value)) acknowledged = value;
+  close(fds[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << WEXITSTATUS(status);
+  return acknowledged;
+}
+
+class EngineCrashTest : public ::testing::TestWithParam<Durability> {};
+
+TEST_P(EngineCrashTest, NothingIsLostOrDoubled) {
+  const char* const seed_text = std::getenv("FACTORD_SEED");
+  const uint32_t seed =
+      seed_text != nullptr ? std::strtoul(seed_text, nullptr, 10) : std::random_device()();
+  std::cout << "FACTORD_SEED=" << seed << std::endl;
+  std::mt19937 random(seed);
+  TempDir dir;
+  const EngineOptions all = CrashOptions(dir / "all", LogRetention::kAll, GetParam());
+  const EngineOptions trimmed = CrashOptions(dir / "trimmed", LogRetention::kSnapshot, GetParam());
+  int64_t acknowledged_all = 0, acknowledged_trimmed = 0;
+  for (int kill = 0; kill < 12; ++kill) {
+    acknowledged_all = RunAndKill(all, random() % 30000, acknowledged_all);
+    acknowledged_trimmed = RunAndKill(trimmed, random() % 30000, acknowledged_trimmed);
+    // The offline check needs nothing of a server.
+    const auto verified = VerifyFolder(dir / "all");
+    ASSERT_TRUE(verified.ok()) << verified.status();
+    ASSERT_GE(verified->events, acknowledged_all);
+  }
+  auto one = OpenOrDie(all), two = OpenOrDie(trimmed);
+  ASSERT_NE(one, nullptr);
+  ASSERT_NE(two, nullptr);
+  EXPECT_GE(one->Info().sequence, acknowledged_all);
+  EXPECT_GE(two->Info().sequence, acknowledged_trimmed);
+  // The stream's numbers are the sequences: so nothing is missing, doubled or out of order.
+  const int64_t end = std::max(one->Info().sequence, two->Info().sequence) + 100;
+  for (Engine* engine : {one.get(), two.get()}) {
+    for (int64_t i = engine->Info().sequence + 1; i <= end; ++i) {
+      ASSERT_EQ(Record(*engine, {StreamEvent(i)}, true).last_sequence, i);
+    }
+  }
+  TempDir fresh;
+  auto reference = OpenOrDie(TestOptions(fresh / "data"));
+  std::vector<OwnedRating> stream;
+  for (int64_t i = 1; i <= end; ++i) stream.push_back(StreamEvent(i));
+  ASSERT_TRUE(Record(*reference, stream, true).status.ok());
+  EXPECT_EQ(HashOf(*one), HashOf(*reference));
+  EXPECT_EQ(HashOf(*two), HashOf(*reference));
+}
+
+INSTANTIATE_TEST_SUITE_P(Durability, EngineCrashTest,
+                         ::testing::Values(Durability::kSync, Durability::kAsync),
+                         [](const auto& info) {
+                           return info.param == Durability::kSync ? "Sync" : "Async";
+                         });
+
+}  // namespace
+}  // namespace factord
+
+int main(int argc, char** argv) {
+  using factord::Durability, factord::LogRetention;
+  if (argc == 6 && std::string(argv[1]) == factord::kChildFlag) {
+    factord::RunChild(factord::CrashOptions(
+                          argv[2], argv[3][0] == '1' ? LogRetention::kAll : LogRetention::kSnapshot,
+                          argv[4][0] == '1' ? Durability::kSync : Durability::kAsync),
+                      std::atoi(argv[5]));
+  }
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

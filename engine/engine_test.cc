@@ -1,0 +1,439 @@
+// The facade over a real store: what is acknowledged is visible, once, and there again after a
+// restart.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <future>
+#include <limits>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "engine/test_util.h"
+#include "engine/verify.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/kernels.h"
+
+namespace factord {
+namespace {
+
+using ::testing::HasSubstr;
+using Outcome = EventResult::Outcome;
+
+class EngineTest : public ::testing::Test {
+ protected:
+  TempDir dir_;
+  EngineOptions options_ = TestOptions(dir_ / "data");
+};
+
+std::vector<std::string> ItemsOf(const Recommendation& recommendation) {
+  std::vector<std::string> ids;
+  for (const auto& item : recommendation.items) ids.emplace_back(item.item_id);
+  return ids;
+}
+
+// --- Writing
+// ---------------------------------------------------------------------------------------
+
+TEST_F(EngineTest, EventsOfARequestGetContiguousSequences) {
+  auto engine = OpenOrDie(options_);
+  RecordResult result = Record(*engine, {{"u1", "i1", 4}, {"u1", "i2", 5}, {"u2", "i1", 1}});
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.last_sequence, 3);
+  ASSERT_EQ(result.events.size(), 3u);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(result.events[i].outcome, Outcome::kApplied);
+    EXPECT_EQ(result.events[i].sequence, i + 1);
+  }
+  const ModelInfo info = engine->Info();
+  EXPECT_EQ(info.sequence, 3);
+  EXPECT_EQ(info.users, 2);
+  EXPECT_EQ(info.items, 2);
+  EXPECT_EQ(info.prequential_error.events, 3);
+  EXPECT_EQ(Record(*engine, {{"u3", "i3", 2}}).last_sequence, 4);
+}
+
+TEST_F(EngineTest, AnEventIdIsAppliedOnce) {
+  auto engine = OpenOrDie(options_);
+  EXPECT_EQ(Record(*engine, {{"u", "i", 4, "id1"}}).last_sequence, 1);
+  const std::string hash = HashOf(*engine);
+  const RecordResult again = Record(*engine, {{"u", "i", 4, "id1"}});
+  ASSERT_TRUE(again.status.ok());
+  EXPECT_EQ(again.events[0].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(again.events[0].sequence, 1);
+  EXPECT_EQ(HashOf(*engine), hash);
+  EXPECT_EQ(engine->Info().duplicates, 1);
+  // Within one request, too.
+  const RecordResult twice = Record(*engine, {{"u", "j", 4, "id2"}, {"u", "j", 4, "id2"}});
+  EXPECT_EQ(twice.events[0].outcome, Outcome::kApplied);
+  EXPECT_EQ(twice.events[1].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(twice.events[1].sequence, 2);
+}
+
+TEST_F(EngineTest, AnEventIdWithOtherContentRefusesTheWholeRequest) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4, "id1"}});
+  const std::string hash = HashOf(*engine);
+  const RecordResult conflict =
+      Record(*engine, {{"u", "j", 1, "id2"}, {"u", "i", 5, "id1"}, {"u", "k", 1}});
+  EXPECT_EQ(conflict.status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(conflict.status.message()), HasSubstr("events[1].event_id"));
+  EXPECT_EQ(HashOf(*engine), hash);
+  EXPECT_EQ(engine->Info().sequence, 1);
+  // What the refused request had taken is free again.
+  EXPECT_EQ(Record(*engine, {{"u", "z", 2, "id2"}}).events[0].outcome, Outcome::kApplied);
+  // With allow_partial the good events go in.
+  const RecordResult partial =
+      Record(*engine, {{"u", "a", 1}, {"u", "i", 5, "id1"}, {"u", "b", 1}}, true);
+  ASSERT_TRUE(partial.status.ok());
+  EXPECT_EQ(partial.events[1].outcome, Outcome::kConflict);
+  EXPECT_EQ(partial.events[2].sequence, 4);
+}
+
+TEST_F(EngineTest, EventIdsAreForgottenAfterTheWindow) {
+  options_.config.dedupe_window = 10;
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4, "first"}});
+  for (int i = 0; i < 9; ++i) Record(*engine, {{"u", "i", 4}});
+  EXPECT_EQ(Record(*engine, {{"u", "i", 4, "first"}}).events[0].outcome, Outcome::kDuplicate);
+  Record(*engine, {{"u", "i", 4}});
+  EXPECT_EQ(Record(*engine, {{"u", "i", 4, "first"}}).events[0].outcome, Outcome::kApplied);
+}
+
+TEST_F(EngineTest, AProducersNumberIsAppliedOnceAlsoAfterARestart) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4, "", "p", 3}, {"u", "j", 4, "", "p", 7}}, true);
+  const RecordResult old =
+      Record(*engine, {{"u", "k", 4, "", "p", 5}, {"u", "k", 4, "", "p", 8}}, true);
+  EXPECT_EQ(old.events[0].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(old.events[1].outcome, Outcome::kApplied);
+  const auto last = [&] {
+    std::promise<absl::StatusOr<int64_t>> promise;
+    engine->LastProducerNumber("p", [&](absl::StatusOr<int64_t> n) { promise.set_value(n); });
+    return *promise.get_future().get();
+  };
+  EXPECT_EQ(last(), 8);
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  engine = OpenOrDie(options_);
+  EXPECT_EQ(last(), 8);
+  EXPECT_EQ(Record(*engine, {{"u", "l", 4, "", "p", 8}}, true).events[0].outcome,
+            Outcome::kDuplicate);
+}
+
+TEST_F(EngineTest, ANearlyFullDiskRefusesNewEventsOnly) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4, "id"}});
+  const std::string hash = HashOf(*engine);
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  options_.min_free_bytes = std::numeric_limits<int64_t>::max();
+  engine = OpenOrDie(options_);
+  EXPECT_EQ(Record(*engine, {{"u", "j", 4}}).status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Record(*engine, {{"u", "i", 4, "id"}}).events[0].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(HashOf(*engine), hash);
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  // It does not stick.
+  options_.min_free_bytes = 0;
+  engine = OpenOrDie(options_);
+  EXPECT_TRUE(Record(*engine, {{"u", "j", 4}}).status.ok());
+}
+
+TEST_F(EngineTest, CallsAfterCloseAreRefused) {
+  auto engine = OpenOrDie(options_);
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_EQ(Record(*engine, {{"u", "i", 4}}).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->ComputeHash().status().code(), absl::StatusCode::kUnavailable);
+}
+
+// --- Reading
+// ---------------------------------------------------------------------------------------
+
+TEST_F(EngineTest, WhatWasRatedIsNeverRecommendedRightAfterTheAck) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(1, 300));
+  for (const OwnedRating& rating : RandomRatings(2, 200)) {
+    ASSERT_TRUE(Record(*engine, {rating}).status.ok());
+    const auto answer = engine->Recommend({.user_id = rating.user, .max_items = 1000});
+    ASSERT_TRUE(answer.ok());
+    EXPECT_FALSE(answer->cold_start);
+    EXPECT_THAT(ItemsOf(*answer), ::testing::Not(::testing::Contains(rating.item)));
+    // All others are there, and with the rated ones it is every item.
+    const auto all =
+        engine->Recommend({.user_id = rating.user, .max_items = 1000, .exclude_rated = false});
+    EXPECT_EQ(static_cast<int64_t>(all->items.size()), engine->Info().items);
+    EXPECT_THAT(ItemsOf(*all), ::testing::Contains(rating.item));
+  }
+}
+
+TEST_F(EngineTest, RankingEqualsBruteForceOverTheFactorsOfThePinnedView) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(3, 2000));
+  const std::string token = *engine->PinItems();
+  Record(*engine, RandomRatings(4, 500));  // the view stays as it was
+  const auto answer = engine->Recommend({.user_id = "u1",
+                                         .max_items = 1000,
+                                         .exclude_rated = false,
+                                         .view_token = token,
+                                         .include_user_factors = true});
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  std::vector<float> user = answer->user_factors;
+  ASSERT_EQ(user.size(), 8u);
+  user.resize(16);
+  std::vector<std::pair<float, std::string>> scored;
+  bool last = false;
+  for (int64_t first = 0; !last; first += 7) {
+    const auto page = engine->ItemFactors(token, first, 7);
+    ASSERT_TRUE(page.ok());
+    EXPECT_EQ(page->sequence, answer->sequence);
+    for (const FactorPage::Row& row : page->rows) {
+      std::vector<float> item = row.factors;
+      item.resize(16);
+      scored.emplace_back(-KernelsByName("scalar").value()->dot(user.data(), item.data(), 16),
+                          std::string(row.id));
+    }
+    last = page->last_page;
+  }
+  std::sort(scored.begin(), scored.end());
+  ASSERT_EQ(answer->items.size(), scored.size());
+  for (size_t i = 0; i < scored.size(); ++i) {
+    EXPECT_EQ(answer->items[i].item_id, scored[i].second);
+    EXPECT_EQ(answer->items[i].score, -scored[i].first);
+  }
+}
+
+TEST_F(EngineTest, DeniedAndUnknownIdsAndUnknownUsers) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "b", 4}, {"v", "b", 4}, {"v", "a", 4}, {"w", "c", 4}});
+  // Nothing is known of the user: the most rated items, ties by id.
+  const auto cold = engine->Recommend({.user_id = "nobody"});
+  ASSERT_TRUE(cold.ok());
+  EXPECT_TRUE(cold->cold_start);
+  EXPECT_THAT(ItemsOf(*cold), ::testing::ElementsAre("b", "a", "c"));
+  EXPECT_EQ(engine->Recommend({.user_id = "nobody", .strict = true}).status().code(),
+            absl::StatusCode::kNotFound);
+  const auto denied = engine->Recommend({.user_id = "u", .deny_item_ids = {"a", "never heard of"}});
+  EXPECT_THAT(ItemsOf(*denied), ::testing::ElementsAre("c"));
+
+  const auto predictions =
+      engine->Predict({{"u", "b"}, {"nobody", "b"}, {"u", "nothing"}}, /*strict=*/false);
+  ASSERT_TRUE(predictions.ok());
+  EXPECT_EQ(predictions->sequence, 4);
+  EXPECT_FALSE(predictions->ratings[0].cold_start);
+  EXPECT_TRUE(predictions->ratings[1].cold_start);
+  EXPECT_TRUE(predictions->ratings[2].cold_start);
+  const absl::Status strict = engine->Predict({{"u", "b"}, {"u", "nothing"}}, true).status();
+  EXPECT_EQ(strict.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(strict.message()), HasSubstr("pairs[1].item_id"));
+}
+
+TEST_F(EngineTest, APredictionIsWhatTheNextUpdateStartsFrom) {
+  auto engine = OpenOrDie(options_);
+  double absolute_error = 0;
+  int64_t n = 0;
+  for (const OwnedRating& rating : RandomRatings(5, 300)) {
+    const auto before = engine->Predict({{rating.user, rating.item}}, false);
+    absolute_error += std::abs(double{rating.rating} - before->ratings[0].rating);
+    ASSERT_TRUE(Record(*engine, {rating}).status.ok());
+    EXPECT_NEAR(engine->Info().prequential_error.mae, absolute_error / static_cast<double>(++n),
+                1e-9);
+  }
+}
+
+TEST_F(EngineTest, WhenVisibleWaitsRefusesAndTimesOut) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4}});
+  const auto wait = [&](int64_t sequence) {
+    std::promise<absl::Status> promise;
+    engine->WhenVisible(sequence, std::chrono::steady_clock::now() + std::chrono::milliseconds(5),
+                        [&](absl::Status status) { promise.set_value(status); });
+    return promise.get_future().get();
+  };
+  EXPECT_TRUE(wait(0).ok());
+  EXPECT_TRUE(wait(1).ok());
+  EXPECT_EQ(wait(2).code(), absl::StatusCode::kOutOfRange);
+}
+
+TEST_F(EngineTest, TopicsAreTheHeaviestItemsOfEachFactor) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(6, 500));
+  const Topics topics = engine->ListTopics(5, 0);
+  ASSERT_EQ(topics.topics.size(), 8u);
+  const std::string token = *engine->PinItems();
+  const auto page = engine->ItemFactors(token, 0, 1000);
+  for (size_t k = 0; k < 8; ++k) {
+    std::vector<std::pair<float, std::string>> weights;
+    for (const auto& row : page->rows) weights.emplace_back(-row.factors[k], row.id);
+    std::sort(weights.begin(), weights.end());
+    ASSERT_EQ(topics.topics[k].items.size(), 5u);
+    for (size_t i = 0; i < 5; ++i) {
+      EXPECT_EQ(topics.topics[k].items[i].item_id, weights[i].second);
+      EXPECT_EQ(topics.topics[k].items[i].weight, -weights[i].first);
+    }
+  }
+  for (const Topic& topic : engine->ListTopics(100, 10).topics) {
+    for (const Topic::Item& item : topic.items) EXPECT_GE(item.ratings, 10);
+  }
+}
+
+TEST_F(EngineTest, PinnedViewsAreBoundedAndExpire) {
+  options_.max_pinned_views = 2;
+  options_.pinned_view_ttl = std::chrono::milliseconds(1);
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4}});
+  const std::string token = *engine->PinItems();
+  std::this_thread::sleep_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(2));
+  EXPECT_EQ(engine->ItemFactors(token, 0, 10).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(engine->Recommend({.user_id = "u", .view_token = token}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  options_.pinned_view_ttl = std::chrono::hours(1);
+  engine = OpenOrDie(options_);
+  EXPECT_TRUE(engine->PinItems().ok());
+  EXPECT_TRUE(engine->PinItems().ok());
+  EXPECT_EQ(engine->PinItems().status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+// --- Restart, snapshots, backup
+// ----------------------------------------------------------------------
+
+// Runs the same stream with the given actions in between and returns the final hash.
+std::string HashAfter(const EngineOptions& options, int restart_every, int snapshot_every,
+                      bool clean) {
+  auto engine = OpenOrDie(options);
+  int i = 0;
+  for (const OwnedRating& rating : RandomRatings(7, 400)) {
+    OwnedRating with_id = rating;
+    with_id.event_id = "e" + std::to_string(i);
+    EXPECT_TRUE(Record(*engine, {with_id}).status.ok());
+    ++i;
+    if (snapshot_every > 0 && i % snapshot_every == 0) {
+      const auto snapshot = engine->CreateSnapshot();
+      EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+      EXPECT_EQ(snapshot->hash.ToHex(), HashOf(*engine));
+    }
+    if (restart_every > 0 && i % restart_every == 0) {
+      if (clean) {
+        EXPECT_TRUE(engine->Close().ok());
+      }
+      engine.reset();
+      engine = OpenOrDie(options);
+    }
+  }
+  return HashOf(*engine);
+}
+
+TEST_F(EngineTest, RestartsAndSnapshotsDoNotShowInTheHash) {
+  const std::string plain = HashAfter(TestOptions(dir_ / "plain"), 0, 0, true);
+  EngineOptions small_window = TestOptions(dir_ / "all");
+  small_window.log_retention = LogRetention::kAll;
+  EXPECT_EQ(HashAfter(small_window, 31, 50, true), plain);
+  EXPECT_EQ(HashAfter(TestOptions(dir_ / "trim"), 53, 17, true), plain);
+  const auto verified = VerifyFolder(dir_ / "all");
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->hash.ToHex(), plain);
+  EXPECT_EQ(verified->events, 400);
+  EXPECT_EQ(VerifyFolder(dir_ / "trim").status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(EngineTest, TheLogIsTrimmedOrKeptAsAsked) {
+  {
+    auto engine = OpenOrDie(options_);
+    Record(*engine, RandomRatings(8, 100));
+    ASSERT_TRUE(engine->CreateSnapshot().ok());
+    EXPECT_EQ(engine->Info().log_start_sequence, 101);
+    EXPECT_EQ(engine->Info().snapshot_sequence, 100);
+    EXPECT_EQ(engine->CreateSnapshot()->rows_written, 0);
+  }
+  EngineOptions all = TestOptions(dir_ / "all");
+  all.log_retention = LogRetention::kAll;
+  auto engine = OpenOrDie(all);
+  Record(*engine, RandomRatings(8, 100));
+  ASSERT_TRUE(engine->CreateSnapshot().ok());
+  EXPECT_EQ(engine->Info().log_start_sequence, 1);
+}
+
+TEST_F(EngineTest, SnapshotsComeByTimeAndByLogSize) {
+  options_.snapshot_log_bytes = 2000;
+  auto engine = OpenOrDie(options_);
+  const auto wait_for_snapshot = [&](int64_t at_least) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (engine->Info().snapshot_sequence < at_least) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::yield();
+    }
+  };
+  Record(*engine, RandomRatings(9, 200));
+  wait_for_snapshot(1);
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  options_.snapshot_log_bytes = 0;
+  options_.snapshot_interval = std::chrono::milliseconds(5);
+  engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(10, 1));
+  wait_for_snapshot(201);
+}
+
+TEST_F(EngineTest, ABackupStartsWithTheHashItWasTakenAt) {
+  options_.backup_dir = dir_.path();
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(11, 500));
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (uint32_t seed = 0; !stop; ++seed) Record(*engine, RandomRatings(seed, 20));
+  });
+  std::vector<BackupInfo> backups;
+  for (int i = 0; i < 3; ++i) {
+    const auto backup = engine->Backup("backup" + std::to_string(i));
+    EXPECT_TRUE(backup.ok()) << backup.status();
+    if (backup.ok()) backups.push_back(*backup);
+  }
+  stop = true;
+  writer.join();
+  EXPECT_EQ(engine->Backup("backup0").status().code(), absl::StatusCode::kAlreadyExists);
+  for (const BackupInfo& backup : backups) {
+    EngineOptions restored = options_;
+    restored.data_dir = backup.path;
+    auto copy = OpenOrDie(restored);
+    ASSERT_NE(copy, nullptr);
+    EXPECT_EQ(copy->Info().sequence, backup.sequence);
+    EXPECT_EQ(HashOf(*copy), backup.hash.ToHex());
+    EXPECT_TRUE(Record(*copy, {{"new", "rating", 1}}).status.ok());
+  }
+}
+
+TEST_F(EngineTest, AnotherConfigurationIsRefusedNamingEveryField) {
+  OpenOrDie(options_)->Close().IgnoreError();
+  options_.config.rank = 9;
+  options_.config.seed = 77;
+  const absl::Status status = Engine::Open(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("rank is 8, not 9"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("seed is 1, not 77"));
+}
+
+TEST_F(EngineTest, AFolderInUseAForeignOneAndAMissingOne) {
+  auto engine = OpenOrDie(options_);
+  EXPECT_EQ(Engine::Open(options_).status().code(), absl::StatusCode::kFailedPrecondition);
+  EngineOptions foreign = TestOptions(dir_.path());  // holds "data"
+  EXPECT_EQ(Engine::Open(foreign).status().code(), absl::StatusCode::kFailedPrecondition);
+  EngineOptions missing = TestOptions(dir_ / "missing");
+  missing.create_if_missing = false;
+  EXPECT_EQ(Engine::Open(missing).status().code(), absl::StatusCode::kNotFound);
+  EngineOptions bad = TestOptions(dir_ / "bad");
+  bad.config.rank = 0;
+  bad.config.epsilon = -1;
+  const absl::Status status = Engine::Open(bad).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("rank"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("epsilon"));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "bad"));
+}
+
+}  // namespace
+}  // namespace factord

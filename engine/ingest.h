@@ -1,0 +1,103 @@
+// The one writer: takes requests from a queue, decides what is new, makes it durable, applies it,
+// lets readers see it, and answers.
+//
+// Everything that waits is taken as one group: one log append (one fsync), then one publication. So
+// the log's latency is shared by all clients that wait for it (group commit).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "engine/completions.h"
+#include "engine/engine.h"
+#include "engine/model_state.h"
+#include "engine/sequence_waiters.h"
+#include "storage/store.h"
+
+namespace factord {
+
+class Ingest {
+ public:
+  struct Options {
+    int64_t max_queued_events;
+    int32_t max_group_events;
+    int64_t min_free_bytes;
+    // Called on the writer thread after each group with the bytes of events logged.
+    std::function<void(int64_t bytes)> on_logged;
+    // Called on the writer thread after each publication.
+    std::function<void()> on_published;
+  };
+
+  // The borrowed objects outlive this one. The writer thread is the only one that touches `state`'s
+  // writer side.
+  Ingest(Options options, Store* store, ModelState* state, SequenceWaiters* waiters);
+  ~Ingest();
+
+  // Thread-safe; see Engine.
+  void Record(RecordRequest request);
+  void LastProducerNumber(std::string producer_id,
+                          std::function<void(absl::StatusOr<int64_t>)> done);
+
+  // Runs `task` on the writer thread between groups, with everything before it applied and
+  // published, and waits for it. UNAVAILABLE, without running it, after Stop.
+  absl::Status RunOnWriter(const std::function<void()>& task);
+
+  // Settles what is queued, refuses what comes later, and joins the thread.
+  void Stop();
+
+  // The last sequence that was given to an event; at most the log's append ahead of what is
+  // visible.
+  int64_t assigned_sequence() const { return assigned_.load(std::memory_order_acquire); }
+  int64_t duplicates() const { return duplicates_.load(std::memory_order_relaxed); }
+  // OK, or why the log takes nothing any more.
+  absl::Status write_health() const;
+
+ private:
+  struct ProducerQuery {
+    std::string producer_id;
+    std::function<void(absl::StatusOr<int64_t>)> done;
+  };
+  struct Task {
+    std::function<void()> run;
+  };
+  using Job = std::variant<RecordRequest, ProducerQuery, Task>;
+  class Group;
+
+  // False, with the reason, when the job may not enter.
+  absl::Status Enqueue(Job job, int64_t events);
+  void Loop();
+  void Process(std::vector<Job> jobs);
+  void Commit(Group& group);
+  bool DiskIsNearlyFull();
+
+  const Options options_;
+  Store* const store_;
+  ModelState* const state_;
+  SequenceWaiters* const waiters_;
+  std::unique_ptr<Completions> completions_ = std::make_unique<Completions>();
+  std::atomic<int64_t> assigned_;
+  std::atomic<int64_t> duplicates_{0};
+
+  Mutex mu_;
+  CondVar changed_;
+  std::vector<Job> queue_ ABSL_GUARDED_BY(mu_);
+  int64_t queued_events_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::chrono::steady_clock::time_point next_disk_check_;
+  bool disk_nearly_full_ = false;
+
+  std::thread thread_;
+};
+
+}  // namespace factord

@@ -1,0 +1,356 @@
+#include "engine/model_state.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/coding.h"
+#include "engine/hash_seeds.h"
+#include "model/update.h"
+
+namespace factord {
+namespace {
+
+// Half of the fading error's weight lies in the last 6,931 events.
+constexpr double kFading = 0.9999;
+
+Hash128 HashProducer(absl::string_view id, int64_t number) {
+  std::string bytes;
+  PutString(&bytes, id);
+  PutFixed64(&bytes, static_cast<uint64_t>(number));
+  return HashBytes128(bytes, kProducerHashSeed);
+}
+
+Hash128 HashConfig(const ModelConfig& config) {
+  std::string bytes;
+  for (const auto& [name, value] : ToFields(config)) {
+    PutString(&bytes, name);
+    PutString(&bytes, value);
+  }
+  return HashBytes128(bytes, kConfigHashSeed);
+}
+
+}  // namespace
+
+ModelState::ModelState(const ModelConfig& config)
+    : config_(config),
+      config_hash_(HashConfig(config)),
+      users_(static_cast<size_t>(config.rank)),
+      items_(static_cast<size_t>(config.rank)),
+      dedupe_(config.dedupe_window) {
+  Publish();
+}
+
+bool ModelState::HasRoom() const {
+  return users_.size() < UserTable::kMaxRows && items_.size() < UserTable::kMaxRows;
+}
+
+// --- Apply
+// -------------------------------------------------------------------------------------------
+
+uint32_t ModelState::UserIndex(absl::string_view id) {
+  if (const std::optional<uint32_t> index = user_ids_.FindAsWriter(id)) return *index;
+  // The row is complete before its id can be found.
+  const uint32_t index = users_.Add();
+  UserTable::LockedRow row = users_.Lock(index);
+  StartRow(config_, static_cast<int>(Side::kUser), id, users_.stride(), row.factors());
+  row->dirty_cut = cut_number_;
+  dirty_users_.push_back(index);
+  user_ids_.Add(id);
+  return index;
+}
+
+uint32_t ModelState::ItemIndex(absl::string_view id) {
+  if (const std::optional<uint32_t> index = item_ids_.FindAsWriter(id)) return *index;
+  const uint32_t index = items_.size();
+  const ItemRow row = items_.Add();
+  StartRow(config_, static_cast<int>(Side::kItem), id, items_.stride(), row.factors);
+  item_dirty_cut_.push_back(cut_number_);
+  dirty_items_.push_back(index);
+  item_ids_.Add(id);
+  return index;
+}
+
+void ModelState::Apply(const Event& event) {
+  const uint32_t user = UserIndex(event.user_id);
+  const uint32_t item = ItemIndex(event.item_id);
+  {
+    UserTable::LockedRow row = users_.Lock(user);
+    TouchUser(user, row);
+    TouchItem(item);
+    const ItemRow item_row = items_.Mutable(item);
+    const UpdateOutcome outcome = UpdatePair(config_, event.rating, event.sequence, users_.stride(),
+                                             row.factors(), item_row.factors);
+    ++row->state.count;
+    ++item_row.state->count;
+    row->history.Record(item, event.rating);
+    CountError(event.rating, outcome.prediction, outcome.passive);
+  }
+
+  if (event.event_id.empty()) {
+    dedupe_.AddWithoutId(event.sequence);
+  } else {
+    const DedupeEntry entry{event.sequence, DedupeWindow::KeyOf(event.event_id),
+                            ContentHash(event)};
+    dedupe_.Add(entry);
+    RememberForSnapshot(entry);
+  }
+  if (!event.producer_id.empty()) {
+    int64_t& number = producers_[event.producer_id];
+    if (number != 0) producer_hash_ -= HashProducer(event.producer_id, number);
+    number = event.producer_number;
+    producer_hash_ += HashProducer(event.producer_id, number);
+    dirty_producers_[event.producer_id] = number;
+  }
+  sequence_ = event.sequence;
+}
+
+void ModelState::RememberForSnapshot(const DedupeEntry& entry) {
+  new_dedupe_entries_.push_back(entry);
+  // Without a snapshot for long, what has left the window need not be written any more.
+  if (new_dedupe_entries_.size() > 2 * static_cast<size_t>(dedupe_.window())) {
+    const int64_t oldest = entry.sequence - dedupe_.window() + 1;
+    std::erase_if(new_dedupe_entries_,
+                  [oldest](const DedupeEntry& e) { return e.sequence < oldest; });
+  }
+}
+
+void ModelState::Prefetch(const Event& event) const {
+  if (const std::optional<uint32_t> user = user_ids_.FindAsWriter(event.user_id)) {
+    users_.Prefetch(*user);
+  }
+  if (const std::optional<uint32_t> item = item_ids_.FindAsWriter(event.item_id)) {
+    items_.Prefetch(*item);
+  }
+}
+
+void ModelState::CountError(float rating, float prediction, bool passive) {
+  const double clipped = std::clamp(prediction, config_.min_rating, config_.max_rating);
+  const double error = std::abs(static_cast<double>(rating) - clipped);
+  ++statistics_.events;
+  statistics_.absolute_error_sum += error;
+  statistics_.squared_error_sum += error * error;
+  statistics_.fading_absolute_error = statistics_.fading_absolute_error * kFading + error;
+  statistics_.fading_weight = statistics_.fading_weight * kFading + 1;
+  statistics_.passive_updates += passive ? 1 : 0;
+}
+
+void ModelState::Publish() {
+  items_.Publish(sequence_);
+  visible_.store(sequence_, std::memory_order_release);
+}
+
+int64_t ModelState::LastProducerNumber(absl::string_view producer_id) const {
+  const auto it = producers_.find(producer_id);
+  return it == producers_.end() ? 0 : it->second;
+}
+
+// --- Dirty rows
+// --------------------------------------------------------------------------------------
+
+void ModelState::TouchUser(uint32_t index, UserTable::LockedRow& row) {
+  if (row->dirty_cut == cut_number_) return;
+  scratch_.clear();
+  EncodeUser(index, row, &scratch_);
+  clean_hash_ -= HashRow(Side::kUser, scratch_);
+  if (row->dirty_cut != 0) {
+    // The snapshot that is being written has not come to this row yet.
+    MutexLock lock(&preimages_mu_);
+    preimages_[index] = scratch_;
+  }
+  row->dirty_cut = cut_number_;
+  dirty_users_.push_back(index);
+}
+
+void ModelState::TouchItem(uint32_t index) {
+  if (item_dirty_cut_[index] == cut_number_) return;
+  scratch_.clear();
+  EncodeItem(index, items_.factors(index), items_.state(index), &scratch_);
+  clean_hash_ -= HashRow(Side::kItem, scratch_);
+  item_dirty_cut_[index] = cut_number_;
+  dirty_items_.push_back(index);
+}
+
+void ModelState::EncodeUser(uint32_t index, const UserTable::LockedRow& row,
+                            std::string* payload) const {
+  RowRef ref;
+  ref.index = index;
+  ref.id = user_ids_.id(index);
+  ref.count = row->state.count;
+  ref.bias = row->state.bias;
+  ref.bias_variance = row->state.bias_variance;
+  ref.confidence = row->state.confidence;
+  ref.factors = absl::MakeConstSpan(row.factors(), users_.rank());
+  ref.history_items = row->history.items();
+  ref.history_ratings = row->history.ratings();
+  EncodeRow(ref, payload);
+}
+
+void ModelState::EncodeItem(uint32_t index, const float* factors, const RowState& state,
+                            std::string* payload) const {
+  RowRef ref;
+  ref.index = index;
+  ref.id = item_ids_.id(index);
+  ref.count = state.count;
+  ref.bias = state.bias;
+  ref.bias_variance = state.bias_variance;
+  ref.confidence = state.confidence;
+  ref.factors = absl::MakeConstSpan(factors, items_.rank());
+  EncodeRow(ref, payload);
+}
+
+// --- Cuts
+// --------------------------------------------------------------------------------------------
+
+Cut ModelState::BeginCut() {
+  Cut cut;
+  cut.sequence = sequence_;
+  cut.number = cut_number_;
+  cut.users = users_.size();
+  cut.items = items_.size();
+  cut.dirty_users = std::exchange(dirty_users_, {});
+  cut.dirty_items = std::exchange(dirty_items_, {});
+  cut.dedupe_entries = std::exchange(new_dedupe_entries_, {});
+  cut.producers = std::exchange(dirty_producers_, {});
+  cut.producer_count = producers_.size();
+  cut.statistics = statistics_;
+  cut.hash_without_dirty_rows =
+      clean_hash_ + dedupe_.hash() + producer_hash_ + HashConfigAndSequence();
+  cut.item_view = items_.Pin();
+  ++cut_number_;
+  return cut;
+}
+
+void ModelState::EncodeCutUser(const Cut& cut, uint32_t index, std::string* payload) {
+  {
+    UserTable::LockedRow row = users_.Lock(index);
+    if (row->dirty_cut == cut.number) {
+      EncodeUser(index, row, payload);
+      row->dirty_cut = 0;
+      return;
+    }
+  }
+  // Changed since the cut: the writer saved it then.
+  MutexLock lock(&preimages_mu_);
+  const auto it = preimages_.find(index);
+  payload->append(it->second);
+  preimages_.erase(it);
+}
+
+void ModelState::EncodeCutItem(const Cut& cut, uint32_t index, std::string* payload) const {
+  EncodeItem(index, cut.item_view->factors(index), cut.item_view->state(index), payload);
+}
+
+void ModelState::EndCut(Cut cut, const Hash128& row_hash, bool saved) {
+  clean_hash_ += row_hash;
+  for (const uint32_t index : cut.dirty_items) {
+    if (item_dirty_cut_[index] == cut.number) item_dirty_cut_[index] = 0;
+  }
+  if (saved) return;
+  for (const uint32_t index : cut.dirty_users) {
+    UserTable::LockedRow row = users_.Lock(index);
+    TouchUser(index, row);
+  }
+  for (const uint32_t index : cut.dirty_items) TouchItem(index);
+  new_dedupe_entries_.insert(new_dedupe_entries_.begin(), cut.dedupe_entries.begin(),
+                             cut.dedupe_entries.end());
+  // A newer number stays.
+  for (const auto& [id, number] : cut.producers) dirty_producers_.emplace(id, number);
+}
+
+// --- Loading
+// -----------------------------------------------------------------------------------------
+
+void ModelState::LoadUser(const Row& row) {
+  const uint32_t index = users_.Add();
+  UserTable::LockedRow locked = users_.Lock(index);
+  std::copy(row.factors.begin(), row.factors.end(), locked.factors());
+  locked->state =
+      RowState{static_cast<uint32_t>(row.count), row.bias, row.bias_variance, row.confidence};
+  locked->history.Assign(row.history_items, row.history_ratings);
+  user_ids_.Add(row.id);
+  scratch_.clear();
+  EncodeUser(index, locked, &scratch_);
+  clean_hash_ += HashRow(Side::kUser, scratch_);
+}
+
+void ModelState::LoadItem(const Row& row) {
+  const uint32_t index = items_.size();
+  const ItemRow item = items_.Add();
+  std::copy(row.factors.begin(), row.factors.end(), item.factors);
+  *item.state =
+      RowState{static_cast<uint32_t>(row.count), row.bias, row.bias_variance, row.confidence};
+  item_dirty_cut_.push_back(0);
+  item_ids_.Add(row.id);
+  scratch_.clear();
+  EncodeItem(index, item.factors, *item.state, &scratch_);
+  clean_hash_ += HashRow(Side::kItem, scratch_);
+}
+
+void ModelState::LoadDedupeEntry(const DedupeEntry& entry) { dedupe_.Add(entry); }
+
+void ModelState::LoadProducer(const Producer& producer) {
+  producers_[producer.id] = producer.last_number;
+  producer_hash_ += HashProducer(producer.id, producer.last_number);
+}
+
+void ModelState::FinishLoad(int64_t sequence, const ModelStatistics& statistics) {
+  sequence_ = sequence;
+  statistics_ = statistics;
+  Publish();
+}
+
+// --- Hash
+// --------------------------------------------------------------------------------------------
+
+Hash128 ModelState::HashRow(Side side, absl::string_view payload) {
+  return HashBytes128(payload, side == Side::kUser ? kUserHashSeed : kItemHashSeed);
+}
+
+Hash128 ModelState::HashConfigAndSequence() const {
+  std::string bytes;
+  PutFixed64(&bytes, config_hash_.high);
+  PutFixed64(&bytes, config_hash_.low);
+  PutFixed64(&bytes, static_cast<uint64_t>(sequence_));
+  return HashBytes128(bytes, kConfigHashSeed);
+}
+
+Hash128 ModelState::ComputeHash() const {
+  Hash128 sum = HashConfigAndSequence() + dedupe_.ComputeHash();
+  for (const auto& [id, number] : producers_) sum += HashProducer(id, number);
+  std::string payload;
+  for (uint32_t i = 0; i < users_.size(); ++i) {
+    payload.clear();
+    EncodeUser(i, users_.Lock(i), &payload);
+    sum += HashRow(Side::kUser, payload);
+  }
+  for (uint32_t i = 0; i < items_.size(); ++i) {
+    payload.clear();
+    EncodeItem(i, items_.factors(i), items_.state(i), &payload);
+    sum += HashRow(Side::kItem, payload);
+  }
+  return sum;
+}
+
+Hash128 ModelState::HashDirtyRows() const {
+  Hash128 sum;
+  std::string payload;
+  for (const uint32_t i : dirty_users_) {
+    payload.clear();
+    EncodeUser(i, users_.Lock(i), &payload);
+    sum += HashRow(Side::kUser, payload);
+  }
+  for (const uint32_t i : dirty_items_) {
+    payload.clear();
+    EncodeItem(i, items_.factors(i), items_.state(i), &payload);
+    sum += HashRow(Side::kItem, payload);
+  }
+  return sum;
+}
+
+Hash128 ModelState::RunningHash() const {
+  return clean_hash_ + HashDirtyRows() + dedupe_.hash() + producer_hash_ + HashConfigAndSequence();
+}
+
+}  // namespace factord

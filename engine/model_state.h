@@ -1,0 +1,168 @@
+// The state that the log determines: rows of both sides, histories, counts, the dedupe window,
+// producers.
+//
+// Apply is the one function that changes it. Ingest, recovery and the offline check all call it,
+// with the same events in the same order, and so arrive at the same bits; ComputeHash says whether
+// they did.
+//
+// Thread contract: one thread (the writer) calls everything not marked otherwise. Queries read ids,
+// users and item views at any time. Between BeginCut and EndCut a snapshot thread walks the cut
+// beside the writer.
+//
+// What changed since the last cut is tracked row by row. A row's `dirty_cut` is the number of the
+// cut period in which it was last changed, 0 if a snapshot has taken it since. The first change in
+// a period subtracts the row's old hash from `clean_hash_`, so that
+//    hash of all rows = clean_hash_ + hashes of the rows dirty in this period
+// costs no walk over all rows. While a snapshot walks the period before, a first change also saves
+// the old row for it (a pre-image); items need none, since the cut holds a pinned view.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/hash128.h"
+#include "base/mutex.h"
+#include "engine/dedupe_window.h"
+#include "model/config.h"
+#include "model/id_map.h"
+#include "model/item_matrix.h"
+#include "model/user_table.h"
+#include "storage/records.h"
+
+namespace factord {
+
+// Running statistics; no part of the hash.
+struct ModelStatistics {
+  uint64_t events = 0;
+  double absolute_error_sum = 0;
+  double squared_error_sum = 0;
+  double fading_absolute_error = 0;
+  double fading_weight = 0;
+  uint64_t passive_updates = 0;
+};
+
+// One consistent state, as the rows that changed since the cut before.
+struct Cut {
+  int64_t sequence = 0;
+  uint32_t number = 0;
+  uint32_t users = 0;
+  uint32_t items = 0;
+  std::vector<uint32_t> dirty_users;
+  std::vector<uint32_t> dirty_items;
+  std::vector<DedupeEntry> dedupe_entries;
+  absl::flat_hash_map<std::string, int64_t> producers;
+  uint64_t producer_count = 0;
+  ModelStatistics statistics;
+  // Hash of everything but the dirty rows. The whole state's is this plus theirs.
+  Hash128 hash_without_dirty_rows;
+  std::optional<ItemView> item_view;
+};
+
+class ModelState {
+ public:
+  explicit ModelState(const ModelConfig& config);
+  ModelState(const ModelState&) = delete;
+  ModelState& operator=(const ModelState&) = delete;
+
+  // Learns from one event. REQUIRES: event.sequence == sequence() + 1; ids within their limits.
+  void Apply(const Event& event);
+  // Hints the rows of an event that will come soon into the cache.
+  void Prefetch(const Event& event) const;
+  // Lets readers see everything applied so far.
+  void Publish();
+
+  int64_t sequence() const { return sequence_; }
+  const DedupeWindow& dedupe() const { return dedupe_; }
+  // 0 for a producer never seen.
+  int64_t LastProducerNumber(absl::string_view producer_id) const;
+  const ModelStatistics& statistics() const { return statistics_; }
+
+  // OK if new users and items can still be numbered.
+  bool HasRoom() const;
+
+  // --- Loading, before the first Apply
+  // ------------------------------------------------------------
+  void LoadUser(const Row& row);
+  void LoadItem(const Row& row);
+  void LoadDedupeEntry(const DedupeEntry& entry);
+  void LoadProducer(const Producer& producer);
+  // After the rows: the sequence they stand for.
+  void FinishLoad(int64_t sequence, const ModelStatistics& statistics);
+
+  // --- Hash
+  // --------------------------------------------------------------------------------------- Of the
+  // whole state, computed afresh: O(all rows).
+  Hash128 ComputeHash() const;
+  // The same from the running sums: O(rows dirty in this period). REQUIRES: no cut is open.
+  Hash128 RunningHash() const;
+
+  // --- Cuts
+  // --------------------------------------------------------------------------------------- Fixes
+  // the present, published state as a cut. REQUIRES: no cut is open.
+  Cut BeginCut();
+  // Snapshot thread: appends the row as it was at the cut to *payload and counts it as clean. For
+  // each dirty row exactly once.
+  void EncodeCutUser(const Cut& cut, uint32_t index, std::string* payload);
+  void EncodeCutItem(const Cut& cut, uint32_t index, std::string* payload) const;
+  // The cut's rows were walked; `row_hash` is the sum of their hashes. `saved` false: they did not
+  // reach the disk and belong to the next cut as well.
+  void EndCut(Cut cut, const Hash128& row_hash, bool saved);
+
+  // --- Any thread
+  // ---------------------------------------------------------------------------------
+  const ModelConfig& config() const { return config_; }
+  const IdMap& user_ids() const { return user_ids_; }
+  const IdMap& item_ids() const { return item_ids_; }
+  const UserTable& users() const { return users_; }
+  const ItemMatrix& items() const { return items_; }
+  int64_t visible_sequence() const { return visible_.load(std::memory_order_acquire); }
+
+  // Hash of an encoded row.
+  static Hash128 HashRow(Side side, absl::string_view payload);
+
+ private:
+  uint32_t UserIndex(absl::string_view id);
+  uint32_t ItemIndex(absl::string_view id);
+  void TouchUser(uint32_t index, UserTable::LockedRow& row);
+  void TouchItem(uint32_t index);
+  void EncodeUser(uint32_t index, const UserTable::LockedRow& row, std::string* payload) const;
+  void EncodeItem(uint32_t index, const float* factors, const RowState& state,
+                  std::string* payload) const;
+  void RememberForSnapshot(const DedupeEntry& entry);
+  void CountError(float rating, float prediction, bool passive);
+  Hash128 HashConfigAndSequence() const;
+  Hash128 HashDirtyRows() const;
+
+  const ModelConfig config_;
+  const Hash128 config_hash_;
+  int64_t sequence_ = 0;
+  std::atomic<int64_t> visible_{0};
+  IdMap user_ids_;
+  IdMap item_ids_;
+  UserTable users_;
+  ItemMatrix items_;
+  DedupeWindow dedupe_;
+  absl::flat_hash_map<std::string, int64_t> producers_;
+  Hash128 producer_hash_;
+  ModelStatistics statistics_;
+
+  // The current period, from 1.
+  uint32_t cut_number_ = 1;
+  Hash128 clean_hash_;
+  std::vector<uint32_t> dirty_users_;
+  std::vector<uint32_t> dirty_items_;
+  std::vector<uint32_t> item_dirty_cut_;
+  std::vector<DedupeEntry> new_dedupe_entries_;
+  absl::flat_hash_map<std::string, int64_t> dirty_producers_;
+  std::string scratch_;
+
+  Mutex preimages_mu_;
+  absl::flat_hash_map<uint32_t, std::string> preimages_ ABSL_GUARDED_BY(preimages_mu_);
+};
+
+}  // namespace factord

@@ -1,0 +1,200 @@
+#include "engine/query.h"
+
+#include <algorithm>
+#include <optional>
+#include <queue>
+#include <utility>
+#include <vector>
+
+#include "model/kernels.h"
+#include "model/top_k.h"
+#include "model/update.h"
+
+namespace factord {
+namespace {
+
+// A row of factors with the tables' padding.
+using FactorRow = std::vector<float>;
+
+FactorRow CopyUser(const ModelState& state, uint32_t user) {
+  FactorRow row(state.users().stride());
+  const UserTable::LockedRow locked = state.users().Lock(user);
+  std::copy_n(locked.factors(), row.size(), row.begin());
+  return row;
+}
+
+FactorRow StartOf(const ModelState& state, Side side, absl::string_view id) {
+  FactorRow row(state.users().stride());
+  StartRow(state.config(), static_cast<int>(side), id, row.size(), row.data());
+  return row;
+}
+
+bool Stopped(const RecommendQuery& query) { return query.keep_going && !query.keep_going(); }
+
+// The items with the most ratings, for users of whom nothing is known.
+std::vector<ScoredIndex> MostRated(const ModelState& state, const ItemView& view,
+                                   absl::Span<const uint32_t> excluded, size_t k) {
+  const IdMap& ids = state.item_ids();
+  const auto better = [&ids](const ScoredIndex& a, const ScoredIndex& b) {
+    if (a.score != b.score) return a.score > b.score;
+    return ids.id(a.item) < ids.id(b.item);
+  };
+  // The worst of the best is on top.
+  std::priority_queue<ScoredIndex, std::vector<ScoredIndex>, decltype(better)> best(better);
+  for (uint32_t item = 0; item < view.size(); ++item) {
+    const ScoredIndex candidate{item, static_cast<float>(view.state(item).count)};
+    if (best.size() == k && !better(candidate, best.top())) continue;
+    if (std::binary_search(excluded.begin(), excluded.end(), item)) continue;
+    if (best.size() == k) best.pop();
+    best.push(candidate);
+  }
+  std::vector<ScoredIndex> items(best.size());
+  for (size_t i = items.size(); i > 0; --i) {
+    items[i - 1] = best.top();
+    best.pop();
+  }
+  return items;
+}
+
+}  // namespace
+
+absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const ItemView& view,
+                                              const RecommendQuery& query) {
+  const std::optional<uint32_t> user = state.user_ids().Find(query.user_id);
+  if (!user.has_value() && query.strict) {
+    return absl::NotFoundError(absl::StrCat("user_id: unknown user '", query.user_id, "'"));
+  }
+  std::vector<uint32_t> excluded;
+  FactorRow row(view.stride());
+  if (user.has_value()) {
+    const UserTable::LockedRow locked = state.users().Lock(*user);
+    std::copy_n(locked.factors(), row.size(), row.begin());
+    if (query.exclude_rated) {
+      const absl::Span<const uint32_t> rated = locked->history.items();
+      excluded.assign(rated.begin(), rated.end());
+    }
+  }
+  for (const absl::string_view id : query.deny_item_ids) {
+    if (const std::optional<uint32_t> item = state.item_ids().Find(id)) excluded.push_back(*item);
+  }
+  std::sort(excluded.begin(), excluded.end());
+
+  const auto k = static_cast<size_t>(query.max_items);
+  const std::vector<ScoredIndex> best =
+      user.has_value() ? TopK(view, state.item_ids(), row.data(), excluded, k, query.keep_going)
+                       : MostRated(state, view, excluded, k);
+  if (Stopped(query)) return absl::CancelledError("the caller has gone away");
+
+  Recommendation result;
+  result.sequence = view.sequence();
+  result.cold_start = !user.has_value();
+  result.items.reserve(best.size());
+  for (const ScoredIndex& item : best) {
+    result.items.push_back({state.item_ids().id(item.item), item.score});
+  }
+  if (query.include_user_factors && user.has_value()) {
+    result.user_factors.assign(row.begin(), row.begin() + state.config().rank);
+  }
+  return result;
+}
+
+absl::StatusOr<Predictions> PredictRatings(const ModelState& state,
+                                           absl::Span<const UserItem> pairs, bool strict) {
+  const ItemView view = state.items().Pin();
+  const ModelConfig& config = state.config();
+  Predictions result;
+  result.sequence = view.sequence();
+  result.ratings.reserve(pairs.size());
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const std::optional<uint32_t> user = state.user_ids().Find(pairs[i].user_id);
+    const std::optional<uint32_t> item = state.item_ids().Find(pairs[i].item_id);
+    const bool known_item = item.has_value() && *item < view.size();  // else newer than the view
+    if (strict && !user.has_value()) {
+      return absl::NotFoundError(
+          absl::StrCat("pairs[", i, "].user_id: unknown user '", pairs[i].user_id, "'"));
+    }
+    if (strict && !known_item) {
+      return absl::NotFoundError(
+          absl::StrCat("pairs[", i, "].item_id: unknown item '", pairs[i].item_id, "'"));
+    }
+    // An unknown row would begin with its start values, so that is what predicts for it.
+    const FactorRow p =
+        user.has_value() ? CopyUser(state, *user) : StartOf(state, Side::kUser, pairs[i].user_id);
+    FactorRow start;
+    const float* q;
+    if (known_item) {
+      q = view.factors(*item);
+    } else {
+      start = StartOf(state, Side::kItem, pairs[i].item_id);
+      q = start.data();
+    }
+    const float score = ActiveKernels().dot(p.data(), q, view.stride());
+    result.ratings.push_back({std::clamp(score, config.min_rating, config.max_rating),
+                              !user.has_value() || !known_item});
+  }
+  return result;
+}
+
+Topics FindTopics(const ModelState& state, int32_t items_per_topic, int64_t min_ratings) {
+  const ItemView view = state.items().Pin();
+  const IdMap& ids = state.item_ids();
+  std::vector<uint32_t> candidates;
+  for (uint32_t item = 0; item < view.size(); ++item) {
+    if (view.state(item).count >= min_ratings) candidates.push_back(item);
+  }
+  const size_t k = std::min(candidates.size(), static_cast<size_t>(items_per_topic));
+  Topics result;
+  result.sequence = view.sequence();
+  for (int32_t factor = 0; factor < state.config().rank; ++factor) {
+    const auto heavier = [&](uint32_t a, uint32_t b) {
+      const float weight_a = view.factors(a)[factor], weight_b = view.factors(b)[factor];
+      if (weight_a != weight_b) return weight_a > weight_b;
+      return ids.id(a) < ids.id(b);
+    };
+    std::partial_sort(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(k),
+                      candidates.end(), heavier);
+    Topic topic;
+    for (size_t i = 0; i < k; ++i) {
+      const uint32_t item = candidates[i];
+      topic.items.push_back({ids.id(item), view.factors(item)[factor], view.state(item).count});
+    }
+    result.topics.push_back(std::move(topic));
+  }
+  return result;
+}
+
+FactorPage ReadItemFactors(const ModelState& state, const ItemView& view, int64_t first,
+                           int32_t limit) {
+  FactorPage page;
+  page.sequence = view.sequence();
+  const int64_t end = std::min<int64_t>(view.size(), first + limit);
+  for (int64_t i = first; i < end; ++i) {
+    const auto item = static_cast<uint32_t>(i);
+    const float* const factors = view.factors(item);
+    const RowState& row = view.state(item);
+    page.rows.push_back({state.item_ids().id(item),
+                         std::vector<float>(factors, factors + state.config().rank), row.count,
+                         row.bias});
+  }
+  page.last_page = end >= view.size();
+  return page;
+}
+
+FactorPage ReadUserFactors(const ModelState& state, int64_t first, int32_t limit) {
+  FactorPage page;
+  page.sequence = state.visible_sequence();
+  // Ids come last when a user is created, so they say how many are complete.
+  const int64_t users = state.user_ids().size();
+  const int64_t end = std::min<int64_t>(users, first + limit);
+  for (int64_t i = first; i < end; ++i) {
+    const auto user = static_cast<uint32_t>(i);
+    const UserTable::LockedRow row = state.users().Lock(user);
+    page.rows.push_back({state.user_ids().id(user),
+                         std::vector<float>(row.factors(), row.factors() + state.config().rank),
+                         row->state.count, row->state.bias});
+  }
+  page.last_page = end >= users;
+  return page;
+}
+
+}  // namespace factord

@@ -1,0 +1,100 @@
+#include "engine/recovery.h"
+
+#include <memory>
+
+namespace factord {
+namespace {
+
+absl::Status CheckHash(absl::string_view what, int64_t sequence, const Hash128& expected,
+                       const Hash128& actual) {
+  if (expected == actual) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(what, " at sequence ", sequence, ": the hash is ",
+                                          actual.ToHex(), ", not ", expected.ToHex(),
+                                          " as recorded"));
+}
+
+}  // namespace
+
+absl::Status LoadSnapshot(Store& store, ModelState& state) {
+  const SnapshotMeta& meta = store.snapshot();
+  if (meta.sequence == 0) return absl::OkStatus();
+  const auto rank = static_cast<size_t>(state.config().rank);
+  const auto load = [&](Side side, const Row& row) {
+    if (row.factors.size() != rank) {
+      return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") has ",
+                                              row.factors.size(), " factors, not ", rank));
+    }
+    if (side == Side::kUser) {
+      for (const uint32_t item : row.history_items) {
+        if (item >= meta.items) {
+          return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") names item ",
+                                                  item, " of ", meta.items));
+        }
+      }
+      state.LoadUser(row);
+    } else {
+      state.LoadItem(row);
+    }
+    return absl::OkStatus();
+  };
+  FACTORD_RETURN_IF_ERROR(
+      store.ReadRows(Side::kItem, [&](const Row& row) { return load(Side::kItem, row); }));
+  FACTORD_RETURN_IF_ERROR(
+      store.ReadRows(Side::kUser, [&](const Row& row) { return load(Side::kUser, row); }));
+  const int64_t forgotten = meta.sequence - state.config().dedupe_window;
+  FACTORD_RETURN_IF_ERROR(store.ReadDedupe([&](uint64_t, const DedupeEntry& entry) {
+    // A slot keeps its old entry until another event with an id comes to it.
+    if (entry.sequence > forgotten) state.LoadDedupeEntry(entry);
+    return absl::OkStatus();
+  }));
+  FACTORD_RETURN_IF_ERROR(store.ReadProducers([&](const Producer& producer) {
+    state.LoadProducer(producer);
+    return absl::OkStatus();
+  }));
+  state.FinishLoad(meta.sequence, {.events = meta.scored_events,
+                                   .absolute_error_sum = meta.absolute_error_sum,
+                                   .squared_error_sum = meta.squared_error_sum,
+                                   .fading_absolute_error = meta.fading_absolute_error,
+                                   .fading_weight = meta.fading_weight,
+                                   .passive_updates = meta.passive_updates});
+  return CheckHash("the snapshot", meta.sequence, meta.hash, state.RunningHash());
+}
+
+absl::Status Replay(EventLog& log, int64_t last, ModelState& state) {
+  // Publishing now and then lets copied leaves be taken back; nobody reads yet.
+  constexpr int64_t kPublishEvery = 4096;
+  if (state.sequence() >= last) return absl::OkStatus();
+  FACTORD_ASSIGN_OR_RETURN(std::unique_ptr<LogCursor> cursor, log.ReadFrom(state.sequence() + 1));
+  while (state.sequence() < last) {
+    FACTORD_ASSIGN_OR_RETURN(const absl::Span<const Event> events, cursor->Next());
+    if (events.empty()) {
+      return absl::DataLossError(
+          absl::StrCat("the log ends at sequence ", state.sequence(), ", before ", last));
+    }
+    for (const Event& event : events) {
+      if (state.sequence() == last) break;
+      if (event.sequence != state.sequence() + 1) {
+        return absl::DataLossError(absl::StrCat("the log has a hole: sequence ", event.sequence,
+                                                " follows ", state.sequence()));
+      }
+      state.Apply(event);
+      if (event.sequence % kPublishEvery == 0) state.Publish();
+    }
+  }
+  state.Publish();
+  return absl::OkStatus();
+}
+
+absl::Status Recover(Store& store, ModelState& state) {
+  FACTORD_RETURN_IF_ERROR(LoadSnapshot(store, state));
+  FACTORD_RETURN_IF_ERROR(Replay(*store.log(), store.log()->range().last, state));
+  const std::optional<StateEvidence> evidence = store.evidence();
+  if (!evidence.has_value()) return absl::OkStatus();
+  if (evidence->sequence != state.sequence()) {
+    return absl::DataLossError(absl::StrCat("the folder was closed at sequence ",
+                                            evidence->sequence, " but holds ", state.sequence()));
+  }
+  return CheckHash("the folder", evidence->sequence, evidence->hash, state.RunningHash());
+}
+
+}  // namespace factord
