@@ -195,9 +195,9 @@ TEST(StartRowTest, ValuesArePinned) {
   ModelConfig config;
   config.rank = 3;
   const Row row = Start(config, 0, "alice");
-  EXPECT_EQ(row[0], 0.0f);
-  EXPECT_EQ(row[1], 0.0f);
-  EXPECT_EQ(row[2], 0.0f);
+  EXPECT_EQ(row[0], 0x1.d3c8cp-1f);
+  EXPECT_EQ(row[1], 0x1.29f19ep+0f);
+  EXPECT_EQ(row[2], 0x1.37f5dcp+0f);
 }
 
 uint64_t HashAfterStream(ModelConfig config) {
@@ -221,7 +221,9 @@ uint64_t HashAfterStream(ModelConfig config) {
 }
 
 TEST(UpdateTest, ResultsOfEveryMethodArePinned) {
-  const uint64_t pinned[] = {0, 0, 0, 0, 0, 0, 0, 0, 0};
+  const uint64_t pinned[] = {0xf7f4e9b74795afd,  0x677748de444df17a, 0x4de894f573b47fa9,
+                             0xfa4049229cdd5c83, 0xdfce6f2d3a7c7240, 0x911de3b17e9ad2ae,
+                             0x641f220b0a538fc0, 0xccc41cc76ef6b398, 0xb2a6ac9292f5a3a5};
   const std::vector<ModelConfig> configs = AllMethods(0.1f);
   for (size_t i = 0; i < configs.size(); ++i) {
     EXPECT_EQ(HashAfterStream(configs[i]), pinned[i])
