@@ -13,7 +13,7 @@
 #
 #   factord_test(NAME engine_test SRCS engine_test.cc DEPS factord::engine
 #                [LABELS unit] [TIMEOUT 120] [NO_MAIN] [SERIAL])
-#     makes a GoogleTest binary; each of its cases is a ctest test called
+#     makes the GoogleTest binary FOLDER/NAME; each of its cases is a ctest test called
 #     FOLDER/NAME/Suite.Case with one label (unit, e2e, ...), killed after TIMEOUT
 #     seconds. NO_MAIN: it has its own main(). SERIAL: nothing else runs beside it.
 #     The macros FACTORD_SOURCE_DIR and FACTORD_BINARY_DIR hold the two roots.
@@ -102,23 +102,26 @@ function(factord_test)
     math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 5")
   endif()
 
-  add_executable(${ARG_NAME} ${ARG_SRCS})
-  _factord_target_defaults(${ARG_NAME})
-  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest)
+  # Two folders may have tests of the same name: the target carries the folder too.
+  file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  string(REPLACE "/" "_" target "${folder}_${ARG_NAME}")
+  add_executable(${target} ${ARG_SRCS})
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME ${ARG_NAME})
+  _factord_target_defaults(${target})
+  target_link_libraries(${target} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest)
   if(NOT ARG_NO_MAIN)
-    target_link_libraries(${ARG_NAME} PRIVATE GTest::gtest_main)
+    target_link_libraries(${target} PRIVATE GTest::gtest_main)
   endif()
-  target_compile_definitions(${ARG_NAME} PRIVATE
+  target_compile_definitions(${target} PRIVATE
     FACTORD_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     FACTORD_BINARY_DIR="${PROJECT_BINARY_DIR}")
 
-  file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
   set(properties TIMEOUT ${ARG_TIMEOUT})
   if(ARG_SERIAL)
     list(APPEND properties RUN_SERIAL TRUE)
   endif()
   # Cases are listed when ctest starts, not while building: a build never runs tests.
-  gtest_discover_tests(${ARG_NAME}
+  gtest_discover_tests(${target}
     TEST_PREFIX "${folder}/${ARG_NAME}/"
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60

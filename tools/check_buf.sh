@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=1.75.0
 home="build/buf-$version"
 if [[ ! -x "$home/node_modules/.bin/buf" ]]; then
-  npm install --silent --no-save --no-audit --no-fund --prefix "$home" "@bufbuild/buf@$version"
+  npm install --loglevel=error --no-save --no-audit --no-fund --prefix "$home" "@bufbuild/buf@$version"
 fi
 buf="$PWD/$home/node_modules/.bin/buf"
 
