@@ -33,7 +33,8 @@ class IdMap {
   // Writer only: room for this many ids in all, so that the set need not grow on the way.
   void Reserve(size_t ids);
 
-  // Any thread: a short shared lock. What is found is below size().
+  // Any thread: a short shared lock. What is found is below size(); the id added last may be
+  // within size() a moment before it is found.
   std::optional<uint32_t> Find(absl::string_view id) const;
 
   // Any thread, no lock. REQUIRES: index < size() as seen by this thread.

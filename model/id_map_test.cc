@@ -1,0 +1,118 @@
+#include "model/id_map.h"
+
+#include <atomic>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+TEST(IdMapTest, IndicesAreTheOrderOfAdding) {
+  IdMap ids;
+  EXPECT_EQ(ids.size(), 0u);
+  EXPECT_EQ(ids.FindAsWriter("alice"), std::nullopt);
+  EXPECT_EQ(ids.Find("alice"), std::nullopt);
+  EXPECT_EQ(ids.Add("alice"), 0u);
+  EXPECT_EQ(ids.Add("bob"), 1u);
+  EXPECT_EQ(ids.FindAsWriter("alice"), 0u);
+  EXPECT_EQ(ids.Find("bob"), 1u);
+  EXPECT_EQ(ids.Find("bobby"), std::nullopt);
+  EXPECT_EQ(ids.id(0), "alice");
+  EXPECT_EQ(ids.id(1), "bob");
+  EXPECT_EQ(ids.size(), 2u);
+}
+
+TEST(IdMapTest, IdsAreBytes) {
+  IdMap ids;
+  const std::string zeros(3, '\0');
+  const std::string longest(65'535, 'x');
+  const std::vector<std::string> all = {
+      "", zeros, zeros + "a", longest, longest.substr(1), "\xff", "caf\xc3\xa9"};
+  for (const std::string& id : all) ids.Add(id);
+  for (uint32_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(ids.id(i), all[i]);
+    EXPECT_EQ(ids.Find(all[i]), i);
+  }
+}
+
+std::string IdNumber(uint32_t i) { return "user-" + std::to_string(i * 2654435761u); }
+
+TEST(IdMapTest, ManyIdsKeepTheirIndicesAndAddresses) {
+  constexpr uint32_t kIds = 100'000;  // several chunks of the table and of the arena
+  IdMap ids;
+  std::vector<const char*> addresses;
+  for (uint32_t i = 0; i < kIds; ++i) {
+    ASSERT_EQ(ids.Add(IdNumber(i)), i);
+    addresses.push_back(ids.id(i).data());
+  }
+  for (uint32_t i = 0; i < kIds; ++i) {
+    ASSERT_EQ(ids.id(i), IdNumber(i));
+    ASSERT_EQ(ids.id(i).data(), addresses[i]);
+    ASSERT_EQ(ids.FindAsWriter(IdNumber(i)), i);
+  }
+  EXPECT_EQ(ids.Find(IdNumber(kIds)), std::nullopt);
+}
+
+TEST(IdMapTest, MemoryIsCountedAndLean) {
+  constexpr uint32_t kIds = 100'000;
+  IdMap ids;
+  EXPECT_LT(ids.MemoryBytes(), 10'000u);
+  size_t text = 0;
+  for (uint32_t i = 0; i < kIds; ++i) {
+    text += IdNumber(i).size();
+    ids.Add(IdNumber(i));
+  }
+  EXPECT_GT(ids.MemoryBytes(), text + kIds * 18u);
+  EXPECT_LT(ids.MemoryBytes(), text + kIds * 50u);
+}
+
+TEST(IdMapTest, ReserveKeepsTheSetFromGrowing) {
+  IdMap ids;
+  ids.Reserve(10'000);
+  const size_t before = ids.MemoryBytes();
+  EXPECT_GT(before, 90'000u);
+  for (uint32_t i = 0; i < 1000; ++i) ids.Add(IdNumber(i));
+  // The arena and the table only: far from the set's bytes.
+  EXPECT_LT(ids.MemoryBytes(), before + 90'000u);
+}
+
+TEST(IdMapTest, LookupsWhileAdding) {
+  constexpr uint32_t kIds = 5000;
+  IdMap ids;
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> readers;
+  for (int r = 0; r < 3; ++r) {
+    readers.emplace_back([&, r] {
+      std::mt19937 random(r);
+      bool last = false;
+      while (!last) {
+        last = done;  // one round more after the end, so that every reader sees everything once
+        const uint32_t size = ids.size();
+        for (int n = 0; n < 10 && size > 1; ++n) {
+          const uint32_t i = random() % size;
+          if (ids.id(i) != IdNumber(i)) ++wrong;
+          // The last one may be on its way into the set.
+          if (i + 1 < size && ids.Find(IdNumber(i)) != i) ++wrong;
+          // An id not added yet is not found, or has just been added and is within size().
+          const std::optional<uint32_t> next = ids.Find(IdNumber(size));
+          if (next && (*next != size || *next >= ids.size() || ids.id(*next) != IdNumber(size))) {
+            ++wrong;
+          }
+        }
+        std::this_thread::yield();  // the lock prefers readers
+      }
+    });
+  }
+  for (uint32_t i = 0; i < kIds; ++i) ids.Add(IdNumber(i));
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace factord

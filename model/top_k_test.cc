@@ -1,0 +1,145 @@
+#include "model/top_k.h"
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "model/kernels.h"
+
+namespace factord {
+namespace {
+
+// Items with random rows and ids whose order is not that of their indices.
+class Items {
+ public:
+  Items(size_t rank, uint32_t rows, int levels, std::mt19937* random)
+      : matrix_(rank), random_(random) {
+    for (uint32_t i = 0; i < rows; ++i) {
+      ids_.Add("item-" + std::to_string((i * 7919u) % 100'003u));
+      FillRow(matrix_.Add().factors, levels);
+    }
+    matrix_.Publish(1);
+  }
+
+  // `levels` different values: with few of them, many scores are equal.
+  void FillRow(float* row, int levels) {
+    for (size_t k = 0; k < matrix_.rank(); ++k) {
+      row[k] = static_cast<float>((*random_)() % levels) / static_cast<float>(levels);
+    }
+  }
+  std::vector<float> User(int levels) {
+    std::vector<float> user(matrix_.stride());
+    FillRow(user.data(), levels);
+    return user;
+  }
+  ItemView Pin() const { return matrix_.Pin(); }
+  const IdMap& ids() const { return ids_; }
+
+ private:
+  ItemMatrix matrix_;
+  IdMap ids_;
+  std::mt19937* const random_;
+};
+
+std::vector<std::pair<std::string, float>> Named(const std::vector<ScoredIndex>& list,
+                                                 const IdMap& ids) {
+  std::vector<std::pair<std::string, float>> named;
+  for (const ScoredIndex& s : list) named.emplace_back(std::string(ids.id(s.item)), s.score);
+  return named;
+}
+
+TEST(TopKTest, EqualsTheReference) {
+  for (uint32_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    const size_t rank = 1 + random() % 40;
+    const uint32_t rows = random() % 200;
+    const int levels = random() % 2 == 0 ? 2 : 1000;
+    Items items(rank, rows, levels, &random);
+    std::vector<uint32_t> excluded;
+    const uint32_t share = random() % 4;  // none to three quarters
+    for (uint32_t i = 0; i < rows; ++i) {
+      if (random() % 4 < share) excluded.push_back(i);
+    }
+    const std::vector<float> user = items.User(levels);
+    const ItemView view = items.Pin();
+    for (const size_t k : {size_t{0}, size_t{1}, size_t{10}, size_t{rows}, size_t{rows + 5}}) {
+      ASSERT_EQ(Named(TopK(view, items.ids(), user.data(), excluded, k, {}), items.ids()),
+                Named(TopKReference(view, items.ids(), user.data(), excluded, k), items.ids()));
+    }
+  }
+}
+
+TEST(TopKTest, TheReferenceByHand) {
+  ItemMatrix matrix(1);
+  IdMap ids;
+  const float scores[] = {3, 1, 2, 3};
+  for (const char* id : {"d", "c", "b", "a"}) {
+    matrix.Add().factors[0] = scores[ids.Add(id)];
+  }
+  matrix.Publish(1);
+  std::vector<float> user(matrix.stride());
+  user[0] = 2;
+  using List = std::vector<std::pair<std::string, float>>;
+  const ItemView view = matrix.Pin();
+  for (const auto& top :
+       {TopKReference(view, ids, user.data(), {}, 3), TopK(view, ids, user.data(), {}, 3, {})}) {
+    EXPECT_EQ(Named(top, ids), (List{{"a", 6}, {"d", 6}, {"b", 4}}));
+  }
+  const std::vector<uint32_t> excluded = {0, 2};
+  for (const auto& top : {TopKReference(view, ids, user.data(), excluded, 9),
+                          TopK(view, ids, user.data(), excluded, 9, {})}) {
+    EXPECT_EQ(Named(top, ids), (List{{"a", 6}, {"c", 2}}));
+  }
+}
+
+TEST(TopKTest, TiesGoByIdWhateverTheOrderOfTheRows) {
+  std::mt19937 random(1);
+  Items items(4, 1000, 1, &random);  // one level: all factors and scores are 0
+  const std::vector<ScoredIndex> top =
+      TopK(items.Pin(), items.ids(), items.User(1).data(), {}, 50, {});
+  ASSERT_EQ(top.size(), 50u);
+  std::vector<std::string> all;
+  for (uint32_t i = 0; i < 1000; ++i) all.push_back(std::string(items.ids().id(i)));
+  std::sort(all.begin(), all.end());
+  for (size_t i = 0; i < 50; ++i) EXPECT_EQ(items.ids().id(top[i].item), all[i]);
+}
+
+TEST(TopKTest, AllExcluded) {
+  std::mt19937 random(1);
+  Items items(4, 100, 10, &random);
+  std::vector<uint32_t> all(100);
+  for (uint32_t i = 0; i < 100; ++i) all[i] = i;
+  EXPECT_TRUE(TopK(items.Pin(), items.ids(), items.User(10).data(), all, 10, {}).empty());
+}
+
+TEST(TopKTest, StopsWhenToldTo) {
+  std::mt19937 random(1);
+  Items items(4, 50'000, 10, &random);
+  const std::vector<float> user = items.User(10);
+  int asked = 0;
+  const auto never = [&asked] { return ++asked < 1; };
+  EXPECT_TRUE(TopK(items.Pin(), items.ids(), user.data(), {}, 10, never).empty());
+  EXPECT_EQ(asked, 1);
+  asked = 0;
+  const auto twice = [&asked] { return ++asked < 3; };
+  const std::vector<ScoredIndex> some = TopK(items.Pin(), items.ids(), user.data(), {}, 10, twice);
+  EXPECT_EQ(some.size(), 10u);
+  EXPECT_EQ(asked, 3);
+  for (const ScoredIndex& s : some) EXPECT_LT(s.item, 2u * 8192);
+}
+
+TEST(TopKTest, ScoresAreTheKernelsDot) {
+  std::mt19937 random(2);
+  Items items(33, 100, 1000, &random);
+  const std::vector<float> user = items.User(1000);
+  const ItemView view = items.Pin();
+  for (const ScoredIndex& s : TopK(view, items.ids(), user.data(), {}, 100, {})) {
+    EXPECT_EQ(s.score, ActiveKernels().dot(view.factors(s.item), user.data(), view.stride()));
+  }
+}
+
+}  // namespace
+}  // namespace factord
