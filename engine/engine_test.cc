@@ -2,6 +2,8 @@
 // restart.
 #include "engine/engine.h"
 
+#include <sys/mount.h>
+
 #include <algorithm>
 #include <future>
 #include <limits>
@@ -433,6 +435,84 @@ TEST_F(EngineTest, AFolderInUseAForeignOneAndAMissingOne) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("rank"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("epsilon"));
   EXPECT_FALSE(std::filesystem::exists(dir_ / "bad"));
+}
+
+// --- Damage --------------------------------------------------------------------------------------
+
+// A folder whose rows are not what its snapshot's hash says must not be served.
+TEST_F(EngineTest, ASnapshotWithAnotherHashIsDataLoss) {
+  {
+    auto engine = OpenOrDie(options_);
+    Record(*engine, RandomRatings(12, 50));
+    ASSERT_TRUE(engine->Close().ok());
+  }
+  {
+    auto store = *Store::Open({.path = options_.data_dir});
+    ASSERT_TRUE(store->ClearEvidence().ok());
+    SnapshotMeta meta = store->snapshot();
+    ++meta.hash.low;
+    auto writer = *store->NewSnapshot();
+    ASSERT_TRUE(writer->Commit(meta).ok());
+  }
+  const absl::Status status = Engine::Open(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the snapshot at sequence 50"));
+}
+
+// The log and the snapshot fit each other, but the state is not the one that the folder was closed
+// with.
+TEST_F(EngineTest, EvidenceOfAnotherHashIsDataLoss) {
+  {
+    auto engine = OpenOrDie(options_);
+    Record(*engine, RandomRatings(13, 50));
+    ASSERT_TRUE(engine->Close().ok());
+  }
+  {
+    auto store = *Store::Open({.path = options_.data_dir});
+    ASSERT_TRUE(store->ClearEvidence().ok());
+    ASSERT_TRUE(store->CloseClean({50, Hash128{1, 2}}).ok());
+  }
+  const absl::Status status = Engine::Open(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the folder at sequence 50"));
+  EXPECT_EQ(VerifyFolder(options_.data_dir).status().code(),
+            absl::StatusCode::kFailedPrecondition);  // its log was trimmed
+}
+
+// A disk that is really full: the failed write is final, reads go on, and a restart serves what was
+// acknowledged.
+TEST_F(EngineTest, AFullDiskEndsWritingUntilARestartAndLosesNothing) {
+  const std::string disk = dir_ / "disk";
+  std::filesystem::create_directory(disk);
+  if (mount("factord_test", disk.c_str(), "tmpfs", 0, "size=6m") != 0) {
+    GTEST_SKIP() << "this process may not mount";
+  }
+  options_.data_dir = disk + "/data";
+  auto engine = OpenOrDie(options_);
+  int64_t acknowledged = 0;
+  absl::Status failure;
+  for (uint32_t i = 0; i < 1000 && failure.ok(); ++i) {
+    const RecordResult result = Record(*engine, RandomRatings(i, 1000));
+    failure = result.status;
+    if (failure.ok()) acknowledged = result.last_sequence;
+  }
+  EXPECT_EQ(failure.code(), absl::StatusCode::kUnavailable) << failure;
+  EXPECT_FALSE(engine->Info().write_health.ok());
+  EXPECT_EQ(engine->Info().sequence, acknowledged);
+  EXPECT_TRUE(engine->Recommend({.user_id = "u1"}).ok());
+  // Room again: still no writes, since nobody knows what the disk holds.
+  mount("factord_test", disk.c_str(), "tmpfs", MS_REMOUNT, "size=64m");
+  EXPECT_EQ(Record(*engine, {{"u", "i", 1}}).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(engine->CreateSnapshot().ok());
+  EXPECT_FALSE(engine->Close().ok());
+  engine.reset();
+  engine = OpenOrDie(options_);
+  ASSERT_NE(engine, nullptr);
+  EXPECT_GE(engine->Info().sequence, acknowledged);
+  EXPECT_TRUE(Record(*engine, {{"u", "i", 1}}).status.ok());
+  EXPECT_TRUE(engine->Close().ok());
+  engine.reset();
+  umount2(disk.c_str(), MNT_DETACH);
 }
 
 }  // namespace
