@@ -223,7 +223,7 @@ absl::Status RatingStream::HandleStarted(const v1::StreamStarted& started) {
   }
   if (window_ != 0) ++stats_.reconnects;
   window_ = started.window_events();
-  stats_.resumed += SettleThrough(started.last_number());
+  stats_.recovered += SettleThrough(started.last_number());
   if (pending_.empty()) trouble_since_.reset();
   started_ = true;
   last_progress_ = Clock::now();

@@ -26,7 +26,7 @@
 //
 // A rating that the server rejects (out of range, say) is reported to `on_rejected` and does not
 // end the stream. When the connection breaks between rejection and acknowledgement the report is
-// lost, and the rating counts as settled by `resumed`.
+// lost: the rating is then counted as `recovered`.
 //
 // Thread-safe, but for Write, which one thread at a time may call.
 #pragma once
@@ -77,14 +77,18 @@ class RatingStream {
     absl::Status Validate() const;
   };
 
-  // Counts of ratings handed to Write. acknowledged = applied + duplicates + rejected + resumed.
+  // Counts of ratings handed to Write.
+  // acknowledged = applied + duplicates + rejected + recovered + resumed.
   struct Stats {
     int64_t written = 0;       // taken by Write
     int64_t acknowledged = 0;  // settled: durable, or rejected
     int64_t applied = 0;
     int64_t duplicates = 0;  // sent again and found to be there already
     int64_t rejected = 0;
-    int64_t resumed = 0;  // the server had them already when (re)connecting: not sent (again)
+    // Sent, and found to be there after a reconnect: their acknowledgement was lost.
+    int64_t recovered = 0;
+    // The server had them from an earlier stream of the producer: not sent.
+    int64_t resumed = 0;
     int64_t last_acknowledged_number = 0;
     int64_t last_sequence = 0;  // of the model, after the last rating applied for this stream
     int64_t reconnects = 0;     // connections after the first
@@ -100,9 +104,9 @@ class RatingStream {
   RatingStream(const RatingStream&) = delete;
   RatingStream& operator=(const RatingStream&) = delete;
 
-  // Takes a rating over; blocks while the window is full, and until the server was reached once. `number` must be at least 1 and larger
-  // than the one before: otherwise INVALID_ARGUMENT, and the stream goes on. Any other error is
-  // final.
+  // Takes a rating over; blocks while the window is full, and until the server was reached once.
+  // `number` must be at least 1 and larger than the one before: otherwise INVALID_ARGUMENT, and the
+  // stream goes on. Any other error is final.
   absl::Status Write(int64_t number, v1::Rating rating);
   // The same with the next number: one above the one before; at first one above the last that the
   // server has of this producer, for which it waits.

@@ -181,7 +181,8 @@ TEST(RatingStreamTest, ExactlyOnceThoughTheStreamBreaksAtRandom) {
   ExpectExactlyOnce(server, 5000);
   const RatingStream::Stats stats = stream->stats();
   EXPECT_EQ(stats.acknowledged, 5000);
-  EXPECT_EQ(stats.applied + stats.resumed, 5000);
+  EXPECT_EQ(stats.applied + stats.recovered, 5000);
+  EXPECT_EQ(stats.resumed, 0);
   EXPECT_GT(breaks, 0);
   EXPECT_EQ(stats.reconnects, breaks);
 }
@@ -234,6 +235,33 @@ TEST(RatingStreamTest, KeepsToTheWindow) {
   ExpectExactlyOnce(server, 1000);
   EXPECT_EQ(server.most_unacknowledged(), 50);
   EXPECT_EQ(server.largest_batch(), 20);
+}
+
+TEST(RatingStreamTest, KeepsToAWindowThatIsSmallerAfterAReconnect) {
+  FakeServer server;
+  server.window = 50;
+  std::unique_ptr<RatingStream> stream;
+  std::atomic<bool> broken{false};
+  std::atomic<int64_t> held{0};
+  std::atomic<int64_t> most_held{0};
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    if (!broken) {  // once 50 ratings wait, they have to be sent again
+      while (stream->stats().written < 50) std::this_thread::yield();
+      server.window = 10;
+      broken = true;
+      return Fate::kBreak;
+    }
+    held += batch.events_size();
+    if (held > most_held) most_held = held.load();
+    if (held < 10 && batch.first_number() + batch.events_size() <= 50) return Fate::kApplyAndHold;
+    held = 0;
+    return Fate::kApplyAndAck;
+  };
+  stream = Open(server);
+  WriteNumbers(stream.get(), 1, 50);
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 50);
+  EXPECT_EQ(most_held, 10);
 }
 
 TEST(RatingStreamTest, WriteBlocksWhileTheWindowIsFull) {

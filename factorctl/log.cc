@@ -1,0 +1,123 @@
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
+#include "factorctl/commands.h"
+#include "factorctl/json.h"
+#include "storage/store.h"
+
+namespace factord {
+namespace {
+
+std::string CsvField(absl::string_view text) {
+  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) return std::string(text);
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+}
+
+// Seconds, with a fraction only where there is one.
+std::string Seconds(int64_t micros) {
+  const int64_t whole = micros / 1'000'000;
+  const int64_t fraction = micros % 1'000'000;
+  if (fraction == 0) return absl::StrCat(whole);
+  return absl::StrFormat("%s%d.%06d", micros < 0 && whole == 0 ? "-" : "", whole,
+                         fraction < 0 ? -fraction : fraction);
+}
+
+std::string Rfc3339(int64_t micros) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", absl::FromUnixMicros(micros),
+                          absl::UTCTimeZone());
+}
+
+std::string AsCsv(const Event& event) {
+  return absl::StrCat(event.sequence, ",", CsvField(event.user_id), ",", CsvField(event.item_id),
+                      ",", FloatToJson(event.rating).dump(), ",", Seconds(event.time_micros));
+}
+
+std::string AsText(const Event& event) {
+  std::string line = absl::StrCat(event.sequence, "\t", event.user_id, "\t", event.item_id, "\t",
+                                  event.rating, "\t", Rfc3339(event.time_micros));
+  if (!event.event_id.empty()) absl::StrAppend(&line, "\tevent_id=", event.event_id);
+  if (!event.producer_id.empty()) {
+    absl::StrAppend(&line, "\tproducer=", event.producer_id, ":", event.producer_number);
+  }
+  if (!event.recommendation_id.empty()) {
+    absl::StrAppend(&line, "\trecommendation_id=", event.recommendation_id);
+  }
+  return line;
+}
+
+std::string AsJson(const Event& event) {
+  Json json;
+  json["sequence"] = event.sequence;
+  json["user_id"] = std::string(event.user_id);
+  json["item_id"] = std::string(event.item_id);
+  json["rating"] = FloatToJson(event.rating);
+  json["event_time"] = Rfc3339(event.time_micros);
+  json["time_is_servers"] = event.time_is_servers;
+  json["event_id"] = std::string(event.event_id);
+  json["recommendation_id"] = std::string(event.recommendation_id);
+  json["producer_id"] = std::string(event.producer_id);
+  json["producer_number"] = event.producer_number;
+  return Dump(json);
+}
+
+class LogCommand : public Command {
+ public:
+  Info info() const override {
+    return {
+        .name = "log",
+        .arguments = "DIR",
+        .summary = "print the event log of a data folder (offline)",
+        .help =
+            R"(Prints the ratings in the log of a data folder, one a line, in the order in which they were applied:
+sequence, user, item, rating, time, and what else is known, with tabs between them. The folder must not
+be in use. With the server's default --log_retention the log begins behind the last snapshot.
+
+  factorctl log /var/lib/factord --from 1000 --to 1009
+  factorctl log /var/lib/factord --csv > ratings.csv      # "factorctl import" reads it
+)",
+        .min_arguments = 1,
+        .max_arguments = 1,
+        .offline = true};
+  }
+
+  void AddFlags(FlagSet* flags) override {
+    flags->Add("from", &from_, "SEQUENCE", "the first to print; without it the first in the log");
+    flags->Add("to", &to_, "SEQUENCE", "the last to print; without it the last in the log");
+    flags->Add("csv", &csv_, "print CSV: sequence,user,item,rating,timestamp (seconds)");
+  }
+
+  absl::Status Run(const std::vector<std::string>& arguments, Context& context) override {
+    if (csv_ && context.json()) return UsageError("--csv and --json exclude each other");
+    FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
+                             Store::Open({.path = arguments[0], .read_only = true}));
+    const LogRange range = store->log()->range();
+    const int64_t from = from_.value_or(range.first);
+    const int64_t to = to_.value_or(range.last);
+    if (csv_) context.out() << "sequence,user,item,rating,timestamp\n";
+    if (!from_.has_value() && range.empty()) return absl::OkStatus();
+    FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<LogCursor> cursor, store->log()->ReadFrom(from));
+    while (context.out().good()) {
+      FACTORD_ASSIGN_OR_RETURN(const absl::Span<const Event> events, cursor->Next());
+      if (events.empty()) break;
+      for (const Event& event : events) {
+        if (event.sequence > to) return absl::OkStatus();
+        context.out() << (csv_             ? AsCsv(event)
+                          : context.json() ? AsJson(event)
+                                           : AsText(event))
+                      << "\n";
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  std::optional<int64_t> from_;
+  std::optional<int64_t> to_;
+  bool csv_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> NewLogCommand() { return std::make_unique<LogCommand>(); }
+
+}  // namespace factord

@@ -1,0 +1,87 @@
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "factorctl/commands.h"
+#include "factorctl/json.h"
+#include "factorctl/table.h"
+
+namespace factord {
+namespace {
+
+class StateCommand : public Command {
+ public:
+  Info info() const override {
+    return {
+        .name = "state",
+        .arguments = "",
+        .summary = "what the model holds, and how well it predicts",
+        .help =
+            R"(Shows the model's counts, its sequence (the number of ratings applied), its configuration, and its
+prequential error: each rating against the prediction made just before it was learned.
+
+  factorctl state
+  factorctl state --json | jq .sequence
+)"};
+  }
+
+  absl::Status Run(const std::vector<std::string>&, Context& context) override {
+    v1::GetModelRequest request;
+    request.set_model(context.model());
+    FACTORD_ASSIGN_OR_RETURN(Client* const client, context.client());
+    FACTORD_ASSIGN_OR_RETURN(const v1::GetModelResponse model,
+                             client->GetModel(request, context.timeout()));
+    context.out() << (context.json() ? Dump(ToJson(model)) + "\n" : AsText(model));
+    return absl::OkStatus();
+  }
+
+ private:
+  // VARIANT_PA_I -> "pa_i".
+  static std::string Name(absl::string_view constant, absl::string_view prefix) {
+    return absl::AsciiStrToLower(absl::StripPrefix(constant, prefix));
+  }
+
+  static std::string LogText(const v1::GetModelResponse& model) {
+    if (model.log_start_sequence() > model.sequence()) return "empty";
+    return absl::StrCat(WithCommas(model.log_start_sequence()), " to ",
+                        WithCommas(model.sequence()));
+  }
+
+  static std::string ErrorText(const v1::PrequentialError& error) {
+    if (error.events() == 0) return "no ratings yet";
+    return absl::StrFormat("MAE %.4f, RMSE %.4f; lately MAE %.4f", error.mae(), error.rmse(),
+                           error.fading_mae());
+  }
+
+  static std::string AsText(const v1::GetModelResponse& model) {
+    const v1::ModelConfig& config = model.config();
+    return NamedValues(
+        {{"sequence", WithCommas(model.sequence())},
+         {"users", WithCommas(model.users())},
+         {"items", WithCommas(model.items())},
+         {"prequential error", ErrorText(model.prequential_error())},
+         {"passive updates", WithCommas(model.passive_updates())},
+         {"duplicates", WithCommas(model.duplicates()) + " since the start of the server"},
+         {"log", LogText(model)},
+         {"snapshot", model.snapshot_sequence() == 0
+                          ? "none"
+                          : "at sequence " + WithCommas(model.snapshot_sequence())},
+         {"accepts writes", model.accepts_writes() ? "yes" : "no: the store failed; restart"},
+         {"method", absl::StrFormat(
+                        "%s, %s", Name(v1::ModelConfig::Variant_Name(config.variant()), "VARIANT_"),
+                        Name(v1::ModelConfig::Solver_Name(config.solver()), "SOLVER_"))},
+         {"rank", absl::StrCat(config.rank())},
+         {"ratings", absl::StrCat(config.min_rating(), " to ", config.max_rating())},
+         {"aggressiveness", absl::StrCat(config.aggressiveness())},
+         {"epsilon", absl::StrCat(config.epsilon())},
+         {"initial rating", absl::StrCat(config.initial_rating())},
+         {"seed", absl::StrCat(config.seed())},
+         {"dedupe window", WithCommas(config.dedupe_window())},
+         {"update version", absl::StrCat(config.update_version())}});
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> NewStateCommand() { return std::make_unique<StateCommand>(); }
+
+}  // namespace factord
