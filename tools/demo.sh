@@ -44,12 +44,13 @@ start_server() {
     --log_retention=all >>"$work/server.log" 2>&1 &
   server_pid=$!
   for ((i = 0; i < 300; ++i)); do
-    if [[ -s "$work/port" ]] && ctl health >/dev/null 2>&1; then return; fi
+    [[ ! -s "$work/port" ]] || break
     kill -0 "$server_pid" 2>/dev/null || die "the server ended at start"
     sleep 0.1
-    if [[ -s "$work/port" ]]; then port="$(cat "$work/port")"; fi
   done
-  die "the server was not ready within 30 s"
+  [[ -s "$work/port" ]] || die "the server opened no port within 30 s"
+  port="$(<"$work/port")"
+  ctl health --wait 30 >/dev/null || die "the server does not serve"
 }
 
 # factorctl against the running server.
@@ -68,7 +69,7 @@ kill_at=$((total * kill_percent / 100))
 say "Starting factord on an empty folder."
 start_server
 say "Streaming $total ratings in the order of their time, in about $seconds s. SIGKILL at $kill_percent% (seed $seed)."
-ctl import "$ratings" --sort-by-time --pace-seconds="$seconds" &
+ctl import "$ratings" --sort_by_time --pace_seconds="$seconds" --progress=always &
 import_pid=$!
 
 at_kill=0
