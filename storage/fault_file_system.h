@@ -40,6 +40,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
   // is gone. Names are taken to be durable.
   void CopyAsAfterPowerLoss(const std::string& from, const std::string& to) {
     namespace fs = std::filesystem;
+    WriterMutexLock standstill(&running_);
     fs::copy(from, to, fs::copy_options::recursive);
     MutexLock lock(&mu_);
     for (const auto& [path, file] : files_) {
@@ -52,6 +53,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* debug) override {
+    ReaderMutexLock running(&running_);
     rocksdb::IOStatus status = Ask(Operation::kCreate, path);
     if (!status.ok()) return status;
     std::unique_ptr<rocksdb::FSWritableFile> file;
@@ -69,6 +71,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
                                const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* debug) override {
+    ReaderMutexLock running(&running_);
     const rocksdb::IOStatus status = FileSystemWrapper::RenameFile(from, to, options, debug);
     MutexLock lock(&mu_);
     if (const auto node = files_.extract(from); status.ok() && !node.empty()) {
@@ -80,12 +83,19 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus LinkFile(const std::string& from, const std::string& to,
                              const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
+    ReaderMutexLock running(&running_);
     const rocksdb::IOStatus status = FileSystemWrapper::LinkFile(from, to, options, debug);
     MutexLock lock(&mu_);
     if (const auto it = files_.find(from); status.ok() && it != files_.end()) {
       files_[to] = it->second;
     }
     return status;
+  }
+
+  rocksdb::IOStatus DeleteFile(const std::string& path, const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* debug) override {
+    ReaderMutexLock running(&running_);
+    return FileSystemWrapper::DeleteFile(path, options, debug);
   }
 
  private:
@@ -105,6 +115,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
 
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
+      ReaderMutexLock running(&fs_->running_);
       rocksdb::IOStatus status = fs_->Ask(Operation::kAppend, path_);
       if (status.ok()) status = FSWritableFileOwnerWrapper::Append(data, options, debug);
       MutexLock lock(&fs_->mu_);
@@ -118,6 +129,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     }
     rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* debug) override {
+      ReaderMutexLock running(&fs_->running_);
       rocksdb::IOStatus status = fs_->Ask(Operation::kSync, path_);
       if (status.ok()) status = FSWritableFileOwnerWrapper::Sync(options, debug);
       MutexLock lock(&fs_->mu_);
@@ -144,6 +156,9 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     return fault ? fault(operation, path) : rocksdb::IOStatus::OK();
   }
 
+  // Held for reading by everything that changes a file, for writing by what needs a view of one
+  // instant. Taken before mu_.
+  SharedMutex running_;
   Mutex mu_;
   Fault fault_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<Extent>> files_ ABSL_GUARDED_BY(mu_);

@@ -27,7 +27,9 @@ constexpr size_t kLogMemtableBytes = size_t{64} << 20;
 constexpr size_t kBlockBytes = size_t{64} << 10;
 constexpr size_t kBlockCacheBytes = size_t{8} << 20;
 
-// RocksDB writes its info log even into a database that is opened read-only.
+// RocksDB's own log file ends the process when the disk is full: its writer asserts, and Debian
+// builds with assertions, that it is not used again after an error. What matters reaches us as
+// statuses.
 class NullLogger : public rocksdb::Logger {
  public:
   using rocksdb::Logger::Logv;
@@ -42,6 +44,12 @@ class FailureListener : public rocksdb::EventListener {
     if (status->severity() >= rocksdb::Status::kHardError) {
       failure_->Set(ToStatus(*status, "write to the database"));
     }
+  }
+  // RocksDB would take writes again once there is space. Ours are over by then; only compactions,
+  // whose errors are soft, may go on.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status status,
+                            bool* auto_recovery) override {
+    if (status.severity() >= rocksdb::Status::kHardError) *auto_recovery = false;
   }
 
  private:
@@ -71,9 +79,7 @@ rocksdb::Options DatabaseOptions(rocksdb::Env* env, FailureLatch* failure) {
   options.allow_fallocate = false;
   options.bytes_per_sync = uint64_t{1} << 20;
   options.wal_bytes_per_sync = uint64_t{1} << 20;
-  options.max_log_file_size = size_t{1} << 20;
-  options.keep_log_file_num = 2;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = std::make_shared<NullLogger>();
   // Each would keep a thread.
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
@@ -218,7 +224,6 @@ absl::StatusOr<std::unique_ptr<RocksDatabase>> RocksDatabase::Open(const std::st
   options.create_if_missing = mode == Mode::kCreate;
   options.create_missing_column_families = mode == Mode::kCreate;
   options.error_if_exists = mode == Mode::kCreate;
-  if (mode == Mode::kReadOnly) options.info_log = std::make_shared<NullLogger>();
   std::unique_ptr<RocksDatabase> result(new RocksDatabase(options));
 
   std::vector<rocksdb::ColumnFamilyDescriptor> families;

@@ -183,6 +183,7 @@ absl::Status RocksLog::Failed(const absl::Status& status) {
 }
 
 absl::Status RocksLog::Append(absl::Span<const Event> events) {
+  MutexLock write_lock(&write_mu_);
   FACTORD_RETURN_IF_ERROR(CheckWritable());
   FACTORD_RETURN_IF_ERROR(CheckEvents(events));
   const int64_t last = events.back().sequence;
@@ -208,7 +209,9 @@ absl::Status RocksLog::Append(absl::Span<const Event> events) {
 }
 
 absl::Status RocksLog::Sync() {
+  MutexLock write_lock(&write_mu_);
   FACTORD_RETURN_IF_ERROR(CheckWritable());
+  if (durability_ == Durability::kSync) return absl::OkStatus();  // every append has been synced
   const rocksdb::Status status = database_->db()->SyncWAL();
   return status.ok() ? absl::OkStatus() : Failed(ToStatus(status, "sync the log"));
 }
@@ -267,11 +270,13 @@ absl::Status RocksLog::WriteTrim(int64_t first, int64_t new_first) {
     status = batch.DeleteRange(database_->family(Family::kLog), ToSlice(LogKey(first)),
                                ToSlice(LogKey(new_first)));
   }
+  MutexLock write_lock(&write_mu_);
+  FACTORD_RETURN_IF_ERROR(CheckWritable());
   rocksdb::WriteOptions options;
   // Before any file is dropped below: a crash between must not leave a log without its beginning.
   options.sync = true;
   if (status.ok()) status = database_->db()->Write(options, &batch);
-  return ToStatus(status, "trim the log");
+  return status.ok() ? absl::OkStatus() : Failed(ToStatus(status, "trim the log"));
 }
 
 absl::Status RocksLog::TrimThrough(int64_t sequence) {
@@ -299,7 +304,7 @@ absl::Status RocksLog::TrimThrough(int64_t sequence) {
   const absl::Status written = WriteTrim(range.first, new_first);
   if (!written.ok()) {
     SetFirst(range.first);
-    return Failed(written);
+    return written;
   }
   // Frees the space: whole files at once, the rest with a flush, which also lets the WALs go, so
   // that the next start does not replay what has been trimmed.

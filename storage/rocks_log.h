@@ -62,9 +62,11 @@ class RocksLog : public EventLog {
   FailureLatch* const failure_;
   const Durability durability_;
 
-  // Of the appending thread.
-  rocksdb::WriteBatch batch_;
-  std::string record_;
+  // Held while the WAL is written or synced, and while it is asked whether it may be: after a
+  // failure RocksDB is not to be called again (Debian's build would assert). Taken before mu_.
+  Mutex write_mu_;
+  rocksdb::WriteBatch batch_ ABSL_GUARDED_BY(write_mu_);
+  std::string record_ ABSL_GUARDED_BY(write_mu_);
 
   mutable Mutex mu_;
   LogRange range_ ABSL_GUARDED_BY(mu_);

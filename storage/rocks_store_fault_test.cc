@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <random>
 #include <string>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "storage/fault_file_system.h"
@@ -34,7 +37,7 @@ class RocksStoreFaultTest : public ::testing::Test {
     return store.ok() ? *std::move(store) : nullptr;
   }
 
-  TempFolder folder_;
+  const TempFolder folder_{TempFolder::Place::kMemory};
   const std::string path_ = folder_ / "data";
   const std::shared_ptr<FaultFileSystem> files_ = std::make_shared<FaultFileSystem>();
   const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(files_);
@@ -115,6 +118,105 @@ TEST_F(RocksStoreFaultTest, AFullDiskStopsTheLogForGoodAndLosesNothing) {
   ASSERT_NE(store, nullptr);
   EXPECT_EQ(store->log()->range().last, 10);
   EXPECT_OK(AppendTestEvents(store.get(), 10));
+}
+
+// One Append may be several records of the log; a WAL that ends amid it holds all or none of them.
+TEST_F(RocksStoreFaultTest, AnAppendThatBreaksOffLeavesAllOrNothing) {
+  auto store = Open(Durability::kAsync);
+  ASSERT_NE(store, nullptr);
+  std::string wal;
+  for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
+    if (IsWal(entry.path())) wal = std::max(wal, entry.path().filename().string());
+  }
+  wal = "/db/" + wal;
+  ASSERT_OK(AppendTestEvents(store.get(), 3));
+  const uint64_t before = fs::file_size(path_ + wal);
+  ASSERT_OK(AppendTestEvents(store.get(), 5000));
+  const uint64_t after = fs::file_size(path_ + wal);
+  ASSERT_GT(after, before + 50'000);
+  const std::string copy = folder_ / "copy";
+  for (int i = 0; i <= 20; ++i) {
+    const uint64_t length = before + (after - before) * static_cast<uint64_t>(i) / 20;
+    fs::remove_all(copy);
+    fs::copy(path_, copy, fs::copy_options::recursive);
+    fs::resize_file(copy + wal, length);
+    const auto reopened = Store::Open(TestOptions(copy));
+    ASSERT_OK(reopened.status());
+    EXPECT_EQ((*reopened)->log()->range().last, length == after ? 5003 : 3) << length;
+    EXPECT_OK(CheckLog(reopened->get(), 1));
+  }
+}
+
+// A failed write and a snapshot or a trim under way: RocksDB must not be called again in between,
+// where it asserts.
+TEST_F(RocksStoreFaultTest, AFailureAmidSnapshotsAndTrimsEndsInErrorsOnly) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 12; ++round) {
+    fs::remove_all(path_);
+    auto store = Open(round % 2 == 0 ? Durability::kSync : Durability::kAsync);
+    ASSERT_NE(store, nullptr);
+    ASSERT_OK(AppendTestEvents(store.get(), 10));
+    std::thread snapshotter([&store] {
+      absl::Status status;
+      while (status.ok()) {
+        const int64_t last = store->log()->range().last;
+        status = TakeTestSnapshot(store.get(), last);
+        if (status.ok()) status = store->log()->TrimThrough(last);
+      }
+    });
+    auto left = std::make_shared<std::atomic<int>>(static_cast<int>(random() % 100));
+    files_->SetFault([left, round](Operation operation, const std::string& path) {
+      const bool meant = IsWal(path) && operation != Operation::kCreate;
+      if (!meant || left->fetch_sub(1) > 0) return rocksdb::IOStatus::OK();
+      return round % 3 == 0 ? rocksdb::IOStatus::NoSpace("full")
+                            : rocksdb::IOStatus::IOError("gone");
+    });
+    int64_t acknowledged = 10;
+    while (AppendTestEvents(store.get(), 10).ok()) acknowledged += 10;
+    snapshotter.join();
+    EXPECT_FALSE(store->log()->health().ok());
+    EXPECT_OK(CheckLog(store.get(), store->log()->range().first));
+    store.reset();
+    files_->SetFault(nullptr);
+    store = Open();
+    ASSERT_NE(store, nullptr);
+    EXPECT_GE(store->log()->range().last, acknowledged);
+    EXPECT_OK(CheckLog(store.get(), store->log()->range().first));
+    EXPECT_OK(CheckSnapshot(store.get()));
+  }
+}
+
+TEST_F(RocksStoreFaultTest, AManifestThatCannotBeWrittenLeavesTheFormerOrTheNewSnapshot) {
+  for (const Operation failing : {Operation::kAppend, Operation::kSync}) {
+    for (const bool full : {false, true}) {
+      fs::remove_all(path_);
+      auto store = Open();
+      ASSERT_NE(store, nullptr);
+      ASSERT_OK(AppendTestEvents(store.get(), 20));
+      ASSERT_OK(TakeTestSnapshot(store.get(), 10));
+      files_->SetFault([failing, full](Operation operation, const std::string& path) {
+        if (operation != failing || !absl::StrContains(path, "MANIFEST")) {
+          return rocksdb::IOStatus::OK();
+        }
+        return full ? rocksdb::IOStatus::NoSpace("full") : rocksdb::IOStatus::IOError("gone");
+      });
+      EXPECT_FALSE(TakeTestSnapshot(store.get(), 20).ok());
+      EXPECT_EQ(store->snapshot().sequence, 10);
+      files_->SetFault(nullptr);
+      // RocksDB has stopped writing; whatever is tried now ends in an error or works, and never
+      // otherwise.
+      AppendTestEvents(store.get(), 10).IgnoreError();
+      TakeTestSnapshot(store.get(), 20).IgnoreError();
+      const int64_t last = store->log()->range().last;
+      EXPECT_OK(CheckLog(store.get(), 1));
+      store.reset();
+      store = Open();
+      ASSERT_NE(store, nullptr);
+      EXPECT_GE(store->log()->range().last, last);
+      EXPECT_OK(CheckLog(store.get(), 1));
+      EXPECT_OK(CheckSnapshot(store.get()));
+    }
+  }
 }
 
 TEST_F(RocksStoreFaultTest, ASnapshotThatFindsTheDiskFullLeavesTheFormerAndTheLogAlone) {
@@ -276,6 +378,22 @@ TEST_F(RocksStoreFaultTest, AReallyFullDiskLosesNothing) {
   EXPECT_CODE(AppendTestEvents(store.get(), 1), kUnavailable);
   EXPECT_OK(CheckLog(store.get(), 1));
   store.reset();
+  // Not a byte left: neither opening, nor creating elsewhere on the disk, does worse than refuse.
+  {
+    std::ofstream filler(disk + "/filler");
+    while (filler.write("0123456789abcdef", 16).flush()) {
+    }
+  }
+  EXPECT_CODE(Store::Open(TestOptions(path)).status(), kResourceExhausted);
+  EXPECT_CODE(Store::Create(disk + "/other", {}), kResourceExhausted);
+  Store::Options read_only = TestOptions(path);
+  read_only.read_only = true;
+  {
+    const auto reader = Store::Open(read_only);
+    ASSERT_OK(reader.status());
+    EXPECT_GE((*reader)->log()->range().last, acknowledged);
+    EXPECT_OK(CheckLog(reader->get(), 1));
+  }
   // Room again: everything acknowledged is there.
   ASSERT_EQ(mount(nullptr, disk.c_str(), nullptr, MS_REMOUNT, "size=64m"), 0);
   store = OpenOrCreate(TestOptions(path));

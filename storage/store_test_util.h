@@ -108,6 +108,14 @@ class TestEvents {
   }
   operator absl::Span<const Event>() const { return events_; }
 
+  // The same contents under sequences that are `by` higher.
+  void Shift(int64_t by) {
+    for (Event& event : events_) {
+      event.sequence += by;
+      event.producer_number += by;
+    }
+  }
+
  private:
   std::deque<std::string> strings_;  // never moves a string that an event borrows
   std::vector<Event> events_;
