@@ -88,9 +88,11 @@ absl::Status Server::Listen() {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen,
                                                ": the port is in use or the address is not ours"));
   }
+  if (!options_.port_file.empty()) {
+    FACTORD_RETURN_IF_ERROR(WritePortFile(options_.port_file, port_));
+  }
   spdlog::info("listening on {} (port {})", options_.listen, port_);
-  if (options_.port_file.empty()) return absl::OkStatus();
-  return WritePortFile(options_.port_file, port_);
+  return absl::OkStatus();
 }
 
 void Server::Recover() {
