@@ -100,7 +100,7 @@ TEST(ItemMatrixTest, NewRowsAreZeroAlsoInUsedMemory) {
 }
 
 TEST(ItemMatrixTest, ManyRowsOverPagesAndLeaves) {
-  constexpr uint32_t kRows = 5000;  // 625 leaves, three pages
+  constexpr uint32_t kRows = 40'000;  // 5,000 leaves, 20 pages: more than the first roots hold
   ItemMatrix items(kRank);
   for (uint32_t i = 0; i < kRows; ++i) {
     FillRow(items.Add(), i);
@@ -199,15 +199,48 @@ TEST(ItemMatrixTest, ABlockThatTwoViewsSeeStaysForTheLatter) {
   ChangeAll(&items, 3);
   items.Publish(3);
   first.reset();
-  // Reuse whatever was freed.
-  for (uint32_t i = 4; i < 20; ++i) {
-    ChangeAll(&items, i);
-    items.Publish(i);
-  }
+  // Write over whatever has been freed.
+  items.Publish(4);
+  AddRows(&items, 4000, 9);
+  items.Publish(5);
   EXPECT_EQ(RowValue(second, 0), 2);
   EXPECT_EQ(RowValue(second, 1), 1);
   EXPECT_EQ(RowValue(second, 8), 1);
   EXPECT_EQ(RowValue(second, 15), 1);
+}
+
+TEST(ItemMatrixTest, BlocksUnchangedOverSeveralPublishesStayForTheirFirstView) {
+  ItemMatrix items(kRank);
+  AddRows(&items, 3000, 1);  // two pages
+  items.Publish(1);
+  const ItemView view = items.Pin();
+  for (uint32_t i = 2; i < 10; ++i) {
+    FillRow(items.Mutable(0), i);
+    items.Publish(i);
+  }
+  // The second page and its leaves lived from the first publish to the last.
+  for (uint32_t i = 2048; i < 3000; ++i) FillRow(items.Mutable(i), 2);
+  items.Publish(10);
+  // Write over whatever has been freed.
+  AddRows(&items, 20'000, 9);
+  items.Publish(11);
+  EXPECT_EQ(RowsOtherThan(view, 1), 0);
+}
+
+TEST(ItemMatrixTest, MemoryOfDroppedViewsIsUsedAgain) {
+  ItemMatrix items(kRank);
+  AddRows(&items, 3000, 0);
+  items.Publish(1);
+  size_t bytes = 0;
+  for (uint32_t i = 2; i < 200; ++i) {
+    const ItemView view = items.Pin();
+    ChangeAll(&items, i);
+    items.Publish(i);
+    if (i == 5) bytes = items.MemoryBytes();
+    if (i > 5) {
+      ASSERT_EQ(items.MemoryBytes(), bytes) << i;
+    }
+  }
 }
 
 TEST(ItemMatrixTest, ViewsMove) {

@@ -1,6 +1,6 @@
 // Hazard slots: where readers say which root they are reading.
 //
-//   int slot = slots.Pin(&current, &root);   // reader: root stays valid until Unpin
+//   int slot = slots.Pin(current, &root);   // reader: root stays valid until Unpin
 //   slots.Unpin(slot);
 //   current.store(next, std::memory_order_seq_cst);
 //   slots.ForEachPinned([](const void* root) { ... });  // writer: what may still be read
@@ -24,8 +24,10 @@ class PinSlots {
  public:
   static constexpr int kSlots = 256;
 
-  // Pins what *current points to and returns it in *pinned. Waits while all slots are taken.
-  int Pin(const std::atomic<const T*>& current, const T** pinned) {
+  // Pins what `current` (a std::atomic<const T*>, or a test's stand-in) points to and returns it in
+  // *pinned. Waits while all slots are taken.
+  template <typename Current>
+  int Pin(const Current& current, const T** pinned) {
     const T* root = current.load(std::memory_order_seq_cst);
     const int slot = Take(root);
     for (;;) {

@@ -285,8 +285,12 @@ TEST(StepTest, NothingToLearnFromAZeroRow) {
       problem.rule.variant = variant;
       problem.rule.solver = solver;
       EXPECT_EQ(problem.Step(), 0.0f);
+      EXPECT_EQ(ClosedFormStep(problem.rule, 3, 0), 0.0f);
       // The square of 1e-30 is 0 in a float.
       problem.x = {1e-30f, 0};
+      EXPECT_EQ(problem.Step(), 0.0f);
+      problem.w = {kMaxFactor, 0};
+      problem.rating = 0;
       EXPECT_EQ(problem.Step(), 0.0f);
     }
   }
