@@ -16,7 +16,7 @@ namespace {
 // How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
 // of two minutes would leave a server that is back up unseen for as long.
 constexpr int kFirstReconnectMillis = 100;
-constexpr int kLastReconnectMillis = 2'000;
+constexpr int kLastReconnectMillis = 1'000;
 
 grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
   grpc::ChannelArguments arguments;

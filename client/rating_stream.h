@@ -67,7 +67,7 @@ class RatingStream {
     // Before the first, second, ... attempt to reconnect: doubled each time, times a random factor
     // from 0.5 to 1.
     std::chrono::milliseconds initial_backoff = std::chrono::milliseconds(50);
-    std::chrono::milliseconds max_backoff = std::chrono::seconds(2);
+    std::chrono::milliseconds max_backoff = std::chrono::seconds(1);
     // Called for each rejected rating, in order of number, on a thread of the stream, before the
     // rating counts as acknowledged. Must not block for long or call the stream. May be empty.
     std::function<void(int64_t number, const v1::Rating& rating, const std::string& reason)>

@@ -57,8 +57,10 @@ std::string AsText(const Summary& summary) {
   std::vector<std::pair<std::string, std::string>> lines = {
       {"read", absl::StrCat(WithCommas(stats.written + summary.malformed + summary.filtered),
                             " ratings from ", summary.path)},
-      {"applied", absl::StrFormat("%s in %.1f s, %s/s", WithCommas(summary.applied()),
-                                  summary.seconds, WithCommas(summary.per_second()))}};
+      {"applied", summary.applied() == 0
+                      ? "nothing"
+                      : absl::StrFormat("%s in %.1f s, %s/s", WithCommas(summary.applied()),
+                                        summary.seconds, WithCommas(summary.per_second()))}};
   const auto add_unless_zero = [&lines](absl::string_view name, int64_t count,
                                         absl::string_view explanation) {
     if (count == 0) return;
@@ -122,7 +124,8 @@ Each rating is applied exactly once, though the connection breaks or the server 
 though this command is run again: the server remembers, for each producer, how far it got. The producer is
 made from the content of the file unless --producer names one. So the same file goes on where it stopped, a
 changed file is new, and standard input, which cannot be known in advance, is new every time without
---producer.
+--producer. A producer that you name must stand for one input: what it sends under a number that it
+has used before is taken for sent.
 
 A file is checked before anything is sent: more malformed lines than --max_errors, and the import fails, naming file
 and line, with nothing sent. From standard input, what comes before the malformed line has been applied then.

@@ -34,10 +34,10 @@ class ImportSource {
     // Holds all of them in memory.
     bool sort_by_time = false;
     // Ratings below or above are left out.
-    std::optional<double> min_rating;
-    std::optional<double> max_rating;
+    std::optional<double> min_rating = std::nullopt;
+    std::optional<double> max_rating = std::nullopt;
     // At most so many ratings.
-    std::optional<int64_t> limit;
+    std::optional<int64_t> limit = std::nullopt;
   };
 
   // `errors`, which must outlive this, is told of each malformed line; when it has had enough its

@@ -1,14 +1,11 @@
 // The command line of factord: "factorctl help".
 #include <unistd.h>
 
-#include <csignal>
 #include <iostream>
 
 #include "factorctl/factorctl.h"
 
 int main(int argc, char** argv) {
-  // "factorctl log DIR | head": the write fails, and says so, instead of killing the process.
-  std::signal(SIGPIPE, SIG_IGN);
   std::ios::sync_with_stdio(false);
   return static_cast<int>(factord::RunFactorctl({argv + 1, argv + argc}, std::cout, std::cerr,
                                                 isatty(STDERR_FILENO) == 1));

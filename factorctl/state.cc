@@ -35,9 +35,14 @@ prequential error: each rating against the prediction made just before it was le
   }
 
  private:
-  // VARIANT_PA_I -> "pa_i".
-  static std::string Name(absl::string_view constant, absl::string_view prefix) {
-    return absl::AsciiStrToLower(absl::StripPrefix(constant, prefix));
+  // As factord's flags call them.
+  static std::string Method(const v1::ModelConfig& config) {
+    const absl::string_view solver = v1::ModelConfig::Solver_Name(config.solver());
+    return absl::StrCat(config.variant() == v1::ModelConfig::VARIANT_PA      ? "pa"
+                        : config.variant() == v1::ModelConfig::VARIANT_PA_I  ? "pa-1"
+                        : config.variant() == v1::ModelConfig::VARIANT_PA_II ? "pa-2"
+                                                                             : "unknown",
+                        ", ", absl::AsciiStrToLower(absl::StripPrefix(solver, "SOLVER_")));
   }
 
   static std::string LogText(const v1::GetModelResponse& model) {
@@ -66,9 +71,7 @@ prequential error: each rating against the prediction made just before it was le
                           ? "none"
                           : "at sequence " + WithCommas(model.snapshot_sequence())},
          {"accepts writes", model.accepts_writes() ? "yes" : "no: the store failed; restart"},
-         {"method", absl::StrFormat(
-                        "%s, %s", Name(v1::ModelConfig::Variant_Name(config.variant()), "VARIANT_"),
-                        Name(v1::ModelConfig::Solver_Name(config.solver()), "SOLVER_"))},
+         {"method", Method(config)},
          {"rank", absl::StrCat(config.rank())},
          {"ratings", absl::StrCat(config.min_rating(), " to ", config.max_rating())},
          {"aggressiveness", absl::StrCat(config.aggressiveness())},

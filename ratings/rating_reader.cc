@@ -135,6 +135,13 @@ bool IsOneOf(absl::string_view name, std::initializer_list<absl::string_view> na
   return false;
 }
 
+// The first line may have been meant as a header.
+absl::Status HintAtHeader(const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return absl::InvalidArgumentError(
+      absl::StrCat(status.message(), " (nor does a header name user, item and rating)"));
+}
+
 bool IsNumber(absl::string_view field) {
   float ignored;
   return ParseFloat(absl::StripAsciiWhitespace(field), &ignored);
@@ -171,9 +178,11 @@ absl::Status RatingReader::Next(RatingRecord* record) {
     } else {
       if (absl::StripAsciiWhitespace(*line).empty()) continue;
       bool is_header = false;
-      if (!first_line_done_) status = ReadFirstLine(*line, &is_header);
+      const bool is_first = !first_line_done_;
+      if (is_first) status = ReadFirstLine(*line, &is_header);
       if (status.ok() && is_header) continue;
       if (status.ok()) status = ParseLine(*line, record);
+      if (is_first) status = HintAtHeader(status);
     }
     return Annotate(status, absl::StrCat(lines_->name(), ":", lines_->line_number()));
   }

@@ -78,6 +78,13 @@ TEST(RatingReaderTest, RefusesAHeaderWithoutAColumnItNeeds) {
               ElementsAre("in:1: the header names the column 'movieId' twice"));
 }
 
+TEST(RatingReaderTest, AFirstLineThatIsNeitherIsToldSo) {
+  EXPECT_THAT(Read("movieId,title,genres\nu,i,3\n"),
+              ElementsAre("in:1: rating 'genres' is not a number (nor does a header name user, "
+                          "item and rating)",
+                          "2 u i 3 none"));
+}
+
 TEST(RatingReaderTest, FormatCanBeForced) {
   // By its content this would be taken for tabs.
   EXPECT_THAT(Read("a\tb\tc,i,3\n", RatingFormat::kCsv), ElementsAre("1 a\tb\tc i 3 none"));
