@@ -1,7 +1,7 @@
 // P: the users' rows with their histories, changed in place under a small lock a row.
 //
-// One writer adds and changes rows; any thread reads a row by locking it for the time of a copy. A query needs one
-// row of P but all rows of Q, so P needs no views (item_matrix.h has them for Q).
+// One writer adds and changes rows; any thread reads a row by locking it for the time of a copy. A
+// query needs one row of P but all rows of Q, so P needs no views (item_matrix.h has them for Q).
 //
 //   UserTable::LockedRow row = users.Lock(index);
 //   std::copy_n(row.factors(), users.stride(), copy);
@@ -18,8 +18,9 @@
 
 namespace factord {
 
-// What a user has rated: each item once with its latest value, the one rated longest ago first. Never capped.
-// Adding is O(items) by a scan over packed indices (some 20 ns at a hundred of them). Thread-compatible.
+// What a user has rated: each item once with its latest value, the one rated longest ago first.
+// Never capped. Adding is O(items) by a scan over packed indices (some 20 ns at a hundred of them).
+// Thread-compatible.
 class RatingHistory {
  public:
   RatingHistory() = default;
