@@ -94,6 +94,34 @@ TEST_F(EngineTest, AnEventIdWithOtherContentRefusesTheWholeRequest) {
   EXPECT_EQ(partial.events[2].sequence, 4);
 }
 
+// A refused request leaves nothing behind in the group that it came with.
+TEST_F(EngineTest, ARefusedRequestGivesBackItsIdsAlsoWithinAGroup) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4, "taken"}});
+  for (int round = 0; round < 50; ++round) {
+    const std::string id = "id" + std::to_string(round);
+    const std::vector<OwnedRating> refused = {{"u", "j", 1, id}, {"u", "i", 5, "taken"}};
+    const std::vector<OwnedRating> good = {{"u", "k", 2, id}};
+    std::promise<RecordResult> first, second, third;
+    const auto send = [&](const std::vector<OwnedRating>& ratings, std::promise<RecordResult>& to) {
+      RecordRequest request;
+      for (const OwnedRating& rating : ratings) request.events.push_back(ToEvent(rating));
+      request.done = [&to](RecordResult result) { to.set_value(std::move(result)); };
+      engine->Record(std::move(request));
+    };
+    // While the first is written, the other two gather behind it.
+    const std::vector<OwnedRating> filler = RandomRatings(1, 100);
+    send(filler, first);
+    send(refused, second);
+    send(good, third);
+    EXPECT_TRUE(first.get_future().get().status.ok());
+    EXPECT_EQ(second.get_future().get().status.code(), absl::StatusCode::kAlreadyExists);
+    const RecordResult result = third.get_future().get();
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    EXPECT_EQ(result.events[0].outcome, Outcome::kApplied);
+  }
+}
+
 TEST_F(EngineTest, EventIdsAreForgottenAfterTheWindow) {
   options_.config.dedupe_window = 10;
   auto engine = OpenOrDie(options_);
