@@ -78,7 +78,7 @@ class FakeServer::Ratings : public v1::RatingService::Service {
       ack.Clear();
       unacknowledged = 0;
     }
-    return grpc::Status::OK;
+    return fake_->end_status;
   }
 
  private:

@@ -63,6 +63,8 @@ class FakeServer {
   std::function<grpc::Status()> on_start;
   // How kBreak and kApplyAndBreak end a stream.
   grpc::Status break_status{grpc::StatusCode::UNAVAILABLE, "injected"};
+  // How a stream ends when the client has sent everything.
+  grpc::Status end_status;
   std::atomic<int32_t> window{100};
   std::atomic<bool> answer_start{true};
 

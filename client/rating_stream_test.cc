@@ -474,13 +474,42 @@ TEST(RatingStreamTest, RefusesAWindowOfNothing) {
 
 TEST(RatingStreamTest, DestructionWithoutCloseDoesNotHang) {
   FakeServer server;
-  server.on_batch = [](const v1::StreamBatch&) { return Fate::kHang; };
+  std::atomic<bool> hangs{false};
+  server.on_batch = [&](const v1::StreamBatch&) {
+    hangs = true;
+    return Fate::kHang;
+  };
   auto stream = Open(server);
   WriteNumbers(stream.get(), 1, 10);
+  while (!hangs) std::this_thread::yield();
   stream = nullptr;
   server.Stop();
   stream = Open(server);
   stream = nullptr;
+}
+
+TEST(RatingStreamTest, AnErrorAfterEverythingIsSettledDoesNotMatter) {
+  FakeServer server;
+  server.end_status = grpc::Status(grpc::StatusCode::INTERNAL, "too late");
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 10);
+  EXPECT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 10);
+}
+
+TEST(RatingStreamTest, TimeWithoutRatingsIsNoTimeWithoutAcknowledgement) {
+  FakeServer server;
+  auto options = QuickOptions();
+  options.ack_timeout = milliseconds(200);
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 1);
+  ASSERT_TRUE(stream->Flush().ok());
+  std::this_thread::sleep_for(2 * options.ack_timeout);
+  WriteNumbers(stream.get(), 2, 2);
+  ASSERT_TRUE(stream->Flush().ok());
+  ASSERT_TRUE(stream->Close().ok());
+  EXPECT_EQ(stream->stats().reconnects, 0);
+  EXPECT_EQ(stream->stats().applied, 2);
 }
 
 TEST(RatingStreamTest, CloseOfAnUnusedStreamNeedsNoServer) {

@@ -44,6 +44,7 @@ TEST_F(FlagSetTest, ValuesMayStandBehindAnEqualsSignOrABlank) {
   EXPECT_EQ(max_items_, 7);
   EXPECT_EQ(pace_, 1.5);
   EXPECT_EQ(limit_, -3);
+  EXPECT_THAT(positional_, IsEmpty());
   EXPECT_EQ(Parse({"--format="}), "");
   EXPECT_EQ(format_, "");
 }
@@ -132,6 +133,7 @@ TEST(NearestNameTest, ForgivesTwoMistakes) {
   EXPECT_EQ(NearestName("recomend", names), "recommend");
   EXPECT_EQ(NearestName("stat", names), "state");
   EXPECT_EQ(NearestName("quit", names), "");
+  EXPECT_EQ(NearestName("recordings", names), "");
   EXPECT_THAT(NearestName("xy", names), IsEmpty());
 }
 

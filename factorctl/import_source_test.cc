@@ -1,8 +1,12 @@
 #include "factorctl/import_source.h"
 
+#include <sys/stat.h>
+
+#include <cstdio>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -139,6 +143,27 @@ TEST_F(ImportSourceTest, TheFingerprintSeesTheWholeOfALargeFile) {
   const std::string one = Fingerprint({.path = Write(text, "one.csv")});
   text[0] = 'x';
   EXPECT_NE(Fingerprint({.path = Write(text, "two.csv")}), one);
+}
+
+TEST_F(ImportSourceTest, WhatCanBeReadOnlyOnceIsCheckedAsItIsGiven) {
+  const std::string path = testing::TempDir() + "/import_source_test.fifo";
+  for (const std::optional<int64_t> limit : {std::optional<int64_t>(), std::optional<int64_t>(1)}) {
+    std::remove(path.c_str());
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    std::thread writer([&] { std::ofstream(path) << "a,x,3\nb,y,4\nc,z,bad\nd,w,5\n"; });
+    auto source = ImportSource::Open({.path = path, .limit = limit}, &errors_);
+    writer.join();
+    ASSERT_TRUE(source.ok()) << source.status();
+    EXPECT_FALSE((*source)->total().has_value());
+    EXPECT_THAT((*source)->fingerprint(), IsEmpty());
+    if (limit.has_value()) {
+      EXPECT_THAT(All(**source), ElementsAre("1 a x 3 none"));
+    } else {
+      EXPECT_THAT(All(**source), ElementsAre("1 a x 3 none", "2 b y 4 none", "error"));
+      EXPECT_THAT(std::string(errors_.status().message()), HasSubstr(":3: rating 'bad'"));
+    }
+  }
+  std::remove(path.c_str());
 }
 
 TEST_F(ImportSourceTest, FilesThatCannotBeRead) {

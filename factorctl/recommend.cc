@@ -82,7 +82,7 @@ items with the most ratings.
     for (const v1::ScoredItem& item : response.items()) {
       std::vector<std::string> cells = {
           absl::StrCat(++place),
-          absl::StrFormat(response.cold_start() ? "%.0f" : "%.3f", item.score()), item.item_id()};
+          absl::StrFormat("%.*f", response.cold_start() ? 0 : 3, item.score()), item.item_id()};
       if (titles_.given()) cells.push_back(titles_.Title(item.item_id()));
       table.AddRow(std::move(cells));
     }
