@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "storage/rocks_snapshot.h"
+#include "storage/table_check.h"
 
 namespace factord {
 namespace {
@@ -154,6 +155,7 @@ absl::Status RocksStore::OpenDatabase(rocksdb::Env* env) {
   if (!PathExists(Join(path, "CURRENT"))) {
     return absl::DataLossError(absl::StrCat(Join(path, "CURRENT"), " is missing"));
   }
+  FACTORD_RETURN_IF_ERROR(CheckTableFiles(path));
   const RocksDatabase::Mode mode =
       options_.read_only ? RocksDatabase::Mode::kReadOnly : RocksDatabase::Mode::kReadWrite;
   FACTORD_ASSIGN_OR_RETURN(database_, RocksDatabase::Open(path, mode, env, &failure_));
