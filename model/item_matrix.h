@@ -1,8 +1,7 @@
 // Q: the items' rows, for one writer and many readers who never wait.
 //
 //   writer:  ItemRow row = items.Mutable(index);  ... change it ...;  items.Publish(sequence);
-//   reader:  ItemView view = items.Pin();         // the state at view.sequence(), until it is
-//   destroyed
+//   reader:  ItemView view = items.Pin();  // the state at view.sequence(), as long as it lives
 //
 // Rows lie in leaves of 8 under pages under a root. The first change of a leaf after a Publish
 // copies it; Publish makes a new root current. A reader pins a root by writing its address into a
@@ -15,7 +14,6 @@
 #include <cstdint>
 #include <memory>
 
-#include "absl/types/span.h"
 #include "model/row.h"
 
 namespace factord {
@@ -47,8 +45,8 @@ class ItemView {
   // REQUIRES: index < size().
   const float* factors(uint32_t index) const;
   const RowState& state(uint32_t index) const;
-  // kLeafRows rows (fewer in the last leaf) one after the other, stride floats apart, from row leaf
-  // * kLeafRows on.
+  // kLeafRows rows (fewer in the last leaf) one after the other, stride floats apart; the first is
+  // row leaf * kLeafRows.
   const float* leaf_factors(uint32_t leaf) const;
   size_t stride() const;
 
