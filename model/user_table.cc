@@ -47,8 +47,8 @@ void RatingHistory::Assign(absl::Span<const uint32_t> items, absl::Span<const fl
 
 struct UserTable::Chunk {
   explicit Chunk(size_t stride)
-      : factors(static_cast<float*>(::operator new[](kChunkRows * stride * sizeof(float),
-                                                     std::align_val_t{64}))) {
+      : factors(static_cast<float*>(
+            ::operator new[](kChunkRows* stride * sizeof(float), std::align_val_t{64}))) {
     std::memset(factors, 0, kChunkRows * stride * sizeof(float));
   }
   ~Chunk() { ::operator delete[](factors, std::align_val_t{64}); }
