@@ -120,6 +120,29 @@ TEST_F(RocksStoreFaultTest, AFullDiskStopsTheLogForGoodAndLosesNothing) {
   EXPECT_OK(AppendTestEvents(store.get(), 10));
 }
 
+// RocksDB stops writing; that shows before anybody appends.
+TEST_F(RocksStoreFaultTest, AFailureInTheBackgroundShowsInTheHealth) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  for (int i = 0; i < 2; ++i) ASSERT_OK(AppendTestEvents(store.get(), 10));
+  ASSERT_OK(TakeTestSnapshot(store.get(), 10));
+  files_->SetFault([](Operation operation, const std::string& path) {
+    return operation == Operation::kSync && IsTable(path) ? rocksdb::IOStatus::IOError("gone")
+                                                          : rocksdb::IOStatus::OK();
+  });
+  // Trimming flushes; the log itself is written without fault.
+  EXPECT_CODE(store->log()->TrimThrough(10), kUnavailable);
+  EXPECT_CODE(store->log()->health(), kUnavailable);
+  files_->SetFault(nullptr);
+  EXPECT_CODE(AppendTestEvents(store.get(), 1), kUnavailable);
+  store.reset();
+  store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(store->log()->range().last, 20);
+  EXPECT_OK(CheckLog(store.get(), store->log()->range().first));
+  EXPECT_OK(AppendTestEvents(store.get(), 1));
+}
+
 // One Append may be several records of the log; a WAL that ends amid it holds all or none of them.
 TEST_F(RocksStoreFaultTest, AnAppendThatBreaksOffLeavesAllOrNothing) {
   auto store = Open(Durability::kAsync);

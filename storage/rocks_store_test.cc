@@ -29,7 +29,8 @@ class RocksStoreTest : public ::testing::Test {
   }
   absl::Status OpenStatus() { return Store::Open(TestOptions(path_)).status(); }
 
-  TempFolder folder_;
+  // The crash test uses a real disk.
+  const TempFolder folder_{TempFolder::Place::kMemory};
   const std::string path_ = folder_ / "data";
 };
 
@@ -287,6 +288,13 @@ TEST_F(RocksStoreTest, TrimmingFreesTheDisk) {
       std::this_thread::yield();
     }
   }
+}
+
+TEST_F(RocksStoreTest, ASmallFolderIsSmallOnDisk) {
+  const auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 1));
+  EXPECT_LT(BytesOnDisk(path_), 1u << 20);
 }
 
 TEST_F(RocksStoreTest, TrimmedFilesAreDroppedAndTheRestKept) {
@@ -599,6 +607,27 @@ TEST_F(RocksStoreTest, AHoleInTheLogNamesItsSequence) {
   EXPECT_ERROR(OpenStatus(), kDataLoss, "sequence 1 is missing");
 }
 
+TEST_F(RocksStoreTest, ASequenceThatIsThereTwiceIsDataLoss) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  for (int i = 0; i < 3; ++i) ASSERT_OK(AppendTestEvents(store.get(), 10));
+  store.reset();
+  {
+    FailureLatch failure;
+    const auto database =
+        RocksDatabase::Open(path_ + "/db", RocksDatabase::Mode::kReadWrite, nullptr, &failure);
+    ASSERT_OK(database.status());
+    std::string record;
+    EncodeLogRecord(TestEvents(15, 24), &record);
+    Seal(LogKey(15), &record);
+    ASSERT_TRUE(
+        (*database)->db()->Put({}, (*database)->family(Family::kLog), LogKey(15), record).ok());
+  }
+  store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_ERROR(CheckLog(store.get(), 1), kDataLoss, "sequence 15 is there twice");
+}
+
 TEST_F(RocksStoreTest, ARecordOfWrongBytesIsNamed) {
   auto store = Open();
   ASSERT_NE(store, nullptr);
@@ -655,10 +684,9 @@ TEST_F(RocksStoreTest, ACopyIsACompleteFolderWithEvidence) {
   ASSERT_OK(TakeTestSnapshot(store.get(), 600));
   ASSERT_OK(AppendTestEvents(store.get(), 200));
   const StateEvidence evidence{1200, Hash128{3, 4}};
-  // /dev/shm is another file system, where no hard links lead.
-  std::vector<std::string> targets = {folder_ / "copy"};
-  const std::string elsewhere = absl::StrCat("/dev/shm/factord_copy_", getpid());
-  if (access("/dev/shm", W_OK) == 0) targets.push_back(elsewhere);
+  // The disk is another file system, where no hard links lead.
+  const TempFolder disk;
+  const std::vector<std::string> targets = {folder_ / "copy", disk / "copy"};
   for (const std::string& target : targets) {
     SCOPED_TRACE(target);
     EXPECT_CODE(store->CopyTo(target, {1199, Hash128()}), kFailedPrecondition);
