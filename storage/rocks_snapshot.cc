@@ -20,8 +20,7 @@ constexpr Family kIngested[] = {Family::kUsers, Family::kItems, Family::kDedupe,
 
 SstSeries::SstSeries(const RocksDatabase* database, Family family, const std::string& folder,
                      rocksdb::RateLimiter* limiter)
-    : family_(family),
-      prefix_(absl::StrCat(folder, "/", FamilyName(family), "-")),
+    : prefix_(absl::StrCat(folder, "/", FamilyName(family), "-")),
       what_(absl::StrCat("write the snapshot's ", FamilyName(family))),
       options_(database->FileOptions(family)) {
   env_options_.rate_limiter = limiter;

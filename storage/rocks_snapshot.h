@@ -33,7 +33,6 @@ class SstSeries {
  private:
   absl::Status OpenFile();
 
-  const Family family_;
   const std::string prefix_;
   const std::string what_;
   const rocksdb::Options options_;
