@@ -18,8 +18,6 @@ namespace {
 constexpr int kReadWorkers = 2;
 // How often health looks at the engine's write health.
 constexpr std::chrono::milliseconds kHealthInterval(200);
-// How long idle connections may take to say goodbye after the last call.
-constexpr std::chrono::milliseconds kGoodbye(500);
 
 // Dead clients are found within a minute or so, also behind a NAT that forgets; a client may ping
 // every ten seconds.
@@ -79,9 +77,6 @@ absl::Status Server::Listen() {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinClientPingMillis);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  auto calls = std::make_unique<CallCounter>();
-  calls_ = calls.get();
-  builder.SetContextAllocator(std::move(calls));
   builder.RegisterService(&health_);
   builder.RegisterService(&ratings_);
   builder.RegisterService(&recommendations_);
@@ -185,8 +180,7 @@ void Server::Drain() {
   health_.Drain();
   engines_.Drain();
   ratings_.Drain();
-  calls_->WaitUntilIdle(std::chrono::steady_clock::now() + options_.drain_timeout / 2);
-  grpc_server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);  // cancels what is left
+  grpc_server_->Shutdown(std::chrono::system_clock::now() + options_.drain_timeout / 2);
   recovery_.join();
   // No call is left, so the engine may go.
   std::unique_ptr<Engine> engine = engines_.Release();

@@ -24,7 +24,6 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "server/admin_service.h"
-#include "server/call_counter.h"
 #include "server/engine_holder.h"
 #include "server/exit_codes.h"
 #include "server/health_service.h"
@@ -96,7 +95,6 @@ class Server {
   ModelService model_;
   AdminService admin_;
   std::unique_ptr<grpc::Server> grpc_server_;
-  CallCounter* calls_ = nullptr;  // grpc_server_ owns it
   int port_ = 0;
 
   Mutex mu_;
