@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_format.h"
+#include "base/hash128.h"
 #include "tests/e2e/server_process.h"
 
 namespace factord {
@@ -301,7 +303,7 @@ TEST(RefusalTest, AForeignFolder) {
   EXPECT_EQ(files, 1);
 }
 
-TEST(RefusalTest, AnotherFormatVersion) {
+TEST(RefusalTest, AnotherFormatVersionAndADamagedIdentity) {
   TempDir dir;
   const std::string data = "--data_dir=" + (dir / "data");
   {
@@ -310,31 +312,25 @@ TEST(RefusalTest, AnotherFormatVersion) {
     EXPECT_EQ(server.Stop(), kExitOk);
   }
   std::string identity;
-  {
-    std::ifstream file(dir / "data/IDENTITY");
-    std::getline(file, identity, '\0');
-  }
-  const auto replace = [&](const std::string& text) {
+  std::getline(std::ifstream(dir / "data/IDENTITY"), identity, '\0');
+  const auto start_with = [&](const std::string& text) {
     std::ofstream(dir / "data/IDENTITY") << text;
     return Refused({data});
   };
-  // The second line holds the version.
-  const size_t begin = identity.find('\n') + 1;
-  const size_t end = identity.find('\n', begin);
-  std::string other = identity;
-  const size_t digit = identity.find_last_of("0123456789", end);
-  ASSERT_GT(digit, begin);
-  other[digit] = '9';
-  Ended ended = replace(other);
-  // Whether its checksum fits or not, the version is told first.
+  std::string newer = identity.substr(0, identity.find("checksum "));
+  newer.replace(newer.find("format 1"), 8, "format 2");
+  newer += absl::StrFormat("checksum %016x\n", HashBytes64(newer));
+  Ended ended = start_with(newer);
   EXPECT_EQ(ended.exit_code, kExitDataRefused) << ended.output;
-  EXPECT_THAT(ended.output, HasSubstr("version"));
+  EXPECT_THAT(ended.output, HasSubstr("has format version 2, this program reads format version 1"));
+
   std::string damaged = identity;
-  damaged[damaged.find("rank")] = 'R';
-  ended = replace(damaged);
-  EXPECT_EQ(ended.exit_code, kExitDataLoss);
+  damaged[damaged.find("rank=32") + 5] = '4';
+  ended = start_with(damaged);
+  EXPECT_EQ(ended.exit_code, kExitDataLoss) << ended.output;
   EXPECT_THAT(ended.output, HasSubstr("IDENTITY"));
-  std::ofstream(dir / "data/IDENTITY") << identity;
+
+  std::ofstream(dir / "data/IDENTITY") << identity;  // neither has touched anything else
   ServerProcess server({data});
   server.WaitUntilServing();
 }
