@@ -48,7 +48,7 @@ class Messages:
         self.rating, self.ratings = rating_pb2, rating_service_pb2
         self.recommendations, self.model = recommendation_service_pb2, model_service_pb2
         self.admin = admin_service_pb2
-#google.rpc is a namespace package that Debian's google package may shadow.
+        # google.rpc is a namespace package that Debian's google package may shadow.
         import google
         google.__path__.append(os.path.join(folder, "google"))
         from google.rpc import error_details_pb2, status_pb2
@@ -225,15 +225,16 @@ def write_unary(client, writer, seed, acknowledged, stop):
         number += 1
         event = rating(rng, f"{writer}-{seed}-{number}")
         try:
-            client
-    .record([event], wait = False) except grpc.RpcError
-        : return acknowledged.append(event.event_id)
+            client.record([event], wait=False)
+        except grpc.RpcError:
+            return
+        acknowledged.append(event.event_id)
 
-              def write_stream(client, expected, acknowledged)
-        : ""
-          "The stream producer: goes on where the server says. `acknowledged` is the largest "
-          "number."
-          "" try : batches = queue.SimpleQueue()
+
+def write_stream(client, expected, acknowledged):
+    """The stream producer: goes on where the server says. `acknowledged` is the largest number."""
+    try:
+        batches = queue.SimpleQueue()
         answers = client.stream(iter(batches.get, None))
         start = pb.ratings.StreamStart(producer_id="stream")
         batches.put(pb.ratings.StreamRatingsRequest(start=start))
@@ -326,6 +327,8 @@ def test_trimming(root, log, expected_hash):
         client = server.start()
         client.wait_until_serving()
         replay(client, log[part * len(log) // 3:(part + 1) * len(log) // 3])
+        client.call("AdminService", "CreateSnapshot", pb.admin.CreateSnapshotRequest(),
+                    pb.admin.CreateSnapshotResponse)
         model = client.wait_until_serving()
         sequence, state = client.hash()
         if part < 2:
