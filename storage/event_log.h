@@ -36,7 +36,9 @@ class EventLog {
   // Appends `events`, whose sequences continue range().last, as one atomic unit: after a crash all
   // or none of them is there. Returns when they are durable in the store's mode (sync: on disk;
   // async: handed to the operating system). After an error the outcome is unknown and the log
-  // refuses every later append (UNAVAILABLE). REQUIRES: not empty.
+  // refuses every later append (UNAVAILABLE). Nothing was written, and appending may go on, after
+  // INVALID_ARGUMENT (no events, another sequence, an empty user or item id) and
+  // FAILED_PRECONDITION (read-only, or the folder's evidence has not been cleared).
   virtual absl::Status Append(absl::Span<const Event> events) = 0;
 
   // Makes everything appended so far durable on disk.
@@ -48,7 +50,9 @@ class EventLog {
 
   virtual LogRange range() const = 0;
 
-  // Forgets events up to `sequence`. May keep some of them (whole records are dropped).
+  // Forgets events up to `sequence`, durably, and frees their space. May keep some of them (whole
+  // records are dropped). FAILED_PRECONDITION: beyond the store's snapshot, where the log is all
+  // there is.
   virtual absl::Status TrimThrough(int64_t sequence) = 0;
 
   // OK, or the first failed append or sync.

@@ -1,7 +1,6 @@
 #include "storage/records.h"
 
 #include <bit>
-#include <cstring>
 #include <deque>
 #include <functional>
 #include <limits>
@@ -239,9 +238,10 @@ TEST(RecordsTest, RowsRoundTripToTheBit) {
     ASSERT_EQ(decoded.history_items, row.history_items);
     // Equal bytes are equal bits of every float, NaNs included.
     EXPECT_EQ(Encode(decoded), payload);
-    EXPECT_EQ(
-        std::memcmp(decoded.factors.data(), row.factors.data(), row.factors.size() * sizeof(float)),
-        0);
+    for (size_t i = 0; i < row.factors.size(); ++i) {
+      EXPECT_EQ(std::bit_cast<uint32_t>(decoded.factors[i]),
+                std::bit_cast<uint32_t>(row.factors[i]));
+    }
   }
 }
 

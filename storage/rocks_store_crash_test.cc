@@ -186,7 +186,7 @@ void KillAndCheck(const std::string& mode, int kills) {
   const uint32_t seed = Seed();
   std::cout << "seed " << seed << std::endl;
   std::mt19937 random(seed);
-  const TempFolder folder;
+  const TempFolder folder(mode == "sync" ? TempFolder::Place::kDisk : TempFolder::Place::kMemory);
   const std::string path = folder / "data";
   ASSERT_OK(Store::Create(path, TestConfig()));
   Store::Options read_only = TestOptions(path);
@@ -230,7 +230,7 @@ TEST(RocksStoreCrashTest, KilledWhileCreating) {
   std::cout << "seed " << seed << std::endl;
   std::mt19937 random(seed);
   // How long a creation takes here; kills are spread over that, and a little beyond.
-  const TempFolder whole;
+  const TempFolder whole(TempFolder::Place::kMemory);
   const auto start = std::chrono::steady_clock::now();
   Child creator("create", whole / "data", 0);
   EXPECT_TRUE(creator.WaitForSnapshots(1));
@@ -239,7 +239,7 @@ TEST(RocksStoreCrashTest, KilledWhileCreating) {
   creator.Kill();
   int cut_off = 0;
   for (int i = 0; i < 20; ++i) {
-    const TempFolder folder;
+    const TempFolder folder(TempFolder::Place::kMemory);
     const std::string path = folder / "data";
     // Twice: a completion may be cut off as well.
     for (int attempt = 0; attempt < 2 && !Store::Exists(path); ++attempt) {

@@ -46,8 +46,8 @@ struct StateEvidence {
 
 // Writes a snapshot. Rows of one side come in order of index, users and items in any order relative
 // to each other; dedupe entries in order of slot, producers in bytewise order of id. Nothing is
-// visible before Commit, and an instance that is destroyed without it leaves nothing behind.
-// Thread-compatible.
+// visible before Commit, and an instance that is destroyed without it leaves nothing behind. It
+// must not outlive its store. Thread-compatible.
 class SnapshotWriter {
  public:
   virtual ~SnapshotWriter() = default;
