@@ -35,11 +35,11 @@ TEST(CodingTest, VarintsOfEveryLength) {
       std::string bytes;
       PutVarint(&bytes, v);
       PutSignedVarint(&bytes, static_cast<int64_t>(v));
-      PutSignedVarint(&bytes, -static_cast<int64_t>(v));
+      PutSignedVarint(&bytes, static_cast<int64_t>(-v));
       Reader reader(bytes);
       EXPECT_EQ(reader.Varint(), v);
       EXPECT_EQ(reader.SignedVarint(), static_cast<int64_t>(v));
-      EXPECT_EQ(reader.SignedVarint(), -static_cast<int64_t>(v));
+      EXPECT_EQ(reader.SignedVarint(), static_cast<int64_t>(-v));
       EXPECT_TRUE(reader.Done());
     }
   }

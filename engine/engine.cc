@@ -118,9 +118,10 @@ class EngineImpl : public Engine {
   ModelInfo Info() const override {
     ModelInfo info;
     info.config = state_.config();
+    // Of the newest view, so that no read has shown more. visible_sequence() follows it.
+    info.sequence = state_.items().Pin().sequence();
     {
       MutexLock lock(&statistics_mu_);
-      info.sequence = statistics_sequence_;
       info.passive_updates = static_cast<int64_t>(statistics_.passive_updates);
       PrequentialError& error = info.prequential_error;
       error.events = static_cast<int64_t>(statistics_.events);
@@ -200,7 +201,6 @@ class EngineImpl : public Engine {
   void CopyStatistics() {
     MutexLock lock(&statistics_mu_);
     statistics_ = state_.statistics();
-    statistics_sequence_ = state_.sequence();
   }
 
   const EngineOptions options_;
@@ -210,7 +210,6 @@ class EngineImpl : public Engine {
   SequenceWaiters waiters_;
   mutable Mutex statistics_mu_;
   ModelStatistics statistics_ ABSL_GUARDED_BY(statistics_mu_);
-  int64_t statistics_sequence_ ABSL_GUARDED_BY(statistics_mu_) = 0;
   std::atomic<bool> started_{false};
   std::atomic<bool> closed_{false};
   std::optional<Ingest> ingest_;
