@@ -2,40 +2,47 @@
 // their own.
 #pragma once
 
-#include <functional>
-
 #include "factord/v1/admin_service.grpc.pb.h"
+#include "server/call_counter.h"
 #include "server/engine_holder.h"
+#include "server/unary_call.h"
 #include "server/worker_pool.h"
 
 namespace factord {
 
+using RawAdminService = v1::AdminService::WithRawCallbackMethod_CreateSnapshot<
+    v1::AdminService::WithRawCallbackMethod_ComputeHash<
+        v1::AdminService::WithRawCallbackMethod_Backup<v1::AdminService::Service>>>;
+
 // Stateless. Thread-safe.
-class AdminService final : public v1::AdminService::CallbackService {
+class AdminService final : public RawAdminService {
  public:
-  // `engines` and `worker` must outlive it.
-  AdminService(const EngineHolder* engines, WorkerPool* worker)
-      : engines_(engines), worker_(worker) {}
+  // All pointers must outlive it.
+  AdminService(const EngineHolder* engines, CallCounter* calls, WorkerPool* worker)
+      : engines_(engines), calls_(calls), worker_(worker) {}
 
   grpc::ServerUnaryReactor* CreateSnapshot(grpc::CallbackServerContext* context,
-                                           const v1::CreateSnapshotRequest* request,
-                                           v1::CreateSnapshotResponse* response) override;
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
 
   grpc::ServerUnaryReactor* ComputeHash(grpc::CallbackServerContext* context,
-                                        const v1::ComputeHashRequest* request,
-                                        v1::ComputeHashResponse* response) override;
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
 
   grpc::ServerUnaryReactor* Backup(grpc::CallbackServerContext* context,
-                                   const v1::BackupRequest* request,
-                                   v1::BackupResponse* response) override;
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
 
  private:
-  // Finishes the call with what `operation` returns; it runs on the worker, unless the caller is
-  // gone by then.
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, const std::string& model,
-                                std::function<absl::Status(Engine*)> operation);
+  // Finishes the call with what `operation`, an absl::Status(Engine*, const Request&, Response*),
+  // returns; it runs on the worker, unless the caller is gone by then.
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
+                                const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
+                                absl::Status (*operation)(Engine*, const Request&, Response*));
 
   const EngineHolder* const engines_;
+  CallCounter* const calls_;
   WorkerPool* const worker_;
 };
 

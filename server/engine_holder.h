@@ -1,12 +1,11 @@
 // Where the services find the engine: absent while the server recovers and once it drains.
 //
-//   auto serving = holder->Get(request->model());
-//   if (!serving.ok()) return reactor->Finish(ToGrpc(context, serving.status()));
-//   (*serving)->engine->Record(...);
+//   FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving, holder->Get(request.model()));
+//   serving->engine->Record(...);
 //
 // Life: recovering -> Serve() -> Drain() -> Release(). A pointer from Get() stays good until the
-// call that asked for it has finished, because Release() comes after the gRPC server has shut down,
-// and that waits for all calls. Hence no reference counting on the hot path.
+// call that asked for it is over: calls count themselves (server/call_counter.h) before they ask,
+// and Release() comes when, after Drain(), there was a moment without any.
 #pragma once
 
 #include <atomic>

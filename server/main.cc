@@ -86,8 +86,9 @@ ExitCode Main(const std::vector<std::string>& arguments) {
     SignalWatcher watcher(server->get());
     code = (*server)->Run();
   }
-  if (code == kExitDrainTimeout) std::_Exit(code);  // threads are still at work
-  return code;
+  // Not by returning: that would shut gRPC down (server/server.h says why not), and after
+  // kExitDrainTimeout threads are still at work.
+  std::_Exit(code);
 }
 
 }  // namespace

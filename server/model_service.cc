@@ -7,7 +7,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "server/status.h"
 
 namespace factord {
 namespace {
@@ -129,57 +128,37 @@ absl::Status GetPage(const EngineHolder::Serving& serving, const v1::GetFactorsR
 
 }  // namespace
 
-grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* context,
-                                                 const v1::GetModelRequest* request,
-                                                 v1::GetModelResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto serving = engines_->Get(request->model());
-  if (serving.ok()) Convert((*serving)->engine->Info(), response);
-  reactor->Finish(ToGrpc(context, serving.status()));
-  return reactor;
+absl::Status ModelService::ReadModel(ModelCall* call) const {
+  FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
+                           engines_->Get(call->request().model()));
+  Convert(serving->engine->Info(), call->response());
+  call->Finish(absl::OkStatus());
+  return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* ModelService::ListTopics(grpc::CallbackServerContext* context,
-                                                   const v1::ListTopicsRequest* request,
-                                                   v1::ListTopicsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto serving = engines_->Get(request->model());
-  if (!serving.ok()) {
-    reactor->Finish(ToGrpc(context, serving.status()));
-    return reactor;
-  }
-  const Violations violations = ValidateListTopics(*request, limits_);
-  if (!violations.empty()) {
-    reactor->Finish(ToGrpc(context, BadRequest(violations)));
-    return reactor;
-  }
-  workers_->Run([context, reactor, request, response, engine = (*serving)->engine] {
+absl::Status ModelService::ReadTopics(TopicsCall* call) const {
+  const v1::ListTopicsRequest& request = call->request();
+  FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving, engines_->Get(request.model()));
+  const Violations violations = ValidateListTopics(request, limits_);
+  if (!violations.empty()) return BadRequest(violations);
+  workers_->Run([call, &request, engine = serving->engine] {
     const int32_t items =
-        request->has_items_per_topic() ? request->items_per_topic() : kDefaultItemsPerTopic;
-    Convert(engine->ListTopics(items, request->min_ratings()), response);
-    reactor->Finish(ToGrpc(context, absl::OkStatus()));
+        request.has_items_per_topic() ? request.items_per_topic() : kDefaultItemsPerTopic;
+    Convert(engine->ListTopics(items, request.min_ratings()), call->response());
+    call->Finish(absl::OkStatus());
   });
-  return reactor;
+  return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* ModelService::GetFactors(grpc::CallbackServerContext* context,
-                                                   const v1::GetFactorsRequest* request,
-                                                   v1::GetFactorsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto serving = engines_->Get(request->model());
-  if (!serving.ok()) {
-    reactor->Finish(ToGrpc(context, serving.status()));
-    return reactor;
-  }
-  const Violations violations = ValidateGetFactors(*request, limits_);
-  if (!violations.empty()) {
-    reactor->Finish(ToGrpc(context, BadRequest(violations)));
-    return reactor;
-  }
-  workers_->Run([this, context, reactor, request, response, serving = *serving] {
-    reactor->Finish(ToGrpc(context, GetPage(*serving, *request, limits_, response)));
+absl::Status ModelService::ReadFactors(FactorsCall* call) const {
+  const v1::GetFactorsRequest& request = call->request();
+  FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving, engines_->Get(request.model()));
+  const Violations violations = ValidateGetFactors(request, limits_);
+  if (!violations.empty()) return BadRequest(violations);
+  workers_->Run([this, call, &request, serving] {
+    call->Finish(GetPage(*serving, request, limits_, call->response()));
   });
-  return reactor;
+  return absl::OkStatus();
 }
 
 }  // namespace factord

@@ -2,33 +2,58 @@
 #pragma once
 
 #include "factord/v1/model_service.grpc.pb.h"
+#include "server/call_counter.h"
 #include "server/engine_holder.h"
+#include "server/unary_call.h"
 #include "server/validation.h"
 #include "server/worker_pool.h"
 
 namespace factord {
 
+using RawModelService = v1::ModelService::WithRawCallbackMethod_GetModel<
+    v1::ModelService::WithRawCallbackMethod_ListTopics<
+        v1::ModelService::WithRawCallbackMethod_GetFactors<v1::ModelService::Service>>>;
+
 // Stateless. Thread-safe.
-class ModelService final : public v1::ModelService::CallbackService {
+class ModelService final : public RawModelService {
  public:
-  // `engines` and `workers`, which reads many rows, must outlive it.
-  ModelService(const EngineHolder* engines, const Limits& limits, WorkerPool* workers)
-      : engines_(engines), limits_(limits), workers_(workers) {}
+  // All pointers must outlive it. `workers` reads many rows.
+  ModelService(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+               WorkerPool* workers)
+      : engines_(engines), calls_(calls), limits_(limits), workers_(workers) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const v1::GetModelRequest* request,
-                                     v1::GetModelResponse* response) override;
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override {
+    return ModelCall::Start(context, request, response, calls_,
+                            [this](ModelCall* call) { return ReadModel(call); });
+  }
 
   grpc::ServerUnaryReactor* ListTopics(grpc::CallbackServerContext* context,
-                                       const v1::ListTopicsRequest* request,
-                                       v1::ListTopicsResponse* response) override;
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override {
+    return TopicsCall::Start(context, request, response, calls_,
+                             [this](TopicsCall* call) { return ReadTopics(call); });
+  }
 
   grpc::ServerUnaryReactor* GetFactors(grpc::CallbackServerContext* context,
-                                       const v1::GetFactorsRequest* request,
-                                       v1::GetFactorsResponse* response) override;
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override {
+    return FactorsCall::Start(context, request, response, calls_,
+                              [this](FactorsCall* call) { return ReadFactors(call); });
+  }
 
  private:
+  using ModelCall = UnaryCall<v1::GetModelRequest, v1::GetModelResponse>;
+  using TopicsCall = UnaryCall<v1::ListTopicsRequest, v1::ListTopicsResponse>;
+  using FactorsCall = UnaryCall<v1::GetFactorsRequest, v1::GetFactorsResponse>;
+
+  absl::Status ReadModel(ModelCall* call) const;
+  absl::Status ReadTopics(TopicsCall* call) const;
+  absl::Status ReadFactors(FactorsCall* call) const;
+
   const EngineHolder* const engines_;
+  CallCounter* const calls_;
   const Limits limits_;
   WorkerPool* const workers_;
 };

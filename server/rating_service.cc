@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "server/event_conversion.h"
-#include "server/status.h"
 
 namespace factord {
 namespace {
@@ -29,32 +28,22 @@ void Convert(const EventResult& event, v1::RatingResult* result) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* RatingService::RecordRatings(grpc::CallbackServerContext* context,
-                                                       const v1::RecordRatingsRequest* request,
-                                                       v1::RecordRatingsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto serving = engines_->Get(request->model());
-  if (!serving.ok()) {
-    reactor->Finish(ToGrpc(context, serving.status()));
-    return reactor;
-  }
-  const ModelConfig& config = (*serving)->config;
-  const Violations violations = ValidateRecordRatings(*request, limits_, config);
-  if (!violations.empty()) {
-    reactor->Finish(ToGrpc(context, BadRequest(violations)));
-    return reactor;
-  }
+absl::Status RatingService::Record(RecordRatingsCall* call) const {
+  const v1::RecordRatingsRequest& request = call->request();
+  FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving, engines_->Get(request.model()));
+  const Violations violations = ValidateRecordRatings(request, limits_, serving->config);
+  if (!violations.empty()) return BadRequest(violations);
 
   RecordRequest record;
-  record.allow_partial = request->allow_partial();
-  record.events.reserve(request->events_size());
-  response->mutable_results()->Reserve(request->events_size());
+  record.allow_partial = request.allow_partial();
+  record.events.reserve(request.events_size());
+  call->response()->mutable_results()->Reserve(request.events_size());
   std::vector<v1::RatingResult*> results;  // of the events that the engine gets
-  results.reserve(request->events_size());
-  for (const v1::Rating& rating : request->events()) {
-    v1::RatingResult* const result = response->add_results();
-    if (request->allow_partial()) {
-      const Violations bad = ValidateRating(rating, limits_, config);
+  results.reserve(request.events_size());
+  for (const v1::Rating& rating : request.events()) {
+    v1::RatingResult* const result = call->response()->add_results();
+    if (request.allow_partial()) {
+      const Violations bad = ValidateRating(rating, limits_, serving->config);
       if (!bad.empty()) {
         result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
         result->set_reason(ToString(bad));
@@ -65,19 +54,19 @@ grpc::ServerUnaryReactor* RatingService::RecordRatings(grpc::CallbackServerConte
     record.events.push_back(ToEvent(rating));
   }
   if (record.events.empty()) {
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
+    call->Finish(absl::OkStatus());
+    return absl::OkStatus();
   }
-  // gRPC keeps request and response, which the events and the results point into, until Finish.
-  record.done = [context, reactor, response, results = std::move(results)](RecordResult result) {
+  // The events and the results point into request and response, which live until Finish.
+  record.done = [call, results = std::move(results)](RecordResult result) {
     if (result.status.ok()) {
-      response->set_last_sequence(result.last_sequence);
+      call->response()->set_last_sequence(result.last_sequence);
       for (size_t i = 0; i < results.size(); ++i) Convert(result.events[i], results[i]);
     }
-    reactor->Finish(ToGrpc(context, result.status));
+    call->Finish(result.status);
   };
-  (*serving)->engine->Record(std::move(record));
-  return reactor;
+  serving->engine->Record(std::move(record));
+  return absl::OkStatus();
 }
 
 }  // namespace factord

@@ -3,25 +3,36 @@
 #pragma once
 
 #include "factord/v1/rating_service.grpc.pb.h"
+#include "server/call_counter.h"
 #include "server/engine_holder.h"
 #include "server/rating_stream.h"
+#include "server/unary_call.h"
 #include "server/validation.h"
 
 namespace factord {
 
+using RawRatingService = v1::RatingService::WithRawCallbackMethod_RecordRatings<
+    v1::RatingService::WithRawCallbackMethod_StreamRatings<v1::RatingService::Service>>;
+
 // Stateless but for the streams that are open. Thread-safe.
-class RatingService final : public v1::RatingService::CallbackService {
+class RatingService final : public RawRatingService {
  public:
-  // `engines` must outlive it.
-  RatingService(const EngineHolder* engines, const Limits& limits, int32_t stream_window_events)
-      : engines_(engines), limits_(limits), streams_(engines, limits, stream_window_events) {}
+  // `engines` and `calls` must outlive it.
+  RatingService(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+                int32_t stream_window_events)
+      : engines_(engines),
+        calls_(calls),
+        limits_(limits),
+        streams_(engines, calls, limits, stream_window_events) {}
 
   grpc::ServerUnaryReactor* RecordRatings(grpc::CallbackServerContext* context,
-                                          const v1::RecordRatingsRequest* request,
-                                          v1::RecordRatingsResponse* response) override;
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override {
+    return RecordRatingsCall::Start(context, request, response, calls_,
+                                    [this](RecordRatingsCall* call) { return Record(call); });
+  }
 
-  grpc::ServerBidiReactor<v1::StreamRatingsRequest, v1::StreamRatingsResponse>* StreamRatings(
-      grpc::CallbackServerContext* context) override {
+  RatingStreams::Reactor* StreamRatings(grpc::CallbackServerContext* context) override {
     return streams_.Open(context);
   }
 
@@ -29,7 +40,12 @@ class RatingService final : public v1::RatingService::CallbackService {
   void Drain() { streams_.Drain(); }
 
  private:
+  using RecordRatingsCall = UnaryCall<v1::RecordRatingsRequest, v1::RecordRatingsResponse>;
+
+  absl::Status Record(RecordRatingsCall* call) const;
+
   const EngineHolder* const engines_;
+  CallCounter* const calls_;
   const Limits limits_;
   RatingStreams streams_;
 };

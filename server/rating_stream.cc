@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/event_conversion.h"
+#include "server/message.h"
 #include "server/status.h"
 
 namespace factord {
@@ -26,7 +27,7 @@ class RatingStream final : public RatingStreams::Reactor,
                            public std::enable_shared_from_this<RatingStream> {
  public:
   RatingStream(RatingStreams* streams, grpc::CallbackServerContext* context)
-      : streams_(streams), context_(context) {}
+      : counted_(streams->calls_), streams_(streams), context_(context) {}
 
   void Begin() {
     MutexLock lock(&mu_);
@@ -47,7 +48,11 @@ class RatingStream final : public RatingStreams::Reactor,
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override { streams_->Remove(producer_id_, shared_from_this()); }
+  void OnDone() override {
+    const std::shared_ptr<RatingStream> self = shared_from_this();
+    streams_->Remove(producer_id_, self);
+    counted_.reset();
+  }
 
  private:
   // A batch whose events are not all acknowledged yet.
@@ -72,11 +77,13 @@ class RatingStream final : public RatingStreams::Reactor,
   void AdvanceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CollectLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  std::optional<CallCounter::Call> counted_;  // until OnDone
   RatingStreams* const streams_;
   grpc::CallbackServerContext* const context_;
 
-  // Of the one read that is under way, and who handles it: no lock. The engine shares it, since its
-  // events point into it.
+  // Of the one read that is under way, and who handles it: no lock. The engine shares the message,
+  // since its events point into it.
+  grpc::ByteBuffer incoming_bytes_;
   std::shared_ptr<v1::StreamRatingsRequest> incoming_;
   const EngineHolder::Serving* serving_ = nullptr;  // null before `start`
   std::string producer_id_;                         // empty: anonymous
@@ -97,7 +104,7 @@ class RatingStream final : public RatingStreams::Reactor,
   v1::StreamRatingsResponse next_ ABSL_GUARDED_BY(mu_);
   bool has_next_ ABSL_GUARDED_BY(mu_) = false;
   // The message that is being written, if any.
-  v1::StreamRatingsResponse writing_ ABSL_GUARDED_BY(mu_);
+  grpc::ByteBuffer writing_ ABSL_GUARDED_BY(mu_);
   bool is_writing_ ABSL_GUARDED_BY(mu_) = false;
   bool is_broken_ ABSL_GUARDED_BY(mu_) = false;  // the client is gone: nothing can be written
   std::optional<absl::Status> closing_ ABSL_GUARDED_BY(mu_);
@@ -107,7 +114,12 @@ class RatingStream final : public RatingStreams::Reactor,
 void RatingStream::OnReadDone(bool ok) {
   const bool is_start = serving_ == nullptr;
   absl::Status status = absl::OkStatus();  // not ok: the client has sent all that it wants to
-  if (ok) status = is_start ? HandleStart() : HandleBatch();
+  if (ok) {
+    incoming_ = std::make_shared<v1::StreamRatingsRequest>();
+    status = Parse(incoming_bytes_, incoming_.get());
+    incoming_bytes_.Clear();
+    if (status.ok()) status = is_start ? HandleStart() : HandleBatch();
+  }
   MutexLock lock(&mu_);
   if (!ok || !status.ok()) {
     CloseLocked(status);
@@ -258,8 +270,7 @@ void RatingStream::OnCancel() {
 
 void RatingStream::ReadLocked() {
   if (closing_.has_value()) return;
-  incoming_ = std::make_shared<v1::StreamRatingsRequest>();
-  StartRead(incoming_.get());
+  StartRead(&incoming_bytes_);
 }
 
 void RatingStream::CloseLocked(const absl::Status& status) {
@@ -274,7 +285,7 @@ void RatingStream::AdvanceLocked() {
   if (has_next_ && !is_broken_) {
     has_next_ = false;
     is_writing_ = true;
-    writing_.Swap(&next_);
+    (void)Serialize(next_, &writing_);  // fails beyond 2 GiB only
     next_.Clear();
     StartWrite(&writing_);
   } else if (closing_.has_value() && outstanding_ == 0) {

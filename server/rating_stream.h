@@ -25,6 +25,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
 #include "factord/v1/rating_service.grpc.pb.h"
+#include "server/call_counter.h"
 #include "server/engine_holder.h"
 #include "server/validation.h"
 
@@ -35,11 +36,13 @@ class RatingStream;
 // The open streams. Thread-safe.
 class RatingStreams {
  public:
-  using Reactor = grpc::ServerBidiReactor<v1::StreamRatingsRequest, v1::StreamRatingsResponse>;
+  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  // `engines` must outlive it. `window_events`: how many events a stream may have unacknowledged.
-  RatingStreams(const EngineHolder* engines, const Limits& limits, int32_t window_events)
-      : engines_(engines), limits_(limits), window_events_(window_events) {}
+  // `engines` and `calls` must outlive it. `window_events`: how many events a stream may have
+  // unacknowledged.
+  RatingStreams(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+                int32_t window_events)
+      : engines_(engines), calls_(calls), limits_(limits), window_events_(window_events) {}
   RatingStreams(const RatingStreams&) = delete;
   RatingStreams& operator=(const RatingStreams&) = delete;
 
@@ -60,6 +63,7 @@ class RatingStreams {
   void Remove(const std::string& producer_id, const std::shared_ptr<RatingStream>& stream);
 
   const EngineHolder* const engines_;
+  CallCounter* const calls_;
   const Limits limits_;
   const int32_t window_events_;
 

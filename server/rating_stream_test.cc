@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/message.h"
 #include "server/test_util.h"
 
 namespace factord {
@@ -334,6 +335,37 @@ TEST_F(RatingStreamTest, MessagesOutOfProtocolEndTheStream) {
                 stream->SendBatch(1, 11);
               }),
               HasSubstr("batch.events: must have 1 to 10 elements, has 11"));
+}
+
+TEST_F(RatingStreamTest, BytesThatAreNoMessageEndTheStreamWithAnError) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  grpc::internal::RpcMethod method("/factord.v1.RatingService/StreamRatings",
+                                   grpc::internal::RpcMethod::BIDI_STREAMING);
+  const auto stream = std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+          server_.channel().get(), method, &context));
+  const auto send = [&](const std::string& bytes) {
+    const grpc::Slice slice(bytes);
+    return stream->Write(grpc::ByteBuffer(&slice, 1));
+  };
+  v1::StreamRatingsRequest message;
+  message.mutable_start();
+  ASSERT_TRUE(send(message.SerializeAsString()));
+  message.mutable_batch()->set_first_number(1);
+  SetRating("user", "item", 1, message.mutable_batch()->add_events());
+  ASSERT_TRUE(send(message.SerializeAsString()));
+  message.mutable_batch()->set_first_number(2);
+  message.mutable_batch()->mutable_events(0)->set_user_id("\xff");
+  send(message.SerializeAsString());
+  // What came before is acknowledged.
+  grpc::ByteBuffer bytes;
+  v1::StreamRatingsResponse response;
+  while (stream->Read(&bytes)) ASSERT_TRUE(Parse(bytes, &response).ok());
+  EXPECT_EQ(response.ack().last_number(), 1);
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(status.error_message(), HasSubstr("not a valid factord.v1.StreamRatingsRequest"));
 }
 
 TEST_F(RatingStreamTest, AnUnknownModelEndsTheStream) {

@@ -1,12 +1,12 @@
 #include "server/recommendation_service.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
 #include "absl/random/random.h"
 #include "absl/strings/str_format.h"
-#include "server/status.h"
 
 namespace factord {
 namespace {
@@ -21,9 +21,9 @@ std::string NewRecommendationId() {
                          absl::Uniform<uint64_t>(random));
 }
 
-absl::Status Recommend(const Engine& engine, grpc::CallbackServerContext* context,
-                       const v1::RecommendItemsRequest& request,
-                       v1::RecommendItemsResponse* response) {
+absl::Status ReadRecommendation(const Engine& engine, const v1::RecommendItemsRequest& request,
+                                const std::function<bool()>& keep_going,
+                                v1::RecommendItemsResponse* response) {
   RecommendQuery query;
   query.user_id = request.user_id();
   query.max_items = request.has_max_items() ? request.max_items() : kDefaultMaxItems;
@@ -32,7 +32,7 @@ absl::Status Recommend(const Engine& engine, grpc::CallbackServerContext* contex
   query.strict = request.strict();
   query.view_token = request.view_token();
   query.include_user_factors = request.include_user_factors();
-  query.keep_going = [context] { return !context->IsCancelled(); };
+  query.keep_going = keep_going;
   FACTORD_ASSIGN_OR_RETURN(const Recommendation answer, engine.Recommend(query));
   if (answer.sequence < request.min_sequence()) {
     return absl::FailedPreconditionError(absl::StrCat("view_token: the pinned view is at sequence ",
@@ -52,8 +52,8 @@ absl::Status Recommend(const Engine& engine, grpc::CallbackServerContext* contex
   return absl::OkStatus();
 }
 
-absl::Status Predict(const Engine& engine, const v1::PredictRatingsRequest& request,
-                     v1::PredictRatingsResponse* response) {
+absl::Status ReadPredictions(const Engine& engine, const v1::PredictRatingsRequest& request,
+                             v1::PredictRatingsResponse* response) {
   std::vector<UserItem> pairs;
   pairs.reserve(request.pairs_size());
   for (const v1::UserItemPair& pair : request.pairs()) {
@@ -72,66 +72,45 @@ absl::Status Predict(const Engine& engine, const v1::PredictRatingsRequest& requ
 
 }  // namespace
 
-void RecommendationService::ReadAt(int64_t sequence, Engine* engine,
-                                   grpc::CallbackServerContext* context,
-                                   grpc::ServerUnaryReactor* reactor,
-                                   std::function<absl::Status()> read) const {
-  if (sequence <= engine->visible_sequence()) {
-    reactor->Finish(ToGrpc(context, context->IsCancelled() ? absl::CancelledError("") : read()));
-    return;
-  }
+template <typename Call, typename Read>
+void RecommendationService::ReadAtSequence(Engine* engine, Call* call, Read read) const {
+  auto finish = [call, read = std::move(read)] {
+    call->Finish(call->IsCancelled() ? absl::CancelledError("") : read());
+  };
+  const int64_t sequence = call->request().min_sequence();
+  if (sequence <= engine->visible_sequence()) return finish();
   const auto now = std::chrono::system_clock::now();
   const auto wait = std::min<std::chrono::system_clock::duration>(
-      context->deadline() - kDeadlineMargin - now, max_sequence_wait_);
-  engine->WhenVisible(sequence, std::chrono::steady_clock::now() + wait,
-                      [this, context, reactor, read = std::move(read)](const absl::Status& status) {
-                        if (!status.ok()) return reactor->Finish(ToGrpc(context, status));
-                        waiters_->Run([context, reactor, read] {
-                          reactor->Finish(ToGrpc(
-                              context, context->IsCancelled() ? absl::CancelledError("") : read()));
-                        });
-                      });
+      call->deadline() - kDeadlineMargin - now, max_sequence_wait_);
+  engine->WhenVisible(
+      sequence, std::chrono::steady_clock::now() + wait,
+      [waiters = waiters_, call, finish = std::move(finish)](const absl::Status& status) {
+        if (!status.ok()) return call->Finish(status);
+        waiters->Run(finish);
+      });
 }
 
-grpc::ServerUnaryReactor* RecommendationService::RecommendItems(
-    grpc::CallbackServerContext* context, const v1::RecommendItemsRequest* request,
-    v1::RecommendItemsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto serving = engines_->Get(request->model());
-  if (!serving.ok()) {
-    reactor->Finish(ToGrpc(context, serving.status()));
-    return reactor;
-  }
-  const Violations violations = ValidateRecommendItems(*request, limits_);
-  if (!violations.empty()) {
-    reactor->Finish(ToGrpc(context, BadRequest(violations)));
-    return reactor;
-  }
-  Engine* const engine = (*serving)->engine;
-  ReadAt(request->min_sequence(), engine, context, reactor, [engine, context, request, response] {
-    return Recommend(*engine, context, *request, response);
+absl::Status RecommendationService::Recommend(RecommendCall* call) const {
+  FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
+                           engines_->Get(call->request().model()));
+  const Violations violations = ValidateRecommendItems(call->request(), limits_);
+  if (!violations.empty()) return BadRequest(violations);
+  ReadAtSequence(serving->engine, call, [engine = serving->engine, call] {
+    return ReadRecommendation(
+        *engine, call->request(), [call] { return !call->IsCancelled(); }, call->response());
   });
-  return reactor;
+  return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* RecommendationService::PredictRatings(
-    grpc::CallbackServerContext* context, const v1::PredictRatingsRequest* request,
-    v1::PredictRatingsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto serving = engines_->Get(request->model());
-  if (!serving.ok()) {
-    reactor->Finish(ToGrpc(context, serving.status()));
-    return reactor;
-  }
-  const Violations violations = ValidatePredictRatings(*request, limits_);
-  if (!violations.empty()) {
-    reactor->Finish(ToGrpc(context, BadRequest(violations)));
-    return reactor;
-  }
-  Engine* const engine = (*serving)->engine;
-  ReadAt(request->min_sequence(), engine, context, reactor,
-         [engine, request, response] { return Predict(*engine, *request, response); });
-  return reactor;
+absl::Status RecommendationService::Predict(PredictCall* call) const {
+  FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
+                           engines_->Get(call->request().model()));
+  const Violations violations = ValidatePredictRatings(call->request(), limits_);
+  if (!violations.empty()) return BadRequest(violations);
+  ReadAtSequence(serving->engine, call, [engine = serving->engine, call] {
+    return ReadPredictions(*engine, call->request(), call->response());
+  });
+  return absl::OkStatus();
 }
 
 }  // namespace factord

@@ -6,41 +6,59 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
 
 #include "factord/v1/recommendation_service.grpc.pb.h"
+#include "server/call_counter.h"
 #include "server/engine_holder.h"
+#include "server/unary_call.h"
 #include "server/validation.h"
 #include "server/worker_pool.h"
 
 namespace factord {
 
+using RawRecommendationService = v1::RecommendationService::WithRawCallbackMethod_RecommendItems<
+    v1::RecommendationService::WithRawCallbackMethod_PredictRatings<
+        v1::RecommendationService::Service>>;
+
 // Stateless. Thread-safe.
-class RecommendationService final : public v1::RecommendationService::CallbackService {
+class RecommendationService final : public RawRecommendationService {
  public:
-  // `engines` and `waiters` must outlive it. `max_sequence_wait`: how long a read waits for its
-  // min_sequence.
-  RecommendationService(const EngineHolder* engines, const Limits& limits,
+  // All pointers must outlive it. `max_sequence_wait`: how long a read waits for its min_sequence.
+  RecommendationService(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
                         std::chrono::milliseconds max_sequence_wait, WorkerPool* waiters)
       : engines_(engines),
+        calls_(calls),
         limits_(limits),
         max_sequence_wait_(max_sequence_wait),
         waiters_(waiters) {}
 
   grpc::ServerUnaryReactor* RecommendItems(grpc::CallbackServerContext* context,
-                                           const v1::RecommendItemsRequest* request,
-                                           v1::RecommendItemsResponse* response) override;
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override {
+    return RecommendCall::Start(context, request, response, calls_,
+                                [this](RecommendCall* call) { return Recommend(call); });
+  }
 
   grpc::ServerUnaryReactor* PredictRatings(grpc::CallbackServerContext* context,
-                                           const v1::PredictRatingsRequest* request,
-                                           v1::PredictRatingsResponse* response) override;
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override {
+    return PredictCall::Start(context, request, response, calls_,
+                              [this](PredictCall* call) { return Predict(call); });
+  }
 
  private:
-  // Finishes `reactor` with what `read` returns, once `sequence` is visible; or with why it is not.
-  void ReadAt(int64_t sequence, Engine* engine, grpc::CallbackServerContext* context,
-              grpc::ServerUnaryReactor* reactor, std::function<absl::Status()> read) const;
+  using RecommendCall = UnaryCall<v1::RecommendItemsRequest, v1::RecommendItemsResponse>;
+  using PredictCall = UnaryCall<v1::PredictRatingsRequest, v1::PredictRatingsResponse>;
+
+  absl::Status Recommend(RecommendCall* call) const;
+  absl::Status Predict(PredictCall* call) const;
+  // Finishes `call` with what `read`, an absl::Status(), returns once the request's min_sequence is
+  // visible; or with why it is not.
+  template <typename Call, typename Read>
+  void ReadAtSequence(Engine* engine, Call* call, Read read) const;
 
   const EngineHolder* const engines_;
+  CallCounter* const calls_;
   const Limits limits_;
   const std::chrono::milliseconds max_sequence_wait_;
   WorkerPool* const waiters_;

@@ -47,12 +47,14 @@ Server::Server(ServerOptions options)
     : options_(std::move(options)),
       read_workers_(kReadWorkers),
       admin_worker_(1),
-      ratings_(&engines_, options_.limits, options_.stream_window_events),
-      recommendations_(&engines_, options_.limits, options_.max_sequence_wait, &read_workers_),
-      model_(&engines_, options_.limits, &read_workers_),
-      admin_(&engines_, &admin_worker_) {}
+      ratings_(&engines_, &calls_, options_.limits, options_.stream_window_events),
+      recommendations_(&engines_, &calls_, options_.limits, options_.max_sequence_wait,
+                       &read_workers_),
+      model_(&engines_, &calls_, options_.limits, &read_workers_),
+      admin_(&engines_, &calls_, &admin_worker_) {}
 
 Server::~Server() {
+  if (grpc_server_ != nullptr) grpc_server_->Shutdown(std::chrono::system_clock::now());
   if (recovery_.joinable()) recovery_.join();
   if (drain_.joinable()) drain_.join();
 }
@@ -124,8 +126,6 @@ void Server::Stop() {
 ExitCode Server::Run() {
   if (!ServeUntilStopped()) {
     spdlog::error("cannot open the data folder: {}", outcome_.ToString());
-    health_.Drain();
-    grpc_server_->Shutdown(std::chrono::system_clock::now());
     return ExitCodeForData(outcome_);
   }
   spdlog::info("draining");
@@ -180,9 +180,12 @@ void Server::Drain() {
   health_.Drain();
   engines_.Drain();
   ratings_.Drain();
-  grpc_server_->Shutdown(std::chrono::system_clock::now() + options_.drain_timeout / 2);
+  if (!calls_.WaitUntilNone(std::chrono::steady_clock::now() + options_.drain_timeout / 2)) {
+    spdlog::warn("cancelling the calls that still run");
+    grpc_server_->Shutdown(std::chrono::system_clock::now());
+  }
   recovery_.join();
-  // No call is left, so the engine may go.
+  // Later calls are refused and no earlier one is left, so the engine may go.
   std::unique_ptr<Engine> engine = engines_.Release();
   absl::Status status;
   {

@@ -7,7 +7,9 @@
 // Life: the port opens first, with NOT_SERVING and every call UNAVAILABLE ("recovering"), so that a
 // supervisor sees at once that the process is there. The engine recovers on a thread of its own;
 // then health says SERVING. Stop lets running calls end, gives every stream its last
-// acknowledgement, closes the engine (final snapshot) and returns.
+// acknowledgement, closes the engine (final snapshot) and returns. All the while, and after it,
+// calls are answered UNAVAILABLE: the port closes with the process. gRPC's own shutdown would
+// answer CANCELLED to a call that arrives just then, which clients do not repeat.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -24,6 +26,7 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "server/admin_service.h"
+#include "server/call_counter.h"
 #include "server/engine_holder.h"
 #include "server/exit_codes.h"
 #include "server/health_service.h"
@@ -62,8 +65,8 @@ class Server {
   // Opens the port and begins to recover. UNAVAILABLE: the port cannot be had.
   static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options);
 
-  // REQUIRES: Run has returned, and not with kExitDrainTimeout, after which the process can only be
-  // ended.
+  // Closes the port. REQUIRES: Run has returned, and not with kExitDrainTimeout, after which the
+  // process can only be ended.
   ~Server();
 
   // The port that was opened.
@@ -87,6 +90,7 @@ class Server {
 
   const ServerOptions options_;
   EngineHolder engines_;
+  CallCounter calls_;
   WorkerPool read_workers_;
   WorkerPool admin_worker_;
   HealthService health_;

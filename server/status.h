@@ -1,7 +1,8 @@
 // The one place where absl::Status turns into grpc::Status.
 //
-//   reactor->Finish(ToGrpc(context, engine_status));
-//   reactor->Finish(ToGrpc(context, BadRequest(violations)));
+//   if (!violations.empty()) return BadRequest(violations);
+//   ...
+//   reactor->Finish(ToGrpc(context, status));
 //
 // Codes are the same on both sides. INVALID_ARGUMENT for bad fields carries google.rpc.BadRequest
 // in the trailing metadata grpc-status-details-bin; RESOURCE_EXHAUSTED carries

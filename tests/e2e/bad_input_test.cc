@@ -143,10 +143,13 @@ TEST_F(BadInputTest, AllBadFieldsAtOnce) {
   EXPECT_EQ(bad_request.field_violations_size(), 12);
 }
 
-// gRPC refuses what it cannot parse before any handler sees it. Its callback API says so with
-// UNIMPLEMENTED where its other APIs say INTERNAL.
-TEST_F(BadInputTest, IdsThatAreNotUtf8) {
-  constexpr grpc::StatusCode kUnparsable = grpc::StatusCode::UNIMPLEMENTED;
+TEST_F(BadInputTest, BytesThatAreNoMessage) {
+  const auto expect_unparsable = [&](const char* method, const std::string& bytes,
+                                     const std::string& name) {
+    const grpc::Status status = Send(method, bytes);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL) << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr("not a valid factord.v1." + name));
+  };
   v1::RecordRatingsRequest request;
   SetRating("uXX", "item", 1, request.add_events());
   std::string bytes = request.SerializeAsString();
@@ -154,13 +157,12 @@ TEST_F(BadInputTest, IdsThatAreNotUtf8) {
                                  std::string("\xed\xa0"), std::string("\xc0\x80")}) {
     std::string spoiled = bytes;
     spoiled.replace(spoiled.find("XX"), 2, bad);
-    EXPECT_EQ(Send(kRecord, spoiled).error_code(), kUnparsable);
+    expect_unparsable(kRecord, spoiled, "RecordRatingsRequest");  // an id that is not UTF-8
   }
-  const grpc::Status status = Send(kRecommend, std::string("\x12\x02\xff\xfe"));
-  EXPECT_EQ(status.error_code(), kUnparsable);
+  expect_unparsable(kRecommend, "\x12\x02\xff\xfe", "RecommendItemsRequest");
   // Bytes that are no message at all, and one that is cut off.
-  EXPECT_EQ(Send(kRecord, "\xff\xff\xff").error_code(), kUnparsable);
-  EXPECT_EQ(Send(kRecord, bytes.substr(0, bytes.size() - 1)).error_code(), kUnparsable);
+  expect_unparsable(kRecord, "\xff\xff\xff", "RecordRatingsRequest");
+  expect_unparsable(kRecord, bytes.substr(0, bytes.size() - 1), "RecordRatingsRequest");
 }
 
 TEST_F(BadInputTest, AnUnknownMethod) {

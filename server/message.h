@@ -1,0 +1,19 @@
+// Messages as gRPC carries them. The services take raw bytes and parse them themselves, because
+// gRPC's callback API has no right answer to bytes that it cannot parse: it fails a unary call with
+// UNIMPLEMENTED, and ends a stream as if the client had sent all.
+#pragma once
+
+#include <google/protobuf/message_lite.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include "base/status.h"
+
+namespace factord {
+
+// INTERNAL if `bytes` are no `message`: malformed, cut off, or with a string that is not UTF-8.
+absl::Status Parse(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message);
+
+// INTERNAL if `message` has 2 GiB or more, which no message may.
+absl::Status Serialize(const google::protobuf::MessageLite& message, grpc::ByteBuffer* bytes);
+
+}  // namespace factord
