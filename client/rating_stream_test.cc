@@ -501,21 +501,36 @@ TEST(RatingStreamTest, TimeWithoutRatingsIsNoTimeWithoutAcknowledgement) {
   FakeServer server;
   auto options = QuickOptions();
   options.ack_timeout = milliseconds(200);
+  std::atomic<bool> second_arrived{false};
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    if (batch.first_number() == 2) {
+      second_arrived = true;
+      std::this_thread::sleep_for(milliseconds(20));  // so that Flush has to wait
+    }
+    return Fate::kApplyAndAck;
+  };
   auto stream = Open(server, options);
   WriteNumbers(stream.get(), 1, 1);
   ASSERT_TRUE(stream->Flush().ok());
   std::this_thread::sleep_for(2 * options.ack_timeout);
   WriteNumbers(stream.get(), 2, 2);
+  while (!second_arrived) std::this_thread::yield();
   ASSERT_TRUE(stream->Flush().ok());
   ASSERT_TRUE(stream->Close().ok());
   EXPECT_EQ(stream->stats().reconnects, 0);
   EXPECT_EQ(stream->stats().applied, 2);
 }
 
-TEST(RatingStreamTest, CloseOfAnUnusedStreamNeedsNoServer) {
+TEST(RatingStreamTest, CloseOfAnUnusedStreamDoesNotWaitForAServer) {
   FakeServer server;
-  server.Stop();
-  EXPECT_TRUE(Open(server)->Close().ok());
+  server.on_start = [] { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "starting"); };
+  auto options = QuickOptions();
+  options.initial_backoff = options.max_backoff = options.give_up_after = std::chrono::hours(1);
+  auto stream = Open(server, options);
+  while (server.starts().empty()) std::this_thread::yield();
+  // Most likely it is waiting for the next attempt by now; Close must be at once in any case.
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_TRUE(stream->Close().ok());
 }
 
 TEST(RatingStreamTest, RefusesBadOptions) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "client/fake_server.h"
 #include "engine/test_util.h"
@@ -330,12 +331,30 @@ TEST_F(FactorctlTest, ImportFailsWhereTheServerIsGone) {
   EXPECT_THAT(outcome.err, HasSubstr("gave up after 100ms"));
 }
 
+TEST_F(FactorctlTest, ImportFailsWhereItsEndIsNotAcknowledged) {
+  const std::string path = WriteFile("a,x,3\n");
+  server_.break_status = grpc::Status(grpc::StatusCode::ABORTED, "a newer stream took over");
+  server_.on_batch = [](const v1::StreamBatch&) { return FakeServer::BatchFate::kBreak; };
+  const Outcome outcome = TryCtl({"import", path});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("ABORTED: a newer stream took over"));
+  EXPECT_THAT(outcome.out, HasSubstr("not settled  1: run the same command again"));
+  EXPECT_EQ(Json::parse(TryCtl({"import", path, "--json"}).out)["complete"], false);
+}
+
 TEST_F(FactorctlTest, ImportShowsProgress) {
   const std::string path = WriteFile("a,x,3\nb,y,4\n");
+  // The first state that is shown is that of an import which has just begun.
+  server_.on_batch = [this](const v1::StreamBatch&) {
+    while (server_.calls().empty()) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    return FakeServer::BatchFate::kApplyAndAck;
+  };
   const Outcome outcome = TryCtl({"import", path, "--progress=always"});
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("] 100%  2/2"));
   EXPECT_THAT(outcome.err, HasSubstr("MAE 0.7500"));
+  server_.on_batch = nullptr;
   EXPECT_THAT(TryCtl({"import", path}).err, IsEmpty());  // not a terminal
 }
 

@@ -67,8 +67,7 @@ std::unique_ptr<LineReader> LineReader::FromText(absl::string_view text, std::st
                                                  size_t chunk) {
   auto source = [text = std::string(text), position = size_t{0}, chunk](
                     char* data, size_t size) mutable -> absl::StatusOr<size_t> {
-    const size_t n = std::min({size, chunk, text.size() - position});
-    std::memcpy(data, text.data() + position, n);
+    const size_t n = text.copy(data, std::min(size, chunk), position);
     position += n;
     return n;
   };
