@@ -64,7 +64,7 @@ struct EngineOptions {
   int64_t max_queued_events = 1'000'000;
   // Events applied and made durable together at the most. A single larger request is its own group.
   int32_t max_group_events = 8'192;
-  // Where Backup puts its folders. Empty: no backups.
+  // Where Backup puts its folders; made when first needed. Empty: no backups.
   std::string backup_dir;
   // Pinned views (see PinItems): how many at once, and for how long after their last use.
   int32_t max_pinned_views = 16;

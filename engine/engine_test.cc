@@ -410,7 +410,7 @@ TEST_F(EngineTest, SnapshotsComeByTimeAndByLogSize) {
 }
 
 TEST_F(EngineTest, ABackupStartsWithTheHashItWasTakenAt) {
-  options_.backup_dir = dir_.path();
+  options_.backup_dir = dir_ / "backups";
   auto engine = OpenOrDie(options_);
   Record(*engine, RandomRatings(11, 500));
   std::atomic<bool> stop{false};

@@ -58,7 +58,8 @@ ABSL_FLAG(int64_t, min_free_bytes, int64_t{256} << 20,
 ABSL_FLAG(int64_t, max_queued_events, 1'000'000,
           "Events that may wait for the writer; more are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(std::string, backup_dir, "",
-          "Folder below which AdminService.Backup makes its copies. Empty: backups are refused.");
+          "Folder below which AdminService.Backup makes its copies; made when first needed. Empty: "
+          "backups are refused.");
 
 // The model: fixed when the folder is created. Without a value, an existing folder keeps its own; a
 // value that differs from the folder's is refused at start.

@@ -333,6 +333,11 @@ absl::Status RocksStore::CloseClean(const StateEvidence& evidence) {
 absl::Status RocksStore::CopyTo(const std::string& path, const StateEvidence& evidence) {
   FACTORD_RETURN_IF_ERROR(CheckVouchable(evidence));
   if (PathExists(path)) return absl::AlreadyExistsError(absl::StrCat(path, " exists"));
+  const std::string parent = ParentFolder(path);
+  if (!PathExists(parent)) {
+    FACTORD_RETURN_IF_ERROR(MakeFolder(parent));
+    FACTORD_RETURN_IF_ERROR(SyncFolder(ParentFolder(parent)));
+  }
   FACTORD_RETURN_IF_ERROR(MakeFolder(path));
   const absl::Status status = FillCopy(path, evidence);
   // Ours, for it was not there before. Without IDENTITY it would not be opened anyway.

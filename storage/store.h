@@ -113,9 +113,9 @@ class Store {
   // Flushes everything and leaves the evidence. The last call before destruction.
   virtual absl::Status CloseClean(const StateEvidence& evidence) = 0;
 
-  // Makes a complete folder at `path` (which must not exist) with the store as it is now and
-  // `evidence` in it. No append may run meanwhile. Files are hard links where the file system
-  // allows it.
+  // Makes a complete folder at `path` (which must not exist; its parent is made if need be) with
+  // the store as it is now and `evidence` in it. No append may run meanwhile. Files are hard links
+  // where the file system allows it.
   virtual absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) = 0;
 
   // Free bytes on the folder's file system, for this process.
