@@ -2,8 +2,6 @@
 // restart.
 #include "engine/engine.h"
 
-#include <sys/mount.h>
-
 #include <algorithm>
 #include <future>
 #include <limits>
@@ -12,6 +10,7 @@
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "base/test_mount.h"
 #include "engine/test_util.h"
 #include "engine/verify.h"
 #include "gmock/gmock.h"
@@ -95,13 +94,14 @@ TEST_F(EngineTest, AnEventIdWithOtherContentRefusesTheWholeRequest) {
 }
 
 // A refused request leaves nothing behind in the group that it came with.
-TEST_F(EngineTest, ARefusedRequestGivesBackItsIdsAlsoWithinAGroup) {
+TEST_F(EngineTest, ARefusedRequestGivesBackItsIdsAndNumbersAlsoWithinAGroup) {
   auto engine = OpenOrDie(options_);
   Record(*engine, {{"u", "i", 4, "taken"}});
   for (int round = 0; round < 50; ++round) {
     const std::string id = "id" + std::to_string(round);
-    const std::vector<OwnedRating> refused = {{"u", "j", 1, id}, {"u", "i", 5, "taken"}};
-    const std::vector<OwnedRating> good = {{"u", "k", 2, id}};
+    const std::vector<OwnedRating> refused = {
+        {"u", "j", 1, id}, {"u", "j", 1, "", "p", round + 1}, {"u", "i", 5, "taken"}};
+    const std::vector<OwnedRating> good = {{"u", "k", 2, id}, {"u", "k", 2, "", "p", round + 1}};
     std::promise<RecordResult> first, second, third;
     const auto send = [&](const std::vector<OwnedRating>& ratings, std::promise<RecordResult>& to) {
       RecordRequest request;
@@ -119,6 +119,7 @@ TEST_F(EngineTest, ARefusedRequestGivesBackItsIdsAlsoWithinAGroup) {
     const RecordResult result = third.get_future().get();
     ASSERT_TRUE(result.status.ok()) << result.status;
     EXPECT_EQ(result.events[0].outcome, Outcome::kApplied);
+    EXPECT_EQ(result.events[1].outcome, Outcome::kApplied);
   }
 }
 
@@ -512,9 +513,8 @@ TEST_F(EngineTest, EvidenceOfAnotherHashIsDataLoss) {
 TEST_F(EngineTest, AFullDiskEndsWritingUntilARestartAndLosesNothing) {
   const std::string disk = dir_ / "disk";
   std::filesystem::create_directory(disk);
-  if (mount("factord_test", disk.c_str(), "tmpfs", 0, "size=6m") != 0) {
-    GTEST_SKIP() << "this process may not mount";
-  }
+  const TestMount tmpfs(disk, "size=6m");
+  if (!tmpfs.ok()) GTEST_SKIP() << "this process may not mount";
   options_.data_dir = disk + "/data";
   auto engine = OpenOrDie(options_);
   int64_t acknowledged = 0;
@@ -529,7 +529,7 @@ TEST_F(EngineTest, AFullDiskEndsWritingUntilARestartAndLosesNothing) {
   EXPECT_EQ(engine->Info().sequence, acknowledged);
   EXPECT_TRUE(engine->Recommend({.user_id = "u1"}).ok());
   // Room again: still no writes, since nobody knows what the disk holds.
-  mount("factord_test", disk.c_str(), "tmpfs", MS_REMOUNT, "size=64m");
+  ASSERT_TRUE(tmpfs.Remount(0, "size=64m"));
   EXPECT_EQ(Record(*engine, {{"u", "i", 1}}).status.code(), absl::StatusCode::kUnavailable);
   EXPECT_FALSE(engine->CreateSnapshot().ok());
   EXPECT_FALSE(engine->Close().ok());
@@ -539,8 +539,6 @@ TEST_F(EngineTest, AFullDiskEndsWritingUntilARestartAndLosesNothing) {
   EXPECT_GE(engine->Info().sequence, acknowledged);
   EXPECT_TRUE(Record(*engine, {{"u", "i", 1}}).status.ok());
   EXPECT_TRUE(engine->Close().ok());
-  engine.reset();
-  umount2(disk.c_str(), MNT_DETACH);
 }
 
 }  // namespace

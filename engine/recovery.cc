@@ -90,10 +90,7 @@ absl::Status Recover(Store& store, ModelState& state) {
   FACTORD_RETURN_IF_ERROR(Replay(*store.log(), store.log()->range().last, state));
   const std::optional<StateEvidence> evidence = store.evidence();
   if (!evidence.has_value()) return absl::OkStatus();
-  if (evidence->sequence != state.sequence()) {
-    return absl::DataLossError(absl::StrCat("the folder was closed at sequence ",
-                                            evidence->sequence, " but holds ", state.sequence()));
-  }
+  // The store has checked the evidence's sequence.
   return CheckHash("the folder", evidence->sequence, evidence->hash, state.RunningHash());
 }
 

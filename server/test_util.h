@@ -282,6 +282,7 @@ class TestServer {
                grpc::health::v1::HealthCheckResponse::ServingStatus status) const {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    context.set_wait_for_ready(true);
     grpc::health::v1::HealthCheckRequest request;
     request.set_service(service);
     auto reader = grpc::health::v1::Health::NewStub(NewChannel())->Watch(&context, request);

@@ -1,7 +1,4 @@
 // The store on a disk that fails, is full, is read-only, or loses power.
-#include <sched.h>
-#include <sys/mount.h>
-
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
@@ -12,6 +9,7 @@
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "base/test_mount.h"
 #include "storage/fault_file_system.h"
 #include "storage/rocks_store.h"
 #include "storage/store_test_util.h"
@@ -326,29 +324,6 @@ TEST_F(RocksStoreFaultTest, APowerLossAfterACleanCloseTakesNothing) {
   EXPECT_OK(CheckLog(reopened->get(), 1));
 }
 
-// Real mounts, for those who may make them. In a namespace of this process, before it has threads,
-// so that none outlives it, whatever ends it.
-const bool kOwnMounts =
-    unshare(CLONE_NEWNS) == 0 && mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-
-class Mount {
- public:
-  Mount(const char* source, const std::string& target, const char* type, unsigned long flags,
-        const char* data)
-      : target_(target),
-        mounted_(kOwnMounts && mount(source, target.c_str(), type, flags, data) == 0) {}
-  ~Mount() {
-    if (mounted_) umount2(target_.c_str(), MNT_DETACH);
-  }
-  Mount(const Mount&) = delete;
-  Mount& operator=(const Mount&) = delete;
-  bool ok() const { return mounted_; }
-
- private:
-  const std::string target_;
-  const bool mounted_;
-};
-
 TEST_F(RocksStoreFaultTest, AReallyReadOnlyMountCanBeReadAndNothingElse) {
   {
     const auto store = Open();
@@ -356,9 +331,9 @@ TEST_F(RocksStoreFaultTest, AReallyReadOnlyMountCanBeReadAndNothingElse) {
     ASSERT_OK(AppendTestEvents(store.get(), 100));
     ASSERT_OK(TakeTestSnapshot(store.get(), 50));
   }
-  const Mount bind(path_.c_str(), path_, nullptr, MS_BIND, nullptr);
+  const TestMount bind(path_.c_str(), path_, nullptr, MS_BIND, nullptr);
   if (!bind.ok()) GTEST_SKIP() << "this process may not mount";
-  ASSERT_EQ(mount(nullptr, path_.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr), 0);
+  ASSERT_TRUE(bind.Remount(MS_BIND | MS_RDONLY));
   EXPECT_CODE(Store::Open(TestOptions(path_)).status(), kPermissionDenied);
   Store::Options options = TestOptions(path_);
   options.read_only = true;
@@ -372,7 +347,7 @@ TEST_F(RocksStoreFaultTest, AReallyReadOnlyMountCanBeReadAndNothingElse) {
 TEST_F(RocksStoreFaultTest, AReallyFullDiskLosesNothing) {
   const std::string disk = folder_ / "disk";
   fs::create_directory(disk);
-  const Mount tmpfs("factord_test", disk, "tmpfs", 0, "size=8m");
+  const TestMount tmpfs(disk, "size=8m");
   if (!tmpfs.ok()) GTEST_SKIP() << "this process may not mount";
   const std::string path = disk + "/data";
   auto store = OpenOrCreate(TestOptions(path));
@@ -418,7 +393,7 @@ TEST_F(RocksStoreFaultTest, AReallyFullDiskLosesNothing) {
     EXPECT_OK(CheckLog(reader->get(), 1));
   }
   // Room again: everything acknowledged is there.
-  ASSERT_EQ(mount(nullptr, disk.c_str(), nullptr, MS_REMOUNT, "size=64m"), 0);
+  ASSERT_TRUE(tmpfs.Remount(0, "size=64m"));
   store = OpenOrCreate(TestOptions(path));
   ASSERT_NE(store, nullptr);
   EXPECT_GE(store->log()->range().last, acknowledged);

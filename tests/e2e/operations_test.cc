@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/hash128.h"
+#include "base/test_mount.h"
 #include "tests/e2e/server_process.h"
 
 namespace factord {
@@ -335,30 +335,11 @@ TEST(RefusalTest, AnotherFormatVersionAndADamagedIdentity) {
   server.WaitUntilServing();
 }
 
-// A small file system, where the test may mount one.
-class Tmpfs {
- public:
-  Tmpfs(const std::string& path, const std::string& size) : path_(path) {
-    std::filesystem::create_directory(path);
-    mounted_ = mount("tmpfs", path.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
-  }
-  ~Tmpfs() {
-    if (mounted_) umount2(path_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-  bool MakeReadOnly() const {
-    return mount("tmpfs", path_.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) == 0;
-  }
-
- private:
-  const std::string path_;
-  bool mounted_ = false;
-};
-
 TEST(DiskTest, ANearlyFullOneRefusesWritesAndLosesNothing) {
   TempDir dir;
-  Tmpfs disk(dir / "disk", "64m");
-  if (!disk.mounted()) GTEST_SKIP() << "cannot mount a file system here";
+  std::filesystem::create_directory(dir / "disk");
+  const TestMount disk(dir / "disk", "size=64m");
+  if (!disk.ok()) GTEST_SKIP() << "this process may not mount";
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "disk/data"),
                                           "--min_free_bytes=30000000"};
   ServerProcess server(flags);
@@ -400,8 +381,9 @@ TEST(DiskTest, ANearlyFullOneRefusesWritesAndLosesNothing) {
 
 TEST(DiskTest, AFullOneTakesWritesDownReadsGoOnAndARestartHasAllThatWasAcknowledged) {
   TempDir dir;
-  Tmpfs disk(dir / "disk", "24m");
-  if (!disk.mounted()) GTEST_SKIP() << "cannot mount a file system here";
+  std::filesystem::create_directory(dir / "disk");
+  const TestMount disk(dir / "disk", "size=24m");
+  if (!disk.ok()) GTEST_SKIP() << "this process may not mount";
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "disk/data"), "--min_free_bytes=0",
                                           "--snapshot_interval=0", "--snapshot_log_bytes=0"};
   int64_t acknowledged = 0;
@@ -458,8 +440,9 @@ TEST(DiskTest, AFullOneTakesWritesDownReadsGoOnAndARestartHasAllThatWasAcknowled
 
 TEST(DiskTest, AReadOnlyOneIsRefused) {
   TempDir dir;
-  Tmpfs disk(dir / "disk", "64m");
-  if (!disk.mounted()) GTEST_SKIP() << "cannot mount a file system here";
+  std::filesystem::create_directory(dir / "disk");
+  const TestMount disk(dir / "disk", "size=64m");
+  if (!disk.ok()) GTEST_SKIP() << "this process may not mount";
   const std::string data = "--data_dir=" + (dir / "disk/data");
   {
     ServerProcess server({data});
@@ -467,7 +450,7 @@ TEST(DiskTest, AReadOnlyOneIsRefused) {
     RecordMany(server, 10);
     EXPECT_EQ(server.Stop(), kExitOk);
   }
-  ASSERT_TRUE(disk.MakeReadOnly());
+  ASSERT_TRUE(disk.Remount(MS_RDONLY));
   for (const std::string& flag : {data, "--data_dir=" + (dir / "disk/new")}) {
     const Ended ended = Refused({flag});
     EXPECT_EQ(ended.exit_code, kExitDataRefused) << ended.output;
