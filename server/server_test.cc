@@ -214,6 +214,22 @@ TEST(ServerTest, DrainLetsRunningCallsEnd) {
   EXPECT_TRUE(closed);
 }
 
+TEST(ServerTest, CallsAreUnavailableWhileItClosesTheEngine) {
+  TestServer server;
+  server.WaitUntilServing();
+  std::promise<void> closing, go_on;
+  server.engine().on_close = [&] {
+    closing.set_value();
+    go_on.get_future().wait();
+    return absl::OkStatus();
+  };
+  server.server().Stop();
+  closing.get_future().wait();
+  EXPECT_THAT(CallEverything(server), ::testing::Each(grpc::StatusCode::UNAVAILABLE));
+  go_on.set_value();
+  EXPECT_EQ(server.Join(), kExitOk);
+}
+
 TEST(ServerTest, DrainCancelsWhatTakesTooLong) {
   TestServer server(
       [](ServerOptions* options) { options->drain_timeout = std::chrono::seconds(2); });
