@@ -217,18 +217,45 @@ def test_every_call(root, rng):
     assert verify(server.folder)["hash"] == state[1]
 
 
-def write_unary(client, writer, seed, acknowledged, stop):
-    """A closed loop of unary writes; each event is sent until it is acknowledged or the server dies."""
-    rng = random.Random(seed)
-    number = 0
-    while not stop.is_set():
-        number += 1
-        event = rating(rng, f"{writer}-{seed}-{number}")
+# What threads failed with: Python would only print it.
+failures = []
+
+
+def keep_failure(arguments):
+    failures.append(arguments.exc_value)
+    threading.__excepthook__(arguments)
+
+
+threading.excepthook = keep_failure
+
+
+class UnaryWriter:
+    """A closed loop of unary writes. What has no answer is sent again to the next server, and so is the last
+    event that has one."""
+
+    def __init__(self, name, seed):
+        self.name = name
+        self.rng = random.Random(seed)
+        self.events = 0
+        self.unanswered = None
+        self.acknowledged = []  # (event, sequence)
+
+    def run(self, client, stop):
         try:
-            client.record([event], wait=False)
+            if self.acknowledged:
+                event, sequence = self.acknowledged[-1]
+                result = client.record([event], wait=False).results[0]
+                assert result.outcome == pb.ratings.RatingResult.OUTCOME_DUPLICATE, result
+                assert result.sequence == sequence, result
+            while not stop.is_set():
+                if self.unanswered is None:
+                    self.events += 1
+                    self.unanswered = rating(self.rng, f"{self.name}-{self.events}")
+                result = client.record([self.unanswered], wait=False).results[0]
+                self.acknowledged.append((self.unanswered, result.sequence))
+                self.unanswered = None
         except grpc.RpcError:
-            return
-        acknowledged.append(event.event_id)
+            pass
 
 
 def write_stream(client, expected, acknowledged):
@@ -254,19 +281,18 @@ def write_stream(client, expected, acknowledged):
 def test_kills(root, rng):
     """SIGKILL at random instants under unary and stream writers: acknowledged = in the log, once."""
     server = Server(os.path.join(root, "kills"), "--log_retention=all")
-    unary_acknowledged = []
+    writers = [UnaryWriter(f"w{w}", w) for w in range(2)]
     stream_acknowledged = [0]
     stream_events = {}
 
     def expected(number):
         return stream_events.setdefault(number, rating(random.Random(number)))
 
-    for kill in range(args.kills):
+    for _ in range(args.kills):
         client = server.start()
         client.wait_until_serving()
         stop = threading.Event()
-        threads = [threading.Thread(target=write_unary, args=(
-            client, f"w{w}", kill, unary_acknowledged, stop)) for w in range(2)]
+        threads = [threading.Thread(target=writer.run, args=(client, stop)) for writer in writers]
         threads.append(threading.Thread(target=write_stream, args=(
             client, expected, stream_acknowledged)))
         for thread in threads:
@@ -277,12 +303,16 @@ def test_kills(root, rng):
         for thread in threads:
             thread.join()
         client.channel.close()
+    assert not failures, failures
     log = log_of(server.folder)
     assert [event["sequence"] for event in log] == list(range(1, len(log) + 1))
     ids = [event["event_id"] for event in log if event["event_id"]]
     numbers = [event["producer_number"] for event in log if event["producer_id"]]
     assert len(ids) == len(set(ids)), "an event_id is in the log twice"
-    assert set(unary_acknowledged) <= set(ids), "an acknowledged event is missing"
+    for writer in writers:
+        for event, sequence in writer.acknowledged:
+            assert sequence <= len(log) and log[sequence - 1]["event_id"] == event.event_id, (
+                "an acknowledged event is missing")
     assert numbers == list(range(1, len(numbers) + 1)), "the stream has a hole, or a double"
     assert len(numbers) >= stream_acknowledged[0], "an acknowledged stream event is missing"
     for event in log:
@@ -290,9 +320,10 @@ def test_kills(root, rng):
             sent = expected(event["producer_number"])
             assert (event["user_id"], event["item_id"], event["rating"]) == (
                 sent.user_id, sent.item_id, sent.rating)
-    assert unary_acknowledged and stream_acknowledged[0] > 0
+    unary_acknowledged = sum(len(writer.acknowledged) for writer in writers)
+    assert unary_acknowledged > 0 and stream_acknowledged[0] > 0
     verified = verify(server.folder)
-    print(f"kills {args.kills}, acknowledged {len(unary_acknowledged) + stream_acknowledged[0]}, "
+    print(f"kills {args.kills}, acknowledged {unary_acknowledged + stream_acknowledged[0]}, "
           f"logged {len(log)}, lost 0, doubled 0")
 
     return log, verified["hash"]
