@@ -6,6 +6,8 @@ find_package(absl CONFIG REQUIRED)           # absl::status, absl::flat_hash_map
 find_package(RocksDB CONFIG REQUIRED)        # RocksDB::rocksdb-shared
 find_package(spdlog CONFIG REQUIRED)         # spdlog::spdlog
 find_package(nlohmann_json CONFIG REQUIRED)  # nlohmann_json::nlohmann_json
+find_package(OpenSSL REQUIRED)               # OpenSSL::Crypto: certificates, hashes of tokens
+find_package(prometheus-cpp CONFIG REQUIRED) # prometheus-cpp::core, prometheus-cpp::pull
 find_package(GTest CONFIG REQUIRED)          # GTest::gtest_main, GTest::gmock
 
 # Debian's libxxhash has no CMake package.

@@ -37,11 +37,11 @@ absl::Status RunBackup(Engine* engine, const v1::BackupRequest& request,
 
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* AdminService::Run(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    Rpc rpc, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response, absl::Status (*operation)(Engine*, const Request&, Response*)) {
   using Call = UnaryCall<Request, Response>;
   return Call::Start(
-      context, request, response, calls_, [this, operation](Call* call) -> absl::Status {
+      gate_, rpc, context, request, response, [this, operation](Call* call) -> absl::Status {
         FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
                                  engines_->Get(call->request().model()));
         worker_->Run([call, operation, engine = serving->engine] {
@@ -55,19 +55,19 @@ grpc::ServerUnaryReactor* AdminService::Run(
 grpc::ServerUnaryReactor* AdminService::CreateSnapshot(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request,
                                                        grpc::ByteBuffer* response) {
-  return Run(context, request, response, RunCreateSnapshot);
+  return Run(Rpc::kCreateSnapshot, context, request, response, RunCreateSnapshot);
 }
 
 grpc::ServerUnaryReactor* AdminService::ComputeHash(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
-  return Run(context, request, response, RunComputeHash);
+  return Run(Rpc::kComputeHash, context, request, response, RunComputeHash);
 }
 
 grpc::ServerUnaryReactor* AdminService::Backup(grpc::CallbackServerContext* context,
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
-  return Run(context, request, response, RunBackup);
+  return Run(Rpc::kBackup, context, request, response, RunBackup);
 }
 
 }  // namespace factord

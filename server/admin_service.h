@@ -3,7 +3,7 @@
 #pragma once
 
 #include "factord/v1/admin_service.grpc.pb.h"
-#include "server/call_counter.h"
+#include "server/call_gate.h"
 #include "server/engine_holder.h"
 #include "server/unary_call.h"
 #include "server/worker_pool.h"
@@ -18,8 +18,8 @@ using RawAdminService = v1::AdminService::WithRawCallbackMethod_CreateSnapshot<
 class AdminService final : public RawAdminService {
  public:
   // All pointers must outlive it.
-  AdminService(const EngineHolder* engines, CallCounter* calls, WorkerPool* worker)
-      : engines_(engines), calls_(calls), worker_(worker) {}
+  AdminService(const EngineHolder* engines, CallGate* gate, WorkerPool* worker)
+      : engines_(engines), gate_(gate), worker_(worker) {}
 
   grpc::ServerUnaryReactor* CreateSnapshot(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
@@ -37,12 +37,12 @@ class AdminService final : public RawAdminService {
   // Finishes the call with what `operation`, an absl::Status(Engine*, const Request&, Response*),
   // returns; it runs on the worker, unless the caller is gone by then.
   template <typename Request, typename Response>
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
+  grpc::ServerUnaryReactor* Run(Rpc rpc, grpc::CallbackServerContext* context,
                                 const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
                                 absl::Status (*operation)(Engine*, const Request&, Response*));
 
   const EngineHolder* const engines_;
-  CallCounter* const calls_;
+  CallGate* const gate_;
   WorkerPool* const worker_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -10,30 +11,113 @@
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "server/byte_size.h"
+#include "server/flag_help.h"
 #include "server/open_engine.h"
 #include "storage/store.h"
 
-// Where and how to serve.
+using factord::ByteSize;
+
+ABSL_FLAG(
+    std::string, flagfile, "",
+    "File with a flag a line, name=value; # begins a comment. Flags of the environment and of "
+    "the command line win over it.");
+
+// Where to serve.
 ABSL_FLAG(std::string, listen, "127.0.0.1:7070",
-          "Address and port to listen on. Port 0 lets the system choose; see --port_file.");
-ABSL_FLAG(std::string, port_file, "",
-          "File that receives the port, written in one step once the port is open.");
-ABSL_FLAG(absl::Duration, max_sequence_wait, absl::Seconds(1),
-          "How long a read waits for its min_sequence to become visible, at the most.");
+          "Address and port of the API. Port 0 lets the system choose; see --port_file. An address "
+          "that others can reach needs TLS, or --allow_plaintext.");
+ABSL_FLAG(
+    std::string, health_listen, "",
+    "Address and port that speak the gRPC health protocol in plain text, and nothing else: for "
+    "probes that cannot speak TLS. Empty: none.");
+ABSL_FLAG(std::string, metrics_listen, "",
+          "Address and port that answer HTTP GET /metrics for Prometheus, and nothing else. Empty: "
+          "none.");
+ABSL_FLAG(
+    std::string, port_file, "",
+    "File that receives the port of the API, written in one step once all ports are open; then "
+    "the lines \"health PORT\" and \"metrics PORT\" where there are such.");
+ABSL_FLAG(bool, reflection, true,
+          "Tell the API's services and messages to clients that ask (gRPC reflection).");
+
+// Security.
+ABSL_FLAG(
+    std::string, tls_cert_file, "",
+    "PEM file with the server's certificate, then intermediate ones. With --tls_key_file: the "
+    "API speaks TLS only.");
+ABSL_FLAG(std::string, tls_key_file, "", "PEM file with the certificate's private key.");
+ABSL_FLAG(std::string, tls_client_ca_file, "",
+          "PEM file with the authorities from which clients must have a certificate (mutual TLS). "
+          "Empty: clients need none.");
+ABSL_FLAG(std::string, token_file, "",
+          "File with a bearer token a line: NAME SCOPES TOKEN. Calls must carry one whose scopes "
+          "(read, write, admin) allow them. Empty: none is asked for.");
+ABSL_FLAG(absl::Duration, reload_interval, absl::Seconds(10),
+          "How often certificates and tokens are read again.");
+ABSL_FLAG(bool, allow_plaintext, false,
+          "Serve an address that others can reach without TLS, tokens included. For networks that "
+          "encrypt by themselves.");
+
+// Limits.
+ABSL_FLAG(int64_t, max_connections, 20'000,
+          "Connections at once; more are closed as they come. Fewer if the limit of open files is "
+          "lower.");
+ABSL_FLAG(int32_t, max_calls_per_connection, 1'000,
+          "Calls at once on one connection; a client holds more back.");
+ABSL_FLAG(int32_t, max_concurrent_calls, 10'000,
+          "Calls at once; more are refused (RESOURCE_EXHAUSTED).");
+ABSL_FLAG(int32_t, max_streams, 1'000,
+          "StreamRatings calls at once; more are refused (RESOURCE_EXHAUSTED).");
+ABSL_FLAG(
+    absl::Duration, max_call_time, absl::Minutes(1),
+    "A read or a RecordRatings that takes longer is cancelled, also when it is the client that "
+    "does not read the answer; so is a stream whose acknowledgements are not read.");
+ABSL_FLAG(ByteSize, max_message_bytes, ByteSize{16 << 20}, "Largest request message.");
+ABSL_FLAG(
+    ByteSize, network_memory_bytes, ByteSize{256 << 20},
+    "Memory for what was received and is not handled yet. Beyond, the server reads more slowly.");
+ABSL_FLAG(double, client_calls_per_second, 0,
+          "Calls of one client, known by its token, certificate or address; more are refused "
+          "(RESOURCE_EXHAUSTED). 0: no limit.");
+ABSL_FLAG(double, client_events_per_second, 0,
+          "Events of one client: requests are refused (RESOURCE_EXHAUSTED), streams are read more "
+          "slowly. 0: no limit.");
 ABSL_FLAG(int32_t, stream_window_events, 65'536,
           "Events of a StreamRatings call that may be sent and not yet acknowledged.");
-ABSL_FLAG(int32_t, max_message_bytes, 16 << 20, "Largest request message, in bytes.");
+ABSL_FLAG(int64_t, max_queued_events, 1'000'000,
+          "Events that may wait for the writer; more are refused (RESOURCE_EXHAUSTED).");
+ABSL_FLAG(absl::Duration, max_sequence_wait, absl::Seconds(1),
+          "How long a read waits for its min_sequence to become visible, at the most.");
+
+// Connections.
+ABSL_FLAG(absl::Duration, keepalive_time, absl::Seconds(30),
+          "A connection that is quiet for so long is asked whether it is alive. 0: never.");
+ABSL_FLAG(absl::Duration, keepalive_timeout, absl::Seconds(10),
+          "How long it has to answer before it is closed.");
+ABSL_FLAG(absl::Duration, min_client_ping_interval, absl::Seconds(10),
+          "Clients that ask the server more often whether it is alive are sent away.");
+ABSL_FLAG(absl::Duration, max_connection_idle, absl::ZeroDuration(),
+          "Connections without a call for so long are closed. 0: never.");
+ABSL_FLAG(
+    absl::Duration, max_connection_age, absl::ZeroDuration(),
+    "Connections this old are closed once their calls have ended, so that clients spread anew. "
+    "0: never.");
+ABSL_FLAG(absl::Duration, max_connection_age_grace, absl::Seconds(30),
+          "How long the calls of a connection that is too old may go on.");
+
+// Life.
 ABSL_FLAG(
     absl::Duration, drain_timeout, absl::Seconds(30),
     "How long the server may take to stop. Running calls have half of it; the final snapshot "
     "has the rest. Afterwards the process ends with exit code 5; nothing acknowledged is lost.");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warning, error or off.");
+ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line.");
 
 // The data folder.
 ABSL_FLAG(std::string, data_dir, "", "The data folder; created if it does not exist. Required.");
@@ -47,94 +131,90 @@ ABSL_FLAG(
     "replayed from empty and verified.");
 ABSL_FLAG(absl::Duration, snapshot_interval, absl::Minutes(5),
           "Time between snapshots. 0: none for this reason.");
-ABSL_FLAG(int64_t, snapshot_log_bytes, int64_t{256} << 20,
+ABSL_FLAG(ByteSize, snapshot_log_bytes, ByteSize{256 << 20},
           "Bytes of events after which a snapshot is taken. 0: none for this reason.");
 ABSL_FLAG(
-    int64_t, snapshot_bytes_per_second, int64_t{100} << 20,
-    "Rate at which a snapshot is written, at the most, so that it does not hold up the log. 0: no "
-    "limit.");
-ABSL_FLAG(int64_t, min_free_bytes, int64_t{256} << 20,
+    ByteSize, snapshot_bytes_per_second, ByteSize{100 << 20},
+    "Rate at which a snapshot is written, at the most, so that it does not hold up the log. 0: "
+    "no limit.");
+ABSL_FLAG(ByteSize, min_free_bytes, ByteSize{256 << 20},
           "Free disk space below which events are refused (FAILED_PRECONDITION).");
-ABSL_FLAG(int64_t, max_queued_events, 1'000'000,
-          "Events that may wait for the writer; more are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(std::string, backup_dir, "",
           "Folder below which AdminService.Backup makes its copies; made when first needed. Empty: "
           "backups are refused.");
 
 // The model: fixed when the folder is created. Without a value, an existing folder keeps its own; a
 // value that differs from the folder's is refused at start.
-ABSL_FLAG(std::optional<int32_t>, rank, std::nullopt, "Model: number of factors. New folder: 32.");
+ABSL_FLAG(std::optional<int32_t>, rank, std::nullopt, "Number of factors. New folder: 32.");
 ABSL_FLAG(std::optional<int64_t>, seed, std::nullopt,
-          "Model: seed of the rows' start values. New folder: 1.");
+          "Seed of the rows' start values. New folder: 1.");
 ABSL_FLAG(std::optional<float>, min_rating, std::nullopt,
-          "Model: smallest rating, at least 0. New folder: 0.");
-ABSL_FLAG(std::optional<float>, max_rating, std::nullopt, "Model: largest rating. New folder: 5.");
-ABSL_FLAG(std::optional<std::string>, variant, std::nullopt,
-          "Model: pa, pa-1 or pa-2. New folder: pa-1.");
+          "Smallest rating, at least 0. New folder: 0.");
+ABSL_FLAG(std::optional<float>, max_rating, std::nullopt, "Largest rating. New folder: 5.");
+ABSL_FLAG(std::optional<std::string>, variant, std::nullopt, "pa, pa-1 or pa-2. New folder: pa-1.");
 ABSL_FLAG(std::optional<std::string>, solver, std::nullopt,
-          "Model: exact, bisection or approximate. New folder: approximate.");
+          "exact, bisection or approximate. New folder: approximate.");
 ABSL_FLAG(std::optional<float>, aggressiveness, std::nullopt,
-          "Model: the constant C of pa-1 and pa-2. New folder: 0.02.");
+          "The constant C of pa-1 and pa-2. New folder: 0.02.");
 ABSL_FLAG(std::optional<float>, epsilon, std::nullopt,
-          "Model: error that changes nothing, in rating units. New folder: 0.");
+          "Error that changes nothing, in rating units. New folder: 0.");
 ABSL_FLAG(std::optional<float>, bisection_tolerance, std::nullopt,
-          "Model: relative tolerance of bisection. New folder: 0.001.");
+          "Relative tolerance of bisection. New folder: 0.001.");
 ABSL_FLAG(std::optional<float>, initial_rating, std::nullopt,
-          "Model: what a new user and a new item predict. New folder: 0.7 of --max_rating.");
+          "What a new user and a new item predict. New folder: 0.7 of --max_rating.");
 ABSL_FLAG(std::optional<int64_t>, dedupe_window, std::nullopt,
-          "Model: how many sequences back event ids are remembered. New folder: 1000000.");
+          "How many sequences back event ids are remembered. New folder: 1000000.");
 
 namespace factord {
 namespace {
 
-constexpr int kMinMessageBytes = 64 << 10;
+constexpr int64_t kMinMessageBytes = 64 << 10;
 
 using Mistakes = std::vector<std::string>;
 
-std::map<std::string, absl::CommandLineFlag*> OurFlags() {
-  std::map<std::string, absl::CommandLineFlag*> flags;
+// Every flag is in one of them; flags_test.cc checks it.
+const std::vector<FlagSection>& Sections() {
+  static const auto* const sections = new std::vector<FlagSection>{
+      {"Sources",
+       "Where flags come from, beside the command line and the environment.",
+       {"flagfile"}},
+      {"Data folder",
+       "",
+       {"data_dir", "durability", "log_retention", "snapshot_interval", "snapshot_log_bytes",
+        "snapshot_bytes_per_second", "min_free_bytes", "backup_dir"}},
+      {"Model",
+       "Fixed when the folder is created. Without a value, an existing folder keeps its own; a "
+       "value "
+       "that differs from the folder's is refused at start.",
+       {"rank", "seed", "min_rating", "max_rating", "variant", "solver", "aggressiveness",
+        "epsilon", "bisection_tolerance", "initial_rating", "dedupe_window"}},
+      {"Ports", "", {"listen", "health_listen", "metrics_listen", "port_file", "reflection"}},
+      {"Security",
+       "",
+       {"tls_cert_file", "tls_key_file", "tls_client_ca_file", "token_file", "reload_interval",
+        "allow_plaintext"}},
+      {"Limits",
+       "",
+       {"max_connections", "max_calls_per_connection", "max_concurrent_calls", "max_streams",
+        "max_call_time", "max_message_bytes", "network_memory_bytes", "client_calls_per_second",
+        "client_events_per_second", "stream_window_events", "max_queued_events",
+        "max_sequence_wait"}},
+      {"Connections",
+       "",
+       {"keepalive_time", "keepalive_timeout", "min_client_ping_interval", "max_connection_idle",
+        "max_connection_age", "max_connection_age_grace"}},
+      {"Life and log", "", {"drain_timeout", "log_level", "log_format"}}};
+  return *sections;
+}
+
+FlagsByName OurFlags() {
+  FlagsByName flags;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
     if (absl::StrContains(flag->Filename(), "server/flags.cc")) {
       flags.emplace(std::string(name), flag);
     }
   }
   return flags;
-}
-
-// Sets the flags; what could not be set is a mistake.
-void SetFlags(const std::vector<std::string>& arguments, CommandLine* line, Mistakes* mistakes) {
-  const auto flags = OurFlags();
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    absl::string_view argument = arguments[i];
-    if (!absl::ConsumePrefix(&argument, "--")) {
-      mistakes->push_back(absl::StrCat("unexpected argument: ", arguments[i]));
-      continue;
-    }
-    const size_t equals = argument.find('=');
-    const std::string name(argument.substr(0, equals));
-    if (name == "help" || name == "version") {
-      (name == "help" ? line->help : line->version) = true;
-      continue;
-    }
-    const auto flag = flags.find(name);
-    if (flag == flags.end()) {
-      mistakes->push_back(absl::StrCat("--", name, ": unknown flag"));
-      continue;
-    }
-    std::string value;
-    if (equals != absl::string_view::npos) {
-      value = std::string(argument.substr(equals + 1));
-    } else if (i + 1 < arguments.size()) {
-      value = arguments[++i];
-    } else {
-      mistakes->push_back(absl::StrCat("--", name, ": needs a value"));
-      continue;
-    }
-    std::string error;
-    if (!flag->second->ParseFrom(value, &error)) {
-      mistakes->push_back(absl::StrCat("--", name, ": cannot be \"", value, "\""));
-    }
-  }
 }
 
 // The value that belongs to `text`, or a mistake.
@@ -168,12 +248,21 @@ std::chrono::milliseconds Milliseconds(absl::string_view flag, absl::Duration mi
   return absl::ToChronoMilliseconds(value);
 }
 
-void CheckListen(const std::string& listen, Mistakes* mistakes) {
-  const size_t colon = listen.rfind(':');
-  int32_t port = -1;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port < 0 || port > 65'535) {
-    mistakes->push_back(absl::StrCat("--listen: must be HOST:PORT, is \"", listen, "\""));
+int64_t Bytes(absl::string_view flag, int64_t min, int64_t max, ByteSize value,
+              Mistakes* mistakes) {
+  if (value.bytes < min || value.bytes > max) {
+    mistakes->push_back(absl::StrCat("--", flag, ": must be ", AbslUnparseFlag(ByteSize{min}),
+                                     " to ", AbslUnparseFlag(ByteSize{max})));
+  }
+  return value.bytes;
+}
+
+// An empty address is no mistake: nothing listens there.
+void CheckAddress(absl::string_view flag, const std::string& address, Mistakes* mistakes) {
+  if (address.empty() && flag != "listen") return;
+  const absl::StatusOr<HostPort> parsed = ParseHostPort(address);
+  if (!parsed.ok()) {
+    mistakes->push_back(absl::StrCat("--", flag, ": ", parsed.status().message()));
   }
 }
 
@@ -189,12 +278,9 @@ EngineOptions ToEngineOptions(Mistakes* mistakes) {
       {{"snapshot", LogRetention::kSnapshot}, {"all", LogRetention::kAll}}, mistakes);
   options.snapshot_interval = Milliseconds("snapshot_interval", absl::ZeroDuration(),
                                            absl::GetFlag(FLAGS_snapshot_interval), mistakes);
-  options.snapshot_log_bytes =
-      AtLeast<int64_t>("snapshot_log_bytes", 0, absl::GetFlag(FLAGS_snapshot_log_bytes), mistakes);
-  options.snapshot_bytes_per_second = AtLeast<int64_t>(
-      "snapshot_bytes_per_second", 0, absl::GetFlag(FLAGS_snapshot_bytes_per_second), mistakes);
-  options.min_free_bytes =
-      AtLeast<int64_t>("min_free_bytes", 0, absl::GetFlag(FLAGS_min_free_bytes), mistakes);
+  options.snapshot_log_bytes = absl::GetFlag(FLAGS_snapshot_log_bytes).bytes;
+  options.snapshot_bytes_per_second = absl::GetFlag(FLAGS_snapshot_bytes_per_second).bytes;
+  options.min_free_bytes = absl::GetFlag(FLAGS_min_free_bytes).bytes;
   options.max_queued_events =
       AtLeast<int64_t>("max_queued_events", 1, absl::GetFlag(FLAGS_max_queued_events), mistakes);
   options.backup_dir = absl::GetFlag(FLAGS_backup_dir);
@@ -227,18 +313,100 @@ ModelOverrides ToModelOverrides(Mistakes* mistakes) {
   return overrides;
 }
 
+TlsFiles ToTlsFiles(Mistakes* mistakes) {
+  TlsFiles files;
+  files.cert_file = absl::GetFlag(FLAGS_tls_cert_file);
+  files.key_file = absl::GetFlag(FLAGS_tls_key_file);
+  files.client_ca_file = absl::GetFlag(FLAGS_tls_client_ca_file);
+  if (files.cert_file.empty() != files.key_file.empty()) {
+    mistakes->push_back("--tls_cert_file and --tls_key_file: give both or none");
+  }
+  if (files.cert_file.empty() && !files.client_ca_file.empty()) {
+    mistakes->push_back("--tls_client_ca_file: needs --tls_cert_file and --tls_key_file");
+  }
+  return files;
+}
+
+// What goes over the wire in the clear must not leave the machine unless somebody wants it to.
+void CheckPlaintext(const ServerOptions& options, Mistakes* mistakes) {
+  const absl::StatusOr<HostPort> address = ParseHostPort(options.listen);
+  if (!address.ok() || address->is_loopback() || options.tls.is_on() ||
+      absl::GetFlag(FLAGS_allow_plaintext)) {
+    return;
+  }
+  mistakes->push_back(
+      absl::StrCat("--listen: others can reach ", address->host,
+                   ": give --tls_cert_file and --tls_key_file, or --allow_plaintext if the network "
+                   "may see ratings and tokens"));
+}
+
+NetworkOptions ToNetworkOptions(Mistakes* mistakes) {
+  NetworkOptions options;
+  options.max_connections =
+      AtLeast<int64_t>("max_connections", 1, absl::GetFlag(FLAGS_max_connections), mistakes);
+  options.max_calls_per_connection = AtLeast<int32_t>(
+      "max_calls_per_connection", 1, absl::GetFlag(FLAGS_max_calls_per_connection), mistakes);
+  options.max_message_bytes =
+      static_cast<int32_t>(Bytes("max_message_bytes", kMinMessageBytes, int64_t{1} << 30,
+                                 absl::GetFlag(FLAGS_max_message_bytes), mistakes));
+  options.memory_bytes =
+      Bytes("network_memory_bytes", int64_t{16} << 20, std::numeric_limits<int64_t>::max(),
+            absl::GetFlag(FLAGS_network_memory_bytes), mistakes);
+  const auto time = [mistakes](absl::string_view flag, absl::Duration min, absl::Duration value) {
+    return Milliseconds(flag, min, value, mistakes);
+  };
+  const absl::Duration zero = absl::ZeroDuration(), millisecond = absl::Milliseconds(1);
+  options.keepalive_time = time("keepalive_time", zero, absl::GetFlag(FLAGS_keepalive_time));
+  options.keepalive_timeout =
+      time("keepalive_timeout", millisecond, absl::GetFlag(FLAGS_keepalive_timeout));
+  options.min_client_ping_interval =
+      time("min_client_ping_interval", zero, absl::GetFlag(FLAGS_min_client_ping_interval));
+  options.max_connection_idle =
+      time("max_connection_idle", zero, absl::GetFlag(FLAGS_max_connection_idle));
+  options.max_connection_age =
+      time("max_connection_age", zero, absl::GetFlag(FLAGS_max_connection_age));
+  options.max_connection_age_grace =
+      time("max_connection_age_grace", millisecond, absl::GetFlag(FLAGS_max_connection_age_grace));
+  return options;
+}
+
+CallGate::Options ToCallOptions(Mistakes* mistakes) {
+  CallGate::Options options;
+  options.max_concurrent_calls = AtLeast<int32_t>(
+      "max_concurrent_calls", 1, absl::GetFlag(FLAGS_max_concurrent_calls), mistakes);
+  options.max_streams =
+      AtLeast<int32_t>("max_streams", 0, absl::GetFlag(FLAGS_max_streams), mistakes);
+  options.max_call_time = Milliseconds("max_call_time", absl::Milliseconds(1),
+                                       absl::GetFlag(FLAGS_max_call_time), mistakes);
+  options.client_calls_per_second = AtLeast<double>(
+      "client_calls_per_second", 0, absl::GetFlag(FLAGS_client_calls_per_second), mistakes);
+  options.client_events_per_second = AtLeast<double>(
+      "client_events_per_second", 0, absl::GetFlag(FLAGS_client_events_per_second), mistakes);
+  return options;
+}
+
 ServerOptions ToServerOptions(Mistakes* mistakes) {
   ServerOptions options;
   options.listen = absl::GetFlag(FLAGS_listen);
-  CheckListen(options.listen, mistakes);
+  options.health_listen = absl::GetFlag(FLAGS_health_listen);
+  options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
+  CheckAddress("listen", options.listen, mistakes);
+  CheckAddress("health_listen", options.health_listen, mistakes);
+  CheckAddress("metrics_listen", options.metrics_listen, mistakes);
   options.port_file = absl::GetFlag(FLAGS_port_file);
+  options.reflection = absl::GetFlag(FLAGS_reflection);
+  options.tls = ToTlsFiles(mistakes);
+  options.token_file = absl::GetFlag(FLAGS_token_file);
+  options.reload_interval = Milliseconds("reload_interval", absl::Milliseconds(1),
+                                         absl::GetFlag(FLAGS_reload_interval), mistakes);
+  CheckPlaintext(options, mistakes);
+  options.network = ToNetworkOptions(mistakes);
+  options.calls = ToCallOptions(mistakes);
   options.max_sequence_wait = Milliseconds("max_sequence_wait", absl::ZeroDuration(),
                                            absl::GetFlag(FLAGS_max_sequence_wait), mistakes);
   options.stream_window_events =
       AtLeast<int32_t>("stream_window_events", options.limits.max_events_per_request,
                        absl::GetFlag(FLAGS_stream_window_events), mistakes);
-  options.max_message_bytes = AtLeast<int32_t>("max_message_bytes", kMinMessageBytes,
-                                               absl::GetFlag(FLAGS_max_message_bytes), mistakes);
   options.drain_timeout = Milliseconds("drain_timeout", absl::Milliseconds(1),
                                        absl::GetFlag(FLAGS_drain_timeout), mistakes);
   return options;
@@ -246,24 +414,31 @@ ServerOptions ToServerOptions(Mistakes* mistakes) {
 
 }  // namespace
 
-absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments) {
+absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments,
+                                             const Environment& environment) {
   CommandLine line;
-  Mistakes mistakes;
-  SetFlags(arguments, &line, &mistakes);
-  if (line.help || line.version) return line;
+  FlagSources sources = SetFlags(OurFlags(), arguments, environment);
+  if (sources.help) line.text = sources.help_markdown ? HelpMarkdown() : HelpText();
+  if (sources.version) line.text = "factord " FACTORD_VERSION "\n";
+  if (!line.text.empty()) return line;
 
+  Mistakes mistakes = std::move(sources.mistakes);
+  line.unknown_variables = std::move(sources.unknown_variables);
   const EngineOptions engine = ToEngineOptions(&mistakes);
   const ModelOverrides overrides = ToModelOverrides(&mistakes);
   line.server = ToServerOptions(&mistakes);
   line.data_dir = engine.data_dir;
-  line.log_level = Choose<std::string>("log_level", absl::GetFlag(FLAGS_log_level),
-                                       {{"info", "info"},
-                                        {"trace", "trace"},
-                                        {"debug", "debug"},
-                                        {"warning", "warning"},
-                                        {"error", "error"},
-                                        {"off", "off"}},
-                                       &mistakes);
+  line.log_level = Choose<log::Level>("log_level", absl::GetFlag(FLAGS_log_level),
+                                      {{"info", log::Level::kInfo},
+                                       {"trace", log::Level::kTrace},
+                                       {"debug", log::Level::kDebug},
+                                       {"warning", log::Level::kWarning},
+                                       {"error", log::Level::kError},
+                                       {"off", log::Level::kOff}},
+                                      &mistakes);
+  line.log_format =
+      Choose<log::Format>("log_format", absl::GetFlag(FLAGS_log_format),
+                          {{"text", log::Format::kText}, {"json", log::Format::kJson}}, &mistakes);
   // An existing folder has the rest of its configuration in it: its combination is checked when it
   // is opened.
   if (!engine.data_dir.empty() && !Store::Exists(engine.data_dir)) {
@@ -275,16 +450,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   return line;
 }
 
-std::string HelpText() {
-  std::string text =
-      "factord: an online recommendation service.\n\n"
-      "  factord --data_dir=DIR [flags]\n\n";
-  for (const auto& [name, flag] : OurFlags()) {
-    absl::StrAppend(&text, "  --", name);
-    if (!flag->DefaultValue().empty()) absl::StrAppend(&text, "=", flag->DefaultValue());
-    absl::StrAppend(&text, "\n      ", flag->Help(), "\n");
-  }
-  return text;
-}
+std::string HelpText() { return PlainHelp(Sections(), OurFlags()); }
+std::string HelpMarkdown() { return MarkdownHelp(Sections(), OurFlags()); }
 
 }  // namespace factord

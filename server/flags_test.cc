@@ -4,9 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/byte_size.h"
 #include "server/model_overrides.h"
 
 namespace factord {
@@ -21,7 +26,7 @@ class FlagsTest : public ::testing::Test {
   const std::string data_dir_ = "--data_dir=" + ::testing::TempDir() + "flags_test_no_such_folder";
 
   std::string Mistakes(const std::vector<std::string>& arguments) {
-    const auto line = ParseCommandLine(arguments);
+    const auto line = ParseCommandLine(arguments, {});
     EXPECT_EQ(line.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(line.status().message());
   }
@@ -31,22 +36,46 @@ class FlagsTest : public ::testing::Test {
 };
 
 TEST_F(FlagsTest, DefaultsAreThoseOfTheOptions) {
-  const auto line = ParseCommandLine({data_dir_});
+  const auto line = ParseCommandLine({data_dir_}, {});
   ASSERT_TRUE(line.ok()) << line.status();
+  const ServerOptions& given = line->server;
   const ServerOptions defaults;
-  EXPECT_EQ(line->server.listen, defaults.listen);
-  EXPECT_EQ(line->server.port_file, defaults.port_file);
-  EXPECT_EQ(line->server.max_sequence_wait, defaults.max_sequence_wait);
-  EXPECT_EQ(line->server.stream_window_events, defaults.stream_window_events);
-  EXPECT_EQ(line->server.max_message_bytes, defaults.max_message_bytes);
-  EXPECT_EQ(line->server.drain_timeout, defaults.drain_timeout);
-  EXPECT_EQ(line->log_level, "info");
-  EXPECT_TRUE(line->server.open_engine);
+  EXPECT_EQ(given.listen, defaults.listen);
+  EXPECT_EQ(given.health_listen, defaults.health_listen);
+  EXPECT_EQ(given.metrics_listen, defaults.metrics_listen);
+  EXPECT_EQ(given.port_file, defaults.port_file);
+  EXPECT_EQ(given.tls.is_on(), defaults.tls.is_on());
+  EXPECT_EQ(given.token_file, defaults.token_file);
+  EXPECT_EQ(given.reload_interval, defaults.reload_interval);
+  EXPECT_EQ(given.reflection, defaults.reflection);
+  EXPECT_EQ(given.network.max_connections, defaults.network.max_connections);
+  EXPECT_EQ(given.network.max_calls_per_connection, defaults.network.max_calls_per_connection);
+  EXPECT_EQ(given.network.max_message_bytes, defaults.network.max_message_bytes);
+  EXPECT_EQ(given.network.memory_bytes, defaults.network.memory_bytes);
+  EXPECT_EQ(given.network.keepalive_time, defaults.network.keepalive_time);
+  EXPECT_EQ(given.network.keepalive_timeout, defaults.network.keepalive_timeout);
+  EXPECT_EQ(given.network.min_client_ping_interval, defaults.network.min_client_ping_interval);
+  EXPECT_EQ(given.network.max_connection_idle, defaults.network.max_connection_idle);
+  EXPECT_EQ(given.network.max_connection_age, defaults.network.max_connection_age);
+  EXPECT_EQ(given.network.max_connection_age_grace, defaults.network.max_connection_age_grace);
+  EXPECT_EQ(given.calls.max_concurrent_calls, defaults.calls.max_concurrent_calls);
+  EXPECT_EQ(given.calls.max_streams, defaults.calls.max_streams);
+  EXPECT_EQ(given.calls.max_call_time, defaults.calls.max_call_time);
+  EXPECT_EQ(given.calls.client_calls_per_second, defaults.calls.client_calls_per_second);
+  EXPECT_EQ(given.calls.client_events_per_second, defaults.calls.client_events_per_second);
+  EXPECT_EQ(given.max_sequence_wait, defaults.max_sequence_wait);
+  EXPECT_EQ(given.stream_window_events, defaults.stream_window_events);
+  EXPECT_EQ(given.drain_timeout, defaults.drain_timeout);
+  EXPECT_EQ(line->log_level, log::Level::kInfo);
+  EXPECT_EQ(line->log_format, log::Format::kText);
+  EXPECT_TRUE(given.open_engine);
 }
 
 TEST_F(FlagsTest, TakesBothForms) {
-  const auto line = ParseCommandLine({data_dir_, "--listen", "[::]:0", "--drain_timeout=1500ms",
-                                      "--variant=pa-2", "--rank", "8", "--seed=-3"});
+  const auto line =
+      ParseCommandLine({data_dir_, "--listen", "[::]:0", "--drain_timeout=1500ms", "--variant=pa-2",
+                        "--rank", "8", "--seed=-3", "--allow_plaintext"},
+                       {});
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_EQ(line->server.listen, "[::]:0");
   EXPECT_EQ(line->server.drain_timeout, std::chrono::milliseconds(1500));
@@ -63,9 +92,10 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
         "--durability: must be sync or async, is \"maybe\"",
         "--log_retention: must be snapshot or all, is \"some\"",
         "--listen: must be HOST:PORT, is \"7070\"", "--snapshot_interval: must be 0 to a year",
-        "--stream_window_events: must be at least 10000", "--max_message_bytes: must be at least",
-        "--max_queued_events: must be at least 1", "--min_free_bytes: must be at least 0",
-        "--drain_timeout: must be 1ms to a year", "--log_level: must be info or",
+        "--stream_window_events: must be at least 10000",
+        "--max_message_bytes: must be 64KiB to 1GiB", "--max_queued_events: must be at least 1",
+        "--min_free_bytes: cannot be \"-1\"", "--drain_timeout: must be 1ms to a year",
+        "--log_level: must be info or",
         "--solver: must be exact or bisection or approximate, is \"quick\"",
         "--port_file: needs a value", "--data_dir: must be given"}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
@@ -82,13 +112,137 @@ TEST_F(FlagsTest, ChecksTheConfigurationOfANewFolder) {
 }
 
 TEST_F(FlagsTest, HelpAndVersionNeedNothingElse) {
-  EXPECT_TRUE(ParseCommandLine({"--help"})->help);
-  EXPECT_TRUE(ParseCommandLine({"--version"})->version);
-  const std::string help = HelpText();
-  for (const char* flag : {"--data_dir\n", "--listen=127.0.0.1:7070\n", "--rank\n",
-                           "--drain_timeout=30s\n", "--durability=sync\n"}) {
+  EXPECT_THAT(ParseCommandLine({"--version"}, {})->text, ::testing::StartsWith("factord "));
+  EXPECT_EQ(ParseCommandLine({"--help=markdown"}, {})->text, HelpMarkdown());
+  const std::string help = ParseCommandLine({"--help"}, {})->text;
+  for (const char* flag :
+       {"--data_dir\n", "--listen=127.0.0.1:7070\n", "--rank\n", "--drain_timeout=30s\n",
+        "--durability=sync\n", "--max_message_bytes=16MiB\n"}) {
     EXPECT_THAT(help, HasSubstr(flag));
   }
+}
+
+TEST_F(FlagsTest, HelpHasEveryFlagOnce) {
+  const std::string help = HelpText();
+  int flags = 0;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (!absl::StrContains(flag->Filename(), "server/flags.cc")) continue;
+    ++flags;
+    const std::string line = absl::StrCat("  --", name, flag->DefaultValue().empty() ? "\n" : "=");
+    const size_t first = help.find(line);
+    EXPECT_NE(first, std::string::npos) << name;
+    EXPECT_EQ(help.find(line, first + 1), std::string::npos) << name;
+  }
+  EXPECT_GT(flags, 40);
+}
+
+TEST_F(FlagsTest, TheReferenceIsUpToDate) {
+  std::ifstream file(FACTORD_SOURCE_DIR "/docs/configuration.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_EQ(text.str(), HelpMarkdown()) << "run: factord --help=markdown > docs/configuration.md";
+}
+
+TEST_F(FlagsTest, PlainTextStaysOnTheMachineUnlessToldOtherwise) {
+  // Flags keep their values from call to call.
+  const std::string no_tls[] = {"--tls_cert_file=", "--tls_key_file=", "--allow_plaintext=false"};
+  for (const char* address : {"0.0.0.0:7070", "[::]:7070", "10.0.0.1:7070", "example.com:7070"}) {
+    EXPECT_THAT(Mistakes({data_dir_, "--listen", address, no_tls[0], no_tls[1], no_tls[2]}),
+                HasSubstr("--allow_plaintext"));
+    EXPECT_TRUE(ParseCommandLine({data_dir_, "--listen", address, "--allow_plaintext"}, {}).ok());
+    EXPECT_TRUE(ParseCommandLine({data_dir_, "--listen", address, "--allow_plaintext=false",
+                                  "--tls_cert_file=c", "--tls_key_file=k"},
+                                 {})
+                    .ok());
+  }
+  for (const char* address : {"localhost:0", "127.0.0.2:1", "[::1]:7070"}) {
+    const auto line =
+        ParseCommandLine({data_dir_, "--listen", address, no_tls[0], no_tls[1], no_tls[2]}, {});
+    EXPECT_TRUE(line.ok()) << line.status();
+  }
+}
+
+TEST_F(FlagsTest, CertificateAndKeyBelongTogether) {
+  EXPECT_THAT(Mistakes({data_dir_, "--tls_cert_file=c"}), HasSubstr("give both or none"));
+  EXPECT_THAT(Mistakes({data_dir_, "--tls_cert_file=", "--tls_client_ca_file=ca"}),
+              HasSubstr("--tls_client_ca_file: needs"));
+}
+
+class FlagSourcesTest : public FlagsTest {
+ protected:
+  std::string WriteFile(const std::string& content) {
+    const std::string path = ::testing::TempDir() + "flags_test_flagfile";
+    std::ofstream(path) << content;
+    return path;
+  }
+};
+
+TEST_F(FlagSourcesTest, TheCommandLineWinsOverTheEnvironmentAndThatOverTheFile) {
+  const std::string file = WriteFile(
+      "# a comment\n\n--listen=127.0.0.1:1\n  health_listen = 127.0.0.1:1\n"
+      "metrics_listen=127.0.0.1:1\nallow_plaintext\n");
+  // Blanks around = belong to name and value, so they are a mistake.
+  EXPECT_THAT(Mistakes({data_dir_, "--flagfile", file}),
+              HasSubstr("--health_listen  (" + file + ":4): unknown flag"));
+  WriteFile("--listen=127.0.0.1:1\nhealth_listen=127.0.0.1:1\nmetrics_listen=127.0.0.1:1\n");
+  const auto line = ParseCommandLine({data_dir_, "--listen=127.0.0.1:3"},
+                                     {{"FACTORD_FLAGFILE", file},
+                                      {"FACTORD_LISTEN", "127.0.0.1:2"},
+                                      {"FACTORD_HEALTH_LISTEN", "127.0.0.1:2"}});
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_EQ(line->server.listen, "127.0.0.1:3");
+  EXPECT_EQ(line->server.health_listen, "127.0.0.1:2");
+  EXPECT_EQ(line->server.metrics_listen, "127.0.0.1:1");
+}
+
+TEST_F(FlagSourcesTest, MistakesNameWhereTheyAre) {
+  const std::string file = WriteFile("rank=many\nnonsense=1\nflagfile=x\nseed\n");
+  const auto line =
+      ParseCommandLine({data_dir_, "--flagfile=" + file, "--rank=8"},
+                       {{"FACTORD_SEED", "none"}, {"FACTORD_SNAPSHOT_LOG_BYTES", "12 apples"}});
+  const std::string mistakes(line.status().message());
+  for (const std::string& expected :
+       {"--rank (" + file + ":1): cannot be \"many\"", "--nonsense (" + file + ":2): unknown flag",
+        "--flagfile (" + file + ":3): a flag file cannot name another",
+        "--seed (" + file + ":4): needs a value", std::string("FACTORD_SEED: cannot be \"none\""),
+        std::string(
+            "FACTORD_SNAPSHOT_LOG_BYTES: cannot be \"12 apples\"; must be a number of bytes")}) {
+    EXPECT_THAT(mistakes, HasSubstr(expected));
+  }
+}
+
+TEST_F(FlagSourcesTest, AMissingFlagFileIsAMistake) {
+  EXPECT_THAT(Mistakes({data_dir_, "--flagfile=/no/such/file"}),
+              HasSubstr("--flagfile: cannot read /no/such/file: No such file"));
+}
+
+TEST_F(FlagSourcesTest, VariablesWithoutAMeaningAreNoted) {
+  const auto line = ParseCommandLine({data_dir_}, {{"FACTORD_SERVICE_HOST", "10.0.0.1"},
+                                                   {"FACTORD_Rank", "8"},
+                                                   {"FACTORD_TOKEN", "a client's"},
+                                                   {"PATH", "/bin"}});
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_THAT(line->unknown_variables,
+              ::testing::ElementsAre("FACTORD_Rank", "FACTORD_SERVICE_HOST"));
+}
+
+TEST(ByteSizeTest, ReadsAndWritesUnits) {
+  const auto parse = [](const char* text) {
+    ByteSize size{-1};
+    std::string error;
+    return AbslParseFlag(text, &size, &error) ? size.bytes : -1;
+  };
+  EXPECT_EQ(parse("0"), 0);
+  EXPECT_EQ(parse("1000"), 1000);
+  EXPECT_EQ(parse("3 KiB"), 3072);
+  EXPECT_EQ(parse("256MiB"), 256 << 20);
+  EXPECT_EQ(parse("2TiB"), int64_t{2} << 40);
+  for (const char* bad : {"", "MiB", "-1", "1.5GiB", "1MB", "9000000TiB"}) {
+    EXPECT_EQ(parse(bad), -1) << bad;
+  }
+  EXPECT_EQ(AbslUnparseFlag(ByteSize{0}), "0");
+  EXPECT_EQ(AbslUnparseFlag(ByteSize{1500}), "1500");
+  EXPECT_EQ(AbslUnparseFlag(ByteSize{256 << 20}), "256MiB");
 }
 
 TEST(ModelOverridesTest, UnsetFieldsAreLeftAlone) {

@@ -73,6 +73,8 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
 
 namespace {
 
+constexpr size_t kMaxWatches = 1'000;
+
 HealthCheckResponse::ServingStatus ToStatus(bool serving) {
   return serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }
@@ -113,6 +115,14 @@ void HealthService::SetWrites(bool serving) {
   Set({"factord.v1.RatingService"}, serving);
 }
 
+bool HealthService::Serves(const char* service) const {
+  MutexLock lock(&mu_);
+  return serving_.at(service);
+}
+
+bool HealthService::serves_reads() const { return Serves(""); }
+bool HealthService::serves_writes() const { return Serves("factord.v1.RatingService"); }
+
 void HealthService::Drain() {
   SetReads(false);
   SetWrites(false);
@@ -148,6 +158,9 @@ grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(
   watch->Set(found == serving_.end() ? HealthCheckResponse::SERVICE_UNKNOWN
                                      : ToStatus(found->second));
   if (draining_) watch->End(Draining());
+  if (watches_.size() > kMaxWatches) {
+    watch->End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
+  }
   return watch.get();
 }
 

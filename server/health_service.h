@@ -30,6 +30,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
 
   void SetReads(bool serving);
   void SetWrites(bool serving);
+  bool serves_reads() const;
+  bool serves_writes() const;
   // Nothing serves any more but liveness. Watchers hear of it, then their calls end UNAVAILABLE,
   // and later ones at once.
   void Drain();
@@ -38,7 +40,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
                                   const grpc::health::v1::HealthCheckRequest* request,
                                   grpc::health::v1::HealthCheckResponse* response) override;
-  // SERVICE_UNKNOWN for an unknown service, as the protocol wants it.
+  // SERVICE_UNKNOWN for an unknown service, as the protocol wants it. RESOURCE_EXHAUSTED when there
+  // are a thousand already.
   grpc::ServerWriteReactor<grpc::health::v1::HealthCheckResponse>* Watch(
       grpc::CallbackServerContext* context,
       const grpc::health::v1::HealthCheckRequest* request) override;
@@ -50,8 +53,10 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Remove(const std::shared_ptr<HealthWatch>& watch);
 
+  bool Serves(const char* service) const;
+
   // Taken before a watch's own.
-  Mutex mu_;
+  mutable Mutex mu_;
   absl::flat_hash_map<std::string, bool> serving_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<std::shared_ptr<HealthWatch>> watches_ ABSL_GUARDED_BY(mu_);
   bool draining_ ABSL_GUARDED_BY(mu_) = false;

@@ -2,8 +2,6 @@
 // server/exit_codes.h.
 #include <pthread.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <cstdio>
@@ -12,9 +10,12 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "model/kernels.h"
 #include "server/exit_codes.h"
+#include "server/flag_sources.h"
 #include "server/flags.h"
+#include "server/log.h"
 #include "server/server.h"
 
 namespace factord {
@@ -37,7 +38,7 @@ class SignalWatcher {
           const sigset_t signals = StopSignals();
           int signal = 0;
           while (sigwait(&signals, &signal) == 0 && !done_) {
-            spdlog::info("{}: stopping", strsignal(signal));
+            log::Info("stopping", {{"signal", strsignal(signal)}});
             server->Stop();
           }
         }) {}
@@ -54,32 +55,33 @@ class SignalWatcher {
 };
 
 ExitCode Main(const std::vector<std::string>& arguments) {
-  const absl::StatusOr<CommandLine> line = ParseCommandLine(arguments);
+  const absl::StatusOr<CommandLine> line = ParseCommandLine(arguments, ProcessEnvironment());
   if (!line.ok()) {
     std::fprintf(stderr, "%s\nSee factord --help.\n", std::string(line.status().message()).c_str());
     return kExitUsage;
   }
-  if (line->help || line->version) {
-    std::fputs(line->help ? HelpText().c_str() : "factord " FACTORD_VERSION "\n", stdout);
+  if (!line->text.empty()) {
+    std::fputs(line->text.c_str(), stdout);
     return kExitOk;
   }
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("factord"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_level(spdlog::level::from_str(line->log_level));
-  spdlog::flush_on(spdlog::level::info);
+  log::Start(line->log_level, line->log_format);
 
   // Before any thread starts, so that all of them inherit it.
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
-  spdlog::info("factord {}: kernels {}, self-test {:016x}, data folder {}", FACTORD_VERSION,
-               ActiveKernels().name, KernelSelfTest(ActiveKernels()), line->data_dir);
+  log::Info("starting", {{"version", FACTORD_VERSION},
+                         {"kernels", ActiveKernels().name},
+                         {"self_test", absl::StrFormat("%016x", KernelSelfTest(ActiveKernels()))},
+                         {"data_dir", line->data_dir}});
+  for (const std::string& name : line->unknown_variables) {
+    log::Warning("the environment has a variable that is no flag", {{"variable", name}});
+  }
   const auto server = Server::Start(line->server);
   if (!server.ok()) {
-    spdlog::error("{}", std::string(server.status().message()));
-    return server.status().code() == absl::StatusCode::kUnavailable ? kExitCannotListen
-                                                                    : kExitFailed;
+    log::Error("cannot start", {{"reason", std::string(server.status().message())}});
+    return ExitCodeForStart(server.status());
   }
   ExitCode code;
   {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "factord/v1/model_service.grpc.pb.h"
-#include "server/call_counter.h"
+#include "server/call_gate.h"
 #include "server/engine_holder.h"
 #include "server/unary_call.h"
 #include "server/validation.h"
@@ -18,28 +18,28 @@ using RawModelService = v1::ModelService::WithRawCallbackMethod_GetModel<
 class ModelService final : public RawModelService {
  public:
   // All pointers must outlive it. `workers` reads many rows.
-  ModelService(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+  ModelService(const EngineHolder* engines, CallGate* gate, const Limits& limits,
                WorkerPool* workers)
-      : engines_(engines), calls_(calls), limits_(limits), workers_(workers) {}
+      : engines_(engines), gate_(gate), limits_(limits), workers_(workers) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override {
-    return ModelCall::Start(context, request, response, calls_,
+    return ModelCall::Start(gate_, Rpc::kGetModel, context, request, response,
                             [this](ModelCall* call) { return ReadModel(call); });
   }
 
   grpc::ServerUnaryReactor* ListTopics(grpc::CallbackServerContext* context,
                                        const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override {
-    return TopicsCall::Start(context, request, response, calls_,
+    return TopicsCall::Start(gate_, Rpc::kListTopics, context, request, response,
                              [this](TopicsCall* call) { return ReadTopics(call); });
   }
 
   grpc::ServerUnaryReactor* GetFactors(grpc::CallbackServerContext* context,
                                        const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override {
-    return FactorsCall::Start(context, request, response, calls_,
+    return FactorsCall::Start(gate_, Rpc::kGetFactors, context, request, response,
                               [this](FactorsCall* call) { return ReadFactors(call); });
   }
 
@@ -53,7 +53,7 @@ class ModelService final : public RawModelService {
   absl::Status ReadFactors(FactorsCall* call) const;
 
   const EngineHolder* const engines_;
-  CallCounter* const calls_;
+  CallGate* const gate_;
   const Limits limits_;
   WorkerPool* const workers_;
 };

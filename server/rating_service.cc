@@ -33,6 +33,7 @@ absl::Status RatingService::Record(RecordRatingsCall* call) const {
   FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving, engines_->Get(request.model()));
   const Violations violations = ValidateRecordRatings(request, limits_, serving->config);
   if (!violations.empty()) return BadRequest(violations);
+  FACTORD_RETURN_IF_ERROR(call->admission().TakeEvents(request.events_size()));
 
   RecordRequest record;
   record.allow_partial = request.allow_partial();
@@ -47,6 +48,7 @@ absl::Status RatingService::Record(RecordRatingsCall* call) const {
       if (!bad.empty()) {
         result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
         result->set_reason(ToString(bad));
+        call->admission().metrics().CountRejectedEvents(1);
         continue;
       }
     }

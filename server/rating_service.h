@@ -3,7 +3,7 @@
 #pragma once
 
 #include "factord/v1/rating_service.grpc.pb.h"
-#include "server/call_counter.h"
+#include "server/call_gate.h"
 #include "server/engine_holder.h"
 #include "server/rating_stream.h"
 #include "server/unary_call.h"
@@ -17,18 +17,18 @@ using RawRatingService = v1::RatingService::WithRawCallbackMethod_RecordRatings<
 // Stateless but for the streams that are open. Thread-safe.
 class RatingService final : public RawRatingService {
  public:
-  // `engines` and `calls` must outlive it.
-  RatingService(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+  // `engines` and `gate` must outlive it.
+  RatingService(const EngineHolder* engines, CallGate* gate, const Limits& limits,
                 int32_t stream_window_events)
       : engines_(engines),
-        calls_(calls),
+        gate_(gate),
         limits_(limits),
-        streams_(engines, calls, limits, stream_window_events) {}
+        streams_(engines, gate, limits, stream_window_events) {}
 
   grpc::ServerUnaryReactor* RecordRatings(grpc::CallbackServerContext* context,
                                           const grpc::ByteBuffer* request,
                                           grpc::ByteBuffer* response) override {
-    return RecordRatingsCall::Start(context, request, response, calls_,
+    return RecordRatingsCall::Start(gate_, Rpc::kRecordRatings, context, request, response,
                                     [this](RecordRatingsCall* call) { return Record(call); });
   }
 
@@ -45,7 +45,7 @@ class RatingService final : public RawRatingService {
   absl::Status Record(RecordRatingsCall* call) const;
 
   const EngineHolder* const engines_;
-  CallCounter* const calls_;
+  CallGate* const gate_;
   const Limits limits_;
   RatingStreams streams_;
 };

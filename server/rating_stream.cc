@@ -1,6 +1,9 @@
 #include "server/rating_stream.h"
 
+#include <grpcpp/alarm.h>
+
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -27,10 +30,15 @@ class RatingStream final : public RatingStreams::Reactor,
                            public std::enable_shared_from_this<RatingStream> {
  public:
   RatingStream(RatingStreams* streams, grpc::CallbackServerContext* context)
-      : counted_(streams->calls_), streams_(streams), context_(context) {}
+      : streams_(streams), context_(context) {
+    call_.emplace(streams->gate_, Rpc::kStreamRatings, context);
+  }
 
   void Begin() {
+    const absl::Status admitted = call_->Admit();
     MutexLock lock(&mu_);
+    if (!admitted.ok()) return CloseLocked(admitted);
+    call_->StartTimer();  // until it has started
     ReadLocked();
   }
 
@@ -51,12 +59,13 @@ class RatingStream final : public RatingStreams::Reactor,
   void OnDone() override {
     const std::shared_ptr<RatingStream> self = shared_from_this();
     streams_->Remove(producer_id_, self);
-    counted_.reset();
+    call_.reset();
   }
 
  private:
   // A batch whose events are not all acknowledged yet.
   struct Batch {
+    std::chrono::steady_clock::time_point received = std::chrono::steady_clock::now();
     int64_t last_number = 0;
     int32_t events = 0;
     bool settled = false;
@@ -71,15 +80,18 @@ class RatingStream final : public RatingStreams::Reactor,
   // `numbers`: of the events that were submitted.
   void Settle(Batch* batch, const std::vector<int64_t>& numbers, const RecordResult& result);
 
+  // Reads on once the client is within its rate again.
+  void ReadPaced(int64_t events);
   void ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Does what can be done next: write, or finish.
   void AdvanceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CollectLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  std::optional<CallCounter::Call> counted_;  // until OnDone
+  std::optional<CallGate::Call> call_;  // until OnDone
   RatingStreams* const streams_;
   grpc::CallbackServerContext* const context_;
+  grpc::Alarm pace_;
 
   // Of the one read that is under way, and who handles it: no lock. The engine shares the message,
   // since its events point into it.
@@ -114,18 +126,33 @@ class RatingStream final : public RatingStreams::Reactor,
 void RatingStream::OnReadDone(bool ok) {
   const bool is_start = serving_ == nullptr;
   absl::Status status = absl::OkStatus();  // not ok: the client has sent all that it wants to
+  int64_t events = 0;
   if (ok) {
     incoming_ = std::make_shared<v1::StreamRatingsRequest>();
     status = Parse(incoming_bytes_, incoming_.get());
     incoming_bytes_.Clear();
     if (status.ok()) status = is_start ? HandleStart() : HandleBatch();
+    if (status.ok()) events = incoming_->batch().events_size();
   }
-  MutexLock lock(&mu_);
   if (!ok || !status.ok()) {
+    MutexLock lock(&mu_);
     CloseLocked(status);
   } else if (!is_start) {  // after `start`, Start() reads on
-    ReadLocked();
+    ReadPaced(events);
   }
+}
+
+void RatingStream::ReadPaced(int64_t events) {
+  const auto wait = call_->PaceEvents(events);
+  if (wait > wait.zero()) {
+    pace_.Set(std::chrono::system_clock::now() + wait, [self = shared_from_this()](bool) {
+      MutexLock lock(&self->mu_);
+      self->ReadLocked();
+    });
+    return;
+  }
+  MutexLock lock(&mu_);
+  ReadLocked();
 }
 
 absl::Status RatingStream::HandleStart() {
@@ -157,6 +184,7 @@ void RatingStream::Start(const absl::StatusOr<int64_t>& last_number) {
   MutexLock lock(&mu_);
   --outstanding_;
   if (!last_number.ok()) return CloseLocked(last_number.status());
+  call_->StopTimer();
   next_.mutable_started()->set_last_number(*last_number);
   next_.mutable_started()->set_window_events(streams_->window_events_);
   has_next_ = true;
@@ -197,6 +225,7 @@ absl::Status RatingStream::HandleBatch() {
     numbers.push_back(number);
     record.events.push_back(event);
   }
+  call_->metrics().CountRejectedEvents(static_cast<int64_t>(batch.rejected.size()));
 
   Batch* queued = nullptr;
   {
@@ -235,6 +264,8 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
   MutexLock lock(&mu_);
   --outstanding_;
   if (!result.status.ok()) return CloseLocked(result.status);
+  call_->metrics().stream_batches().Observe(
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - batch->received).count());
   for (size_t i = 0; i < numbers.size(); ++i) {
     const EventResult& event = result.events[i];
     switch (event.outcome) {
@@ -257,6 +288,7 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
 void RatingStream::OnWriteDone(bool ok) {
   MutexLock lock(&mu_);
   is_writing_ = false;
+  call_->StopTimer();
   if (ok) return AdvanceLocked();
   is_broken_ = true;
   CloseLocked(absl::CancelledError("the client is gone"));
@@ -287,9 +319,11 @@ void RatingStream::AdvanceLocked() {
     is_writing_ = true;
     (void)Serialize(next_, &writing_);  // fails beyond 2 GiB only
     next_.Clear();
+    call_->StartTimer();
     StartWrite(&writing_);
   } else if (closing_.has_value() && outstanding_ == 0) {
     is_finished_ = true;
+    call_->Answered(closing_->raw_code());
     Finish(ToGrpc(context_, *closing_));
   }
 }

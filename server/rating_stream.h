@@ -15,6 +15,10 @@
 //     stream outlives every callback.
 //  4. A newer stream of a producer asks for the last number only when the older can submit nothing
 //  more.
+//
+// A stream whose client does not read acknowledgements is cancelled after --max_call_time, one that
+// does not send its start as well. A client that is over its rate is not read from until it is
+// within it.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +29,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
 #include "factord/v1/rating_service.grpc.pb.h"
-#include "server/call_counter.h"
+#include "server/call_gate.h"
 #include "server/engine_holder.h"
 #include "server/validation.h"
 
@@ -38,11 +42,11 @@ class RatingStreams {
  public:
   using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  // `engines` and `calls` must outlive it. `window_events`: how many events a stream may have
+  // `engines` and `gate` must outlive it. `window_events`: how many events a stream may have
   // unacknowledged.
-  RatingStreams(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+  RatingStreams(const EngineHolder* engines, CallGate* gate, const Limits& limits,
                 int32_t window_events)
-      : engines_(engines), calls_(calls), limits_(limits), window_events_(window_events) {}
+      : engines_(engines), gate_(gate), limits_(limits), window_events_(window_events) {}
   RatingStreams(const RatingStreams&) = delete;
   RatingStreams& operator=(const RatingStreams&) = delete;
 
@@ -63,7 +67,7 @@ class RatingStreams {
   void Remove(const std::string& producer_id, const std::shared_ptr<RatingStream>& stream);
 
   const EngineHolder* const engines_;
-  CallCounter* const calls_;
+  CallGate* const gate_;
   const Limits limits_;
   const int32_t window_events_;
 

@@ -8,7 +8,7 @@
 #include <chrono>
 
 #include "factord/v1/recommendation_service.grpc.pb.h"
-#include "server/call_counter.h"
+#include "server/call_gate.h"
 #include "server/engine_holder.h"
 #include "server/unary_call.h"
 #include "server/validation.h"
@@ -24,10 +24,10 @@ using RawRecommendationService = v1::RecommendationService::WithRawCallbackMetho
 class RecommendationService final : public RawRecommendationService {
  public:
   // All pointers must outlive it. `max_sequence_wait`: how long a read waits for its min_sequence.
-  RecommendationService(const EngineHolder* engines, CallCounter* calls, const Limits& limits,
+  RecommendationService(const EngineHolder* engines, CallGate* gate, const Limits& limits,
                         std::chrono::milliseconds max_sequence_wait, WorkerPool* waiters)
       : engines_(engines),
-        calls_(calls),
+        gate_(gate),
         limits_(limits),
         max_sequence_wait_(max_sequence_wait),
         waiters_(waiters) {}
@@ -35,14 +35,14 @@ class RecommendationService final : public RawRecommendationService {
   grpc::ServerUnaryReactor* RecommendItems(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response) override {
-    return RecommendCall::Start(context, request, response, calls_,
+    return RecommendCall::Start(gate_, Rpc::kRecommendItems, context, request, response,
                                 [this](RecommendCall* call) { return Recommend(call); });
   }
 
   grpc::ServerUnaryReactor* PredictRatings(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response) override {
-    return PredictCall::Start(context, request, response, calls_,
+    return PredictCall::Start(gate_, Rpc::kPredictRatings, context, request, response,
                               [this](PredictCall* call) { return Predict(call); });
   }
 
@@ -58,7 +58,7 @@ class RecommendationService final : public RawRecommendationService {
   void ReadAtSequence(Engine* engine, Call* call, Read read) const;
 
   const EngineHolder* const engines_;
-  CallCounter* const calls_;
+  CallGate* const gate_;
   const Limits limits_;
   const std::chrono::milliseconds max_sequence_wait_;
   WorkerPool* const waiters_;

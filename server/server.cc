@@ -1,14 +1,19 @@
 #include "server/server.h"
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
-#include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <utility>
+
+#include "absl/time/clock.h"
+#include "server/log.h"
 
 namespace factord {
 namespace {
@@ -16,23 +21,200 @@ namespace {
 // Two reads of many rows at once: enough for a report beside a dump, few enough to leave the cores
 // to the rest.
 constexpr int kReadWorkers = 2;
-// How often health looks at the engine's write health.
-constexpr std::chrono::milliseconds kHealthInterval(200);
-
-// Dead clients are found within a minute or so, also behind a NAT that forgets; a client may ping
-// every ten seconds.
-constexpr int kKeepaliveTimeMillis = 30'000;
-constexpr int kKeepaliveTimeoutMillis = 10'000;
-constexpr int kMinClientPingMillis = 10'000;
+// How often the server looks after itself.
+constexpr std::chrono::milliseconds kHousekeepingInterval(200);
+// A connection must have said hello (and spoken TLS) within this time.
+constexpr int kHandshakeTimeoutMillis = 20'000;
+// Reflection's calls hold a thread each.
+constexpr int kMaxSyncThreads = 32;
+// Probes need few connections and little room.
+constexpr int64_t kMaxProbeConnections = 100;
+constexpr int64_t kProbeMemoryBytes = 8 << 20;
+// Descriptors that are kept for the data folder and for ourselves.
+constexpr int64_t kReservedFiles = 800;
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-absl::Status WritePortFile(const std::string& path, int port) {
+std::string Text(const absl::Status& status) { return status.ToString(); }
+
+int Millis(std::chrono::milliseconds time) {
+  return time.count() == 0 ? std::numeric_limits<int>::max() : static_cast<int>(time.count());
+}
+
+// Connections must not use up the descriptors that the store needs.
+int64_t ConnectionsThatFit(int64_t wanted) {
+  const int64_t files = RaiseFileLimit();
+  const int64_t fit = std::max<int64_t>(files - kReservedFiles, files / 2);
+  if (wanted <= fit) return wanted;
+  log::Warning("fewer connections than --max_connections: the limit of open files is too low",
+               {{"connections", fit}, {"open_files", files}});
+  return fit;
+}
+
+void SetArguments(const NetworkOptions& network, grpc::ServerBuilder* builder) {
+  const auto set = [builder](const char* name, int value) {
+    builder->AddChannelArgument(name, value);
+  };
+  builder->SetMaxReceiveMessageSize(network.max_message_bytes);
+  set(GRPC_ARG_MAX_CONCURRENT_STREAMS, network.max_calls_per_connection);
+  set(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(network.keepalive_time));
+  set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(network.keepalive_timeout));
+  set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+      static_cast<int>(network.min_client_ping_interval.count()));
+  set(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  set(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Millis(network.max_connection_idle));
+  set(GRPC_ARG_MAX_CONNECTION_AGE_MS, Millis(network.max_connection_age));
+  set(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Millis(network.max_connection_age_grace));
+  set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMillis);
+}
+
+void SetQuota(const char* name, int64_t bytes, grpc::ServerBuilder* builder) {
+  grpc::ResourceQuota quota(name);
+  quota.Resize(static_cast<size_t>(bytes));
+  quota.SetMaxThreads(kMaxSyncThreads);
+  builder->SetResourceQuota(quota);
+}
+
+// Builds the server, whose connections come from `listener`, and starts both.
+absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
+    grpc::ServerBuilder* builder, Listener* listener,
+    const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+  auto acceptor = builder->experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
+  std::unique_ptr<grpc::Server> server = builder->BuildAndStart();
+  if (server == nullptr) return absl::InternalError("gRPC could not be started");
+  listener->Start(std::move(acceptor));
+  return server;
+}
+
+std::unique_ptr<CertificateStore> MakeCertificates(const TlsFiles& files) {
+  if (!files.is_on()) return nullptr;
+  return std::make_unique<CertificateStore>("certificates",
+                                            [files] { return ReadCertificates(files); });
+}
+
+std::unique_ptr<Reloadable<TokenTable>> MakeTokens(const std::string& file) {
+  if (file.empty()) return nullptr;
+  return std::make_unique<Reloadable<TokenTable>>("tokens", [file] { return ReadTokens(file); });
+}
+
+}  // namespace
+
+Server::Server(ServerOptions options)
+    : options_(std::move(options)),
+      certificates_(MakeCertificates(options_.tls)),
+      tokens_(MakeTokens(options_.token_file)),
+      gate_(options_.calls, tokens_.get()),
+      read_workers_(kReadWorkers),
+      admin_worker_(1),
+      ratings_(&engines_, &gate_, options_.limits, options_.stream_window_events),
+      recommendations_(&engines_, &gate_, options_.limits, options_.max_sequence_wait,
+                       &read_workers_),
+      model_(&engines_, &gate_, options_.limits, &read_workers_),
+      admin_(&engines_, &gate_, &admin_worker_),
+      next_reload_(std::chrono::steady_clock::now() + options_.reload_interval) {}
+
+Server::~Server() {
+  metrics_server_.reset();
+  for (GrpcPort* port : {&api_, &probes_}) {
+    port->listener.reset();
+    if (port->server != nullptr) port->server->Shutdown(std::chrono::system_clock::now());
+  }
+  if (recovery_.joinable()) recovery_.join();
+  if (drain_.joinable()) drain_.join();
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
+  std::unique_ptr<Server> server(new Server(std::move(options)));
+  FACTORD_RETURN_IF_ERROR(server->LoadFiles());
+  FACTORD_RETURN_IF_ERROR(server->Listen());
+  server->recovery_ = std::thread([s = server.get()] { s->Recover(); });
+  return server;
+}
+
+absl::Status Server::LoadFiles() {
+  for (const absl::Status& status : {certificates_ ? certificates_->Load() : absl::OkStatus(),
+                                     tokens_ ? tokens_->Load() : absl::OkStatus()}) {
+    if (!status.ok()) return absl::InvalidArgumentError(status.message());
+  }
+  if (certificates_ != nullptr &&
+      certificates_->Get()->expires < absl::ToUnixSeconds(absl::Now())) {
+    log::Warning("the certificate has expired", {{"file", options_.tls.cert_file}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Listen() {
+  if (!options_.port_file.empty()) std::remove(options_.port_file.c_str());
+  FACTORD_RETURN_IF_ERROR(ListenForCalls());
+  FACTORD_RETURN_IF_ERROR(ListenForProbes());
+  FACTORD_RETURN_IF_ERROR(ListenForMetrics());
+  FACTORD_RETURN_IF_ERROR(WritePortFile());
+  log::Info("listening", {{"address", options_.listen},
+                          {"port", port()},
+                          {"tls", options_.tls.is_on()},
+                          {"client_certificates", !options_.tls.client_ca_file.empty()},
+                          {"tokens", tokens_ != nullptr},
+                          {"health_port", health_port()},
+                          {"metrics_port", metrics_port()}});
+  return absl::OkStatus();
+}
+
+absl::Status Server::ListenForCalls() {
+  if (options_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  FACTORD_ASSIGN_OR_RETURN(
+      api_.listener,
+      Listener::Open(options_.listen, ConnectionsThatFit(options_.network.max_connections)));
+  grpc::ServerBuilder builder;
+  SetArguments(options_.network, &builder);
+  SetQuota("api", options_.network.memory_bytes, &builder);
+  builder.RegisterService(&health_);
+  builder.RegisterService(&ratings_);
+  builder.RegisterService(&recommendations_);
+  builder.RegisterService(&model_);
+  builder.RegisterService(&admin_);
+  FACTORD_ASSIGN_OR_RETURN(api_.server,
+                           StartServer(&builder, api_.listener.get(),
+                                       certificates_ ? TlsServerCredentials(certificates_.get())
+                                                     : grpc::InsecureServerCredentials()));
+  return absl::OkStatus();
+}
+
+absl::Status Server::ListenForProbes() {
+  if (options_.health_listen.empty()) return absl::OkStatus();
+  FACTORD_ASSIGN_OR_RETURN(probes_.listener,
+                           Listener::Open(options_.health_listen, kMaxProbeConnections));
+  grpc::ServerBuilder builder;
+  SetArguments(options_.network, &builder);
+  SetQuota("health", kProbeMemoryBytes, &builder);
+  builder.RegisterService(&health_);
+  FACTORD_ASSIGN_OR_RETURN(probes_.server, StartServer(&builder, probes_.listener.get(),
+                                                       grpc::InsecureServerCredentials()));
+  return absl::OkStatus();
+}
+
+absl::Status Server::ListenForMetrics() {
+  metrics_ = std::make_shared<MetricsCollector>(MetricsSources{.gate = &gate_,
+                                                               .health = &health_,
+                                                               .listener = api_.listener.get(),
+                                                               .certificates = certificates_.get(),
+                                                               .tokens = tokens_.get()});
+  if (options_.metrics_listen.empty()) return absl::OkStatus();
+  FACTORD_ASSIGN_OR_RETURN(metrics_server_,
+                           MetricsServer::Start(options_.metrics_listen, metrics_));
+  return absl::OkStatus();
+}
+
+absl::Status Server::WritePortFile() const {
+  const std::string& path = options_.port_file;
+  if (path.empty()) return absl::OkStatus();
   const std::string temporary = path + ".tmp";
   std::ofstream file(temporary, std::ios::trunc);
-  file << port << '\n';
+  file << port() << '\n';
+  if (health_port() != 0) file << "health " << health_port() << '\n';
+  if (metrics_port() != 0) file << "metrics " << metrics_port() << '\n';
   file.close();
   if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
     return absl::UnknownError(
@@ -41,76 +223,22 @@ absl::Status WritePortFile(const std::string& path, int port) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-Server::Server(ServerOptions options)
-    : options_(std::move(options)),
-      read_workers_(kReadWorkers),
-      admin_worker_(1),
-      ratings_(&engines_, &calls_, options_.limits, options_.stream_window_events),
-      recommendations_(&engines_, &calls_, options_.limits, options_.max_sequence_wait,
-                       &read_workers_),
-      model_(&engines_, &calls_, options_.limits, &read_workers_),
-      admin_(&engines_, &calls_, &admin_worker_) {}
-
-Server::~Server() {
-  if (grpc_server_ != nullptr) grpc_server_->Shutdown(std::chrono::system_clock::now());
-  if (recovery_.joinable()) recovery_.join();
-  if (drain_.joinable()) drain_.join();
-}
-
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
-  std::unique_ptr<Server> server(new Server(std::move(options)));
-  FACTORD_RETURN_IF_ERROR(server->Listen());
-  server->recovery_ = std::thread([s = server.get()] { s->Recover(); });
-  return server;
-}
-
-absl::Status Server::Listen() {
-  if (!options_.port_file.empty()) std::remove(options_.port_file.c_str());
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
-  builder.SetMaxReceiveMessageSize(options_.max_message_bytes);
-  // Otherwise a second server on the port would silently take half of the connections.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMillis);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMillis);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kMinClientPingMillis);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.RegisterService(&health_);
-  builder.RegisterService(&ratings_);
-  builder.RegisterService(&recommendations_);
-  builder.RegisterService(&model_);
-  builder.RegisterService(&admin_);
-  grpc_server_ = builder.BuildAndStart();
-  if (grpc_server_ == nullptr || port_ == 0) {
-    grpc_server_.reset();
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen,
-                                               ": the port is in use or the address is not ours"));
-  }
-  if (!options_.port_file.empty()) {
-    FACTORD_RETURN_IF_ERROR(WritePortFile(options_.port_file, port_));
-  }
-  spdlog::info("listening on {} (port {})", options_.listen, port_);
-  return absl::OkStatus();
-}
-
 void Server::Recover() {
   const auto start = std::chrono::steady_clock::now();
   absl::StatusOr<std::unique_ptr<Engine>> engine = options_.open_engine();
   if (engine.ok()) {
     const ModelInfo info = (*engine)->Info();
-    spdlog::info(
-        "recovered in {:.3f} s: sequence {}, {} users, {} items, snapshot at {}, log from {}",
-        SecondsSince(start), info.sequence, info.users, info.items, info.snapshot_sequence,
-        info.log_start_sequence);
+    log::Info("recovered", {{"seconds", SecondsSince(start)},
+                            {"sequence", info.sequence},
+                            {"users", info.users},
+                            {"items", info.items},
+                            {"snapshot_sequence", info.snapshot_sequence},
+                            {"log_start_sequence", info.log_start_sequence}});
     std::string config;
     for (const auto& [name, value] : ToFields(info.config)) {
       absl::StrAppend(&config, config.empty() ? "" : " ", name, "=", value);
     }
-    spdlog::info("model: {}", config);
+    log::Info("model", {{"configuration", config}});
   }
   MutexLock lock(&mu_);
   opened_ = std::move(engine);
@@ -125,66 +253,86 @@ void Server::Stop() {
 
 ExitCode Server::Run() {
   if (!ServeUntilStopped()) {
-    spdlog::error("cannot open the data folder: {}", outcome_.ToString());
+    log::Error("cannot open the data folder", {{"reason", Text(outcome_)}});
     return ExitCodeForData(outcome_);
   }
-  spdlog::info("draining");
+  log::Info("draining");
   const auto start = std::chrono::steady_clock::now();
   drain_ = std::thread([this] { Drain(); });
   MutexLock lock(&mu_);
   while (!drained_) {
     if (std::chrono::steady_clock::now() >= start + options_.drain_timeout) {
-      spdlog::error("not drained within --drain_timeout: ending without a final snapshot");
+      log::Error("not drained within --drain_timeout: ending without a final snapshot");
       return kExitDrainTimeout;
     }
     changed_.WaitUntil(&mu_, start + options_.drain_timeout);
   }
   if (!outcome_.ok()) {
-    spdlog::error("closing the data folder failed: {}", outcome_.ToString());
+    log::Error("closing the data folder failed", {{"reason", Text(outcome_)}});
     return kExitFailed;
   }
-  spdlog::info("stopped cleanly in {:.3f} s", SecondsSince(start));
+  log::Info("stopped cleanly", {{"seconds", SecondsSince(start)}});
   return kExitOk;
 }
 
 bool Server::ServeUntilStopped() {
-  const Engine* engine = nullptr;
-  {
-    MutexLock lock(&mu_);
-    while (!stop_requested_ && !opened_.has_value()) changed_.Wait(&mu_);
-    if (stop_requested_) return true;
-    outcome_ = opened_->status();
-    if (!outcome_.ok()) return false;
-    engine = opened_->value().get();
-    engines_.Serve(*std::exchange(opened_, std::nullopt).value());
+  while (true) {
+    std::unique_ptr<Engine> engine;
+    {
+      MutexLock lock(&mu_);
+      if (!stop_requested_ && !opened_.has_value()) {
+        changed_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kHousekeepingInterval);
+      }
+      if (stop_requested_) return true;
+      if (opened_.has_value()) {
+        outcome_ = opened_->status();
+        if (!outcome_.ok()) return false;
+        engine = *std::exchange(opened_, std::nullopt).value();
+      }
+    }
+    if (engine != nullptr) Serve(std::move(engine));
+    Housekeep();
   }
+}
+
+void Server::Serve(std::unique_ptr<Engine> engine) {
+  engine_ = engine.get();
+  metrics_->SetEngine(engine_);
+  engines_.Serve(std::move(engine));
   health_.SetReads(true);
   health_.SetWrites(true);
-  spdlog::info("serving");
-  bool writes = true;
-  while (true) {
-    const absl::Status write_health = engine->Info().write_health;
-    if (writes && !write_health.ok()) {
-      writes = false;
+  writes_are_served_ = true;
+  log::Info("serving");
+}
+
+void Server::Housekeep() {
+  if (writes_are_served_) {
+    const absl::Status write_health = engine_->Info().write_health;
+    if (!write_health.ok()) {
+      writes_are_served_ = false;
       health_.SetWrites(false);
-      spdlog::error("writes are refused until a restart, reads go on: {}", write_health.ToString());
+      log::Error("writes are refused until a restart, reads go on",
+                 {{"reason", Text(write_health)}});
     }
-    MutexLock lock(&mu_);
-    if (stop_requested_) return true;
-    changed_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kHealthInterval);
-    if (stop_requested_) return true;
   }
+  const auto now = std::chrono::steady_clock::now();
+  gate_.CancelOverdue(now);
+  if (now < next_reload_) return;
+  next_reload_ = now + options_.reload_interval;
+  if (certificates_ != nullptr) certificates_->Reload();
+  if (tokens_ != nullptr) tokens_->Reload();
 }
 
 void Server::Drain() {
   health_.Drain();
   engines_.Drain();
   ratings_.Drain();
-  if (!calls_.WaitUntilNone(std::chrono::steady_clock::now() + options_.drain_timeout / 2)) {
-    spdlog::warn("cancelling the calls that still run");
-    grpc_server_->Shutdown(std::chrono::system_clock::now());
+  if (!gate_.WaitUntilNone(std::chrono::steady_clock::now() + options_.drain_timeout / 2)) {
+    log::Warning("cancelling the calls that still run");
+    api_.server->Shutdown(std::chrono::system_clock::now());
   }
   recovery_.join();
+  metrics_->SetEngine(nullptr);
   // Later calls are refused and no earlier one is left, so the engine may go.
   std::unique_ptr<Engine> engine = engines_.Release();
   absl::Status status;

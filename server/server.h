@@ -1,4 +1,4 @@
-// The server: port, services, health, recovery, drain.
+// The server: ports, services, health, recovery, drain.
 //
 //   FACTORD_ASSIGN_OR_RETURN(auto server, Server::Start(options));   // the port is open
 //   ... on a signal: server->Stop();
@@ -26,34 +26,71 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "server/admin_service.h"
-#include "server/call_counter.h"
+#include "server/call_gate.h"
+#include "server/certificates.h"
 #include "server/engine_holder.h"
 #include "server/exit_codes.h"
 #include "server/health_service.h"
+#include "server/listener.h"
+#include "server/metrics.h"
 #include "server/model_service.h"
 #include "server/rating_service.h"
 #include "server/recommendation_service.h"
+#include "server/tokens.h"
 #include "server/validation.h"
 #include "server/worker_pool.h"
 
 namespace factord {
 
+// What connections may cost, and how long they may last. 0 milliseconds: no limit.
+struct NetworkOptions {
+  int64_t max_connections = 20'000;
+  int32_t max_calls_per_connection = 1'000;
+  // The largest message that is taken. 10,000 events with ids of usual length have 1 MB, with the
+  // longest ones 7 MB.
+  int32_t max_message_bytes = 16 << 20;
+  // For what gRPC has read and not yet handed over. Beyond, it reads no further.
+  int64_t memory_bytes = int64_t{256} << 20;
+  // A connection that is quiet for so long is asked, and closed if there is no answer in time: dead
+  // clients are found within a minute, also behind a NAT that forgets.
+  std::chrono::milliseconds keepalive_time = std::chrono::seconds(30);
+  std::chrono::milliseconds keepalive_timeout = std::chrono::seconds(10);
+  // A client that pings more often is sent away.
+  std::chrono::milliseconds min_client_ping_interval = std::chrono::seconds(10);
+  std::chrono::milliseconds max_connection_idle = std::chrono::milliseconds(0);
+  // Older connections are closed once their calls have ended, or after the grace: so that clients
+  // spread over the servers anew.
+  std::chrono::milliseconds max_connection_age = std::chrono::milliseconds(0);
+  std::chrono::milliseconds max_connection_age_grace = std::chrono::seconds(30);
+};
+
 struct ServerOptions {
   // HOST:PORT. Port 0 lets the system choose; see port_file.
   std::string listen = "127.0.0.1:7070";
-  // Receives the port as decimal digits and a newline once it is open, in one step. It is removed
-  // before the port is opened, so whoever finds it finds this server. Empty: none.
+  // Plain text, and nothing but health: for probes that cannot speak TLS. Empty: none.
+  std::string health_listen;
+  // HTTP, and nothing but /metrics. Empty: none.
+  std::string metrics_listen;
+  // Receives the port as decimal digits and a newline once it is open, in one step; then a line
+  // each "health PORT" and "metrics PORT", where they are open. It is removed before the port is
+  // opened, so whoever finds it finds this server. Empty: none.
   std::string port_file;
+  TlsFiles tls;
+  // Empty: no tokens are asked for.
+  std::string token_file;
+  // How often certificates and tokens are read again.
+  std::chrono::milliseconds reload_interval = std::chrono::seconds(10);
+  // Tells the services and messages to who asks for them.
+  bool reflection = true;
   // Opens the engine: blocks for as long as recovery takes.
   std::function<absl::StatusOr<std::unique_ptr<Engine>>()> open_engine;
+  NetworkOptions network;
+  CallGate::Options calls;
   Limits limits;
   // How long a read waits for its min_sequence at the most.
   std::chrono::milliseconds max_sequence_wait = std::chrono::seconds(1);
   // How many events of a stream may be unacknowledged. At least limits.max_events_per_request.
   int32_t stream_window_events = 65'536;
-  // The largest message that is taken. 10,000 events with ids of usual length have 1 MB, with the
-  // longest ones 7 MB.
-  int32_t max_message_bytes = 16 << 20;
   // How long Stop may take. Running calls have half of it before they are cancelled; the rest is
   // for the final snapshot.
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(30);
@@ -62,15 +99,18 @@ struct ServerOptions {
 // Thread-safe where it says so.
 class Server {
  public:
-  // Opens the port and begins to recover. UNAVAILABLE: the port cannot be had.
+  // Opens the ports and begins to recover. UNAVAILABLE: a port cannot be had. INVALID_ARGUMENT:
+  // certificates or tokens are bad.
   static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options);
 
   // Closes the port. REQUIRES: Run has returned, and not with kExitDrainTimeout, after which the
   // process can only be ended.
   ~Server();
 
-  // The port that was opened.
-  int port() const { return port_; }
+  // The ports that were opened; 0: none.
+  int port() const { return api_.listener->port(); }
+  int health_port() const { return probes_.listener ? probes_.listener->port() : 0; }
+  int metrics_port() const { return metrics_server_ ? metrics_server_->port() : 0; }
 
   // Serves until Stop is called or the engine cannot be opened. To be called once.
   ExitCode Run();
@@ -80,17 +120,33 @@ class Server {
   void Stop();
 
  private:
+  // A port that speaks gRPC.
+  struct GrpcPort {
+    std::unique_ptr<Listener> listener;
+    std::unique_ptr<grpc::Server> server;
+  };
+
   explicit Server(ServerOptions options);
 
+  absl::Status LoadFiles();
   absl::Status Listen();
+  absl::Status ListenForCalls();
+  absl::Status ListenForProbes();
+  absl::Status ListenForMetrics();
+  absl::Status WritePortFile() const;
   void Recover();
   // Waits for Stop. False: the engine could not be opened.
   bool ServeUntilStopped();
+  void Serve(std::unique_ptr<Engine> engine);
+  // What is done now and then.
+  void Housekeep();
   void Drain();
 
   const ServerOptions options_;
+  const std::unique_ptr<CertificateStore> certificates_;  // null: no TLS
+  const std::unique_ptr<Reloadable<TokenTable>> tokens_;  // null: none are asked for
   EngineHolder engines_;
-  CallCounter calls_;
+  CallGate gate_;
   WorkerPool read_workers_;
   WorkerPool admin_worker_;
   HealthService health_;
@@ -98,8 +154,15 @@ class Server {
   RecommendationService recommendations_;
   ModelService model_;
   AdminService admin_;
-  std::unique_ptr<grpc::Server> grpc_server_;
-  int port_ = 0;
+  GrpcPort api_;
+  GrpcPort probes_;
+  std::shared_ptr<MetricsCollector> metrics_;
+  std::unique_ptr<MetricsServer> metrics_server_;
+
+  // Of the thread that runs.
+  const Engine* engine_ = nullptr;
+  bool writes_are_served_ = false;
+  std::chrono::steady_clock::time_point next_reload_;
 
   Mutex mu_;
   CondVar changed_;

@@ -21,6 +21,8 @@ constexpr char kBadRequestType[] = "type.googleapis.com/google.rpc.BadRequest";
 // Long enough for the writer to work off some hundred thousand queued events.
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 constexpr char kPushbackMillis[] = "100";
+// Never travels: it has no type URL that a client could know.
+constexpr char kPushbackPayload[] = "factord/pushback-ms";
 
 // Details travel only where there is something to tell beyond code and message.
 std::string Details(const absl::Status& status) {
@@ -65,10 +67,19 @@ absl::Status BadRequest(const Violations& violations) {
   return status;
 }
 
+absl::Status RetryAfter(std::chrono::steady_clock::duration wait, absl::string_view message) {
+  absl::Status status = absl::ResourceExhaustedError(message);
+  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+  status.SetPayload(kPushbackPayload, absl::Cord(absl::StrCat(millis)));
+  return status;
+}
+
 grpc::Status ToGrpc(grpc::CallbackServerContext* context, const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   if (status.code() == absl::StatusCode::kResourceExhausted) {
-    context->AddTrailingMetadata(kPushbackKey, kPushbackMillis);
+    const absl::optional<absl::Cord> pushback = status.GetPayload(kPushbackPayload);
+    context->AddTrailingMetadata(kPushbackKey,
+                                 pushback.has_value() ? std::string(*pushback) : kPushbackMillis);
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.raw_code()),
                       std::string(status.message()), Details(status));

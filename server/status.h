@@ -6,13 +6,15 @@
 //
 // Codes are the same on both sides. INVALID_ARGUMENT for bad fields carries google.rpc.BadRequest
 // in the trailing metadata grpc-status-details-bin; RESOURCE_EXHAUSTED carries
-// grpc-retry-pushback-ms.
+// grpc-retry-pushback-ms, which tells clients how long to wait before they try again.
 //
 // Thread-safe.
 #pragma once
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
+
+#include <chrono>
 
 #include "base/status.h"
 #include "server/validation.h"
@@ -23,6 +25,10 @@ namespace factord {
 // payload. Clients refuse trailing metadata above 8 KiB, so a long list is cut: the message then
 // ends "and 123 more". REQUIRES: not empty.
 absl::Status BadRequest(const Violations& violations);
+
+// RESOURCE_EXHAUSTED with a pushback of `wait`, rounded up to a millisecond. Without it the
+// pushback is 100 ms.
+absl::Status RetryAfter(std::chrono::steady_clock::duration wait, absl::string_view message);
 
 // Adds to the trailing metadata of `context` what goes with the status: call it once a call, before
 // Finish.

@@ -1,9 +1,9 @@
-// One unary call, from the request's bytes to the status.
+// One unary call, from the gate and the request's bytes to the status.
 //
 //   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
 //                                      const grpc::ByteBuffer* request,
 //                                      grpc::ByteBuffer* response) override {
-//     return GetModelCall::Start(context, request, response, calls_,
+//     return GetModelCall::Start(gate_, Rpc::kGetModel, context, request, response,
 //                                [this](GetModelCall* call) { return GetModel(call); });
 //   }
 #pragma once
@@ -13,7 +13,7 @@
 
 #include <chrono>
 
-#include "server/call_counter.h"
+#include "server/call_gate.h"
 #include "server/message.h"
 #include "server/status.h"
 
@@ -24,15 +24,17 @@ namespace factord {
 template <typename Request, typename Response>
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
-  // Parses the request and runs `handler` on it, an absl::Status(UnaryCall*). If it returns an
-  // error, that ends the call. If it returns OK, it has called Finish, or somebody will.
+  // Admits the call, parses the request and runs `handler` on it, an absl::Status(UnaryCall*). If
+  // it returns an error, that ends the call. If it returns OK, it has called Finish, or somebody
+  // will.
   template <typename Handler>
-  static grpc::ServerUnaryReactor* Start(grpc::CallbackServerContext* context,
+  static grpc::ServerUnaryReactor* Start(CallGate* gate, Rpc rpc,
+                                         grpc::CallbackServerContext* context,
                                          const grpc::ByteBuffer* request,
-                                         grpc::ByteBuffer* response, CallCounter* calls,
-                                         const Handler& handler) {
-    auto* const call = new UnaryCall(context, response, calls);  // OnDone deletes it
-    absl::Status status = Parse(*request, &call->request_);
+                                         grpc::ByteBuffer* response, const Handler& handler) {
+    auto* const call = new UnaryCall(gate, rpc, context, response);  // OnDone deletes it
+    absl::Status status = call->admission_.Admit();
+    if (status.ok()) status = Parse(*request, &call->request_);
     if (status.ok()) status = handler(call);
     if (!status.ok()) call->Finish(status);
     return call;
@@ -43,21 +45,24 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // Whether nobody waits for the answer any more.
   bool IsCancelled() const { return context_->IsCancelled(); }
   std::chrono::system_clock::time_point deadline() const { return context_->deadline(); }
+  CallGate::Call& admission() { return admission_; }
 
   // Ends the call: with the response if `status` is OK. To be called once, from any thread; the
   // call may be gone when it returns.
   void Finish(absl::Status status) {
     if (status.ok()) status = Serialize(response_, response_bytes_);
+    admission_.Answered(status.raw_code());
     grpc::ServerUnaryReactor::Finish(ToGrpc(context_, status));
   }
 
  private:
-  UnaryCall(grpc::CallbackServerContext* context, grpc::ByteBuffer* response, CallCounter* calls)
-      : counted_(calls), context_(context), response_bytes_(response) {}
+  UnaryCall(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* context,
+            grpc::ByteBuffer* response)
+      : admission_(gate, rpc, context), context_(context), response_bytes_(response) {}
 
   void OnDone() override { delete this; }
 
-  const CallCounter::Call counted_;
+  CallGate::Call admission_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_bytes_;  // gRPC's
   Request request_;

@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkgconf ccache
   libabsl-dev libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
-  librocksdb-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
+  librocksdb-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev prometheus-cpp-dev libssl-dev
   libgtest-dev libgmock-dev
 )
 python_packages=(python3-grpcio python3-protobuf python3-grpc-tools)

@@ -60,7 +60,7 @@ ServerProcess::ServerProcess(std::vector<std::string> flags) {
   for (std::string& flag : flags) command.push_back(std::move(flag));
   pid_ = Spawn(command, &output_fd_);
   reader_ = std::thread([this] { ReadOutput(); });
-  if (!WaitForOutput("listening on ")) return;
+  if (!WaitForOutput("listening")) return;
   std::ifstream(port_file) >> port_;
   EXPECT_NE(port_, 0) << "no port in the port file";
   channel_ = NewChannel();

@@ -1,0 +1,187 @@
+#include "server/call_gate.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "server/log.h"
+#include "server/status.h"
+
+namespace factord {
+namespace {
+
+// How long a client that found no room shall wait.
+constexpr std::chrono::milliseconds kPushback{100};
+// Somebody who tries tokens must not fill the disk with the log of it.
+constexpr std::chrono::seconds kTokenLogInterval{1};
+
+const char* ToString(Scope scope) {
+  switch (scope) {
+    case kScopeRead:
+      return "read";
+    case kScopeWrite:
+      return "write";
+    case kScopeAdmin:
+      break;
+  }
+  return "admin";
+}
+
+absl::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
+
+// "ipv4:10.0.0.1:1234" -> "ipv4:10.0.0.1": a client has many ports.
+std::string Address(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
+
+}  // namespace
+
+CallGate::Call::Call(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* context)
+    : gate_(gate), rpc_(rpc), context_(context) {
+  if (InfoOf(rpc).is_timed) StartTimer();
+  MutexLock lock(&gate_->mu_);
+  gate_->calls_.insert(this);
+  ++gate_->in_flight_[static_cast<size_t>(rpc)];
+}
+
+CallGate::Call::~Call() {
+  MutexLock lock(&gate_->mu_);
+  gate_->calls_.erase(this);
+  --gate_->in_flight_[static_cast<size_t>(rpc_)];
+  if (gate_->calls_.empty()) gate_->none_.NotifyAll();
+}
+
+absl::Status CallGate::Call::Admit() {
+  FACTORD_RETURN_IF_ERROR(Authenticate());
+  if (gate_->call_rate_.is_on()) {
+    const auto wait = gate_->call_rate_.TryTake(client(), 1, Clock::now());
+    if (wait > wait.zero()) {
+      return gate_->Refuse(Refusal::kRateLimit,
+                           RetryAfter(wait, "too many calls (--client_calls_per_second)"));
+    }
+  }
+  return CheckRoom();
+}
+
+absl::Status CallGate::Call::Authenticate() {
+  if (gate_->tokens_ == nullptr) return absl::OkStatus();
+  const auto& metadata = context_->client_metadata();
+  const auto header = metadata.find("authorization");
+  absl::string_view token = header == metadata.end() ? "" : View(header->second);
+  constexpr absl::string_view kScheme = "Bearer ";
+  if (!absl::StartsWithIgnoreCase(token, kScheme)) {
+    gate_->LogRefusedToken("missing", context_, rpc_);
+    return gate_->Refuse(
+        Refusal::kAuthMissing,
+        absl::UnauthenticatedError("no token: send the metadata \"authorization: Bearer TOKEN\""));
+  }
+  token.remove_prefix(kScheme.size());
+  const auto tokens = gate_->tokens_->Get();
+  const Token* const known = tokens->Find(absl::StripAsciiWhitespace(token));
+  if (known == nullptr) {
+    gate_->LogRefusedToken("unknown", context_, rpc_);
+    return gate_->Refuse(Refusal::kAuthUnknown, absl::UnauthenticatedError("unknown token"));
+  }
+  client_ = known->name;
+  const Scope scope = InfoOf(rpc_).scope;
+  if ((known->scopes & scope) == 0) {
+    return gate_->Refuse(Refusal::kAuthScope,
+                         absl::PermissionDeniedError(absl::StrCat(
+                             "the token of ", known->name, " has no scope ", ToString(scope))));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CallGate::Call::CheckRoom() const {
+  const bool is_stream = rpc_ == Rpc::kStreamRatings;
+  const int32_t max_calls = is_stream ? gate_->options_.max_streams : InfoOf(rpc_).max_calls;
+  size_t calls = 0;
+  int32_t of_this_kind = 0;
+  {
+    MutexLock lock(&gate_->mu_);
+    calls = gate_->calls_.size();
+    of_this_kind = gate_->in_flight_[static_cast<size_t>(rpc_)];
+  }
+  if (max_calls > 0 && of_this_kind > max_calls) {
+    return gate_->Refuse(is_stream ? Refusal::kStreams : Refusal::kCalls,
+                         RetryAfter(kPushback, absl::StrCat("there are ", max_calls, " calls of ",
+                                                            InfoOf(rpc_).method, " already",
+                                                            is_stream ? " (--max_streams)" : "")));
+  }
+  if (calls > static_cast<size_t>(gate_->options_.max_concurrent_calls)) {
+    return gate_->Refuse(Refusal::kCalls,
+                         RetryAfter(kPushback, "too many calls (--max_concurrent_calls)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CallGate::Call::TakeEvents(int64_t events) {
+  if (!gate_->event_rate_.is_on()) return absl::OkStatus();
+  const auto wait = gate_->event_rate_.TryTake(client(), static_cast<double>(events), Clock::now());
+  if (wait == wait.zero()) return absl::OkStatus();
+  return gate_->Refuse(Refusal::kRateLimit,
+                       RetryAfter(wait, "too many events (--client_events_per_second)"));
+}
+
+CallGate::Clock::duration CallGate::Call::PaceEvents(int64_t events) {
+  if (!gate_->event_rate_.is_on()) return Clock::duration::zero();
+  return gate_->event_rate_.Take(client(), static_cast<double>(events), Clock::now());
+}
+
+const std::string& CallGate::Call::client() {
+  if (client_.empty()) {
+    const auto identity = context_->auth_context()->GetPeerIdentity();
+    client_ = identity.empty() ? Address(context_->peer()) : std::string(View(identity.front()));
+  }
+  return client_;
+}
+
+void CallGate::Call::Answered(int code) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  gate_->metrics_.durations(rpc_, code).Observe(seconds);
+  if (log::IsOn(log::Level::kDebug)) {
+    log::Debug("call", {{"method", InfoOf(rpc_).method},
+                        {"code", code},
+                        {"seconds", seconds},
+                        {"client", client_},
+                        {"peer", context_->peer()}});
+  }
+}
+
+bool CallGate::WaitUntilNone(Clock::time_point deadline) {
+  MutexLock lock(&mu_);
+  while (!calls_.empty()) {
+    if (Clock::now() >= deadline) return false;
+    none_.WaitUntil(&mu_, deadline);
+  }
+  return true;
+}
+
+// A call leaves the list before gRPC lets go of its context, so TryCancel finds it.
+void CallGate::CancelOverdue(Clock::time_point now) {
+  MutexLock lock(&mu_);
+  for (Call* call : calls_) {
+    if (call->overdue_.load(std::memory_order_relaxed) > now.time_since_epoch().count()) continue;
+    call->StopTimer();
+    call->context_->TryCancel();
+  }
+}
+
+int32_t CallGate::in_flight(Rpc rpc) const {
+  MutexLock lock(&mu_);
+  return in_flight_[static_cast<size_t>(rpc)];
+}
+
+absl::Status CallGate::Refuse(Refusal refusal, const absl::Status& status) {
+  metrics_.CountRefusal(refusal);
+  return status;
+}
+
+void CallGate::LogRefusedToken(const char* reason, grpc::CallbackServerContext* context, Rpc rpc) {
+  const Clock::rep now = Clock::now().time_since_epoch().count();
+  Clock::rep next = next_token_log_.load(std::memory_order_relaxed);
+  const Clock::rep later = now + Clock::duration(kTokenLogInterval).count();
+  if (now < next || !next_token_log_.compare_exchange_strong(next, later)) return;
+  log::Warning("authentication failed",
+               {{"reason", reason}, {"peer", context->peer()}, {"method", InfoOf(rpc).method}});
+}
+
+}  // namespace factord

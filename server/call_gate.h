@@ -1,0 +1,132 @@
+// What every call passes on its way in and out: who is it, may it, is there room; how long did it
+// take; and a list of those that run, so that a drain can wait for their end.
+//
+//   CallGate::Call call(&gate, Rpc::kGetModel, context);   // a member of whatever lives as long
+//   absl::Status status = call.Admit();                    // before anything is done for it
+//   ...
+//   call.Answered(status);
+//
+// Order of the checks: token and scope (UNAUTHENTICATED, PERMISSION_DENIED), the client's rate,
+// calls at once (RESOURCE_EXHAUSTED with pushback).
+//
+// A client is known by its token's name, else by its certificate's, else by its address.
+//
+// gRPC's own Shutdown waits for more than the calls: for every connection to be closed, which a
+// client that does nothing may put off for seconds.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "absl/container/flat_hash_set.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "server/call_metrics.h"
+#include "server/rate_limiter.h"
+#include "server/reloadable.h"
+#include "server/rpc.h"
+#include "server/tokens.h"
+
+namespace factord {
+
+// Thread-safe.
+class CallGate {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  struct Options {
+    // Calls at once, of all kinds.
+    int32_t max_concurrent_calls = 10'000;
+    // Of them, StreamRatings.
+    int32_t max_streams = 1'000;
+    // A read or a RecordRatings that takes longer, also because its client does not read the
+    // answer, is cancelled; so is a stream whose client does not read acknowledgements for so long.
+    std::chrono::milliseconds max_call_time = std::chrono::minutes(1);
+    // For each client; 0: no limit.
+    double client_calls_per_second = 0;
+    double client_events_per_second = 0;
+  };
+
+  // `tokens` outlives it. Null: nobody needs one.
+  explicit CallGate(const Options& options, const Reloadable<TokenTable>* tokens = nullptr)
+      : options_(options),
+        tokens_(tokens),
+        call_rate_(options.client_calls_per_second),
+        event_rate_(options.client_events_per_second) {}
+
+  // One call, until gRPC is done with it. Its context must outlive it.
+  class Call {
+   public:
+    Call(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* context);
+    ~Call();
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+    // REQUIRES: called once, and nothing else after an error but Answered.
+    absl::Status Admit();
+
+    // Counts `events` against the client's rate: RESOURCE_EXHAUSTED if it is over it already.
+    absl::Status TakeEvents(int64_t events);
+    // Counts them in any case. How long to wait before more are taken.
+    Clock::duration PaceEvents(int64_t events);
+
+    // The call is cancelled if it is still there, and this is not called again, after
+    // max_call_time.
+    void StartTimer() {
+      overdue_.store((Clock::now() + gate_->options_.max_call_time).time_since_epoch().count(),
+                     std::memory_order_relaxed);
+    }
+    void StopTimer() { overdue_.store(kNever, std::memory_order_relaxed); }
+
+    // Its status is decided.
+    void Answered(int code);
+    CallMetrics& metrics() const { return gate_->metrics_; }
+
+   private:
+    friend class CallGate;
+    static constexpr Clock::rep kNever = Clock::duration::max().count();
+
+    absl::Status Authenticate();
+    absl::Status CheckRoom() const;
+    // What rates are counted by.
+    const std::string& client();
+
+    CallGate* const gate_;
+    const Rpc rpc_;
+    grpc::CallbackServerContext* const context_;
+    const Clock::time_point start_ = Clock::now();
+    std::atomic<Clock::rep> overdue_{kNever};
+    std::string client_;
+  };
+
+  // Whether there was a moment without a call before `deadline`.
+  bool WaitUntilNone(Clock::time_point deadline);
+  // Cancels the calls whose time is over. To be called now and then.
+  void CancelOverdue(Clock::time_point now);
+
+  int32_t in_flight(Rpc rpc) const;
+  const CallMetrics& metrics() const { return metrics_; }
+
+ private:
+  absl::Status Refuse(Refusal refusal, const absl::Status& status);
+  void LogRefusedToken(const char* reason, grpc::CallbackServerContext* context, Rpc rpc);
+
+  const Options options_;
+  const Reloadable<TokenTable>* const tokens_;
+  CallMetrics metrics_;
+  RateLimiter call_rate_;
+  RateLimiter event_rate_;
+  std::atomic<Clock::rep> next_token_log_{0};
+
+  mutable Mutex mu_;
+  CondVar none_;
+  absl::flat_hash_set<Call*> calls_ ABSL_GUARDED_BY(mu_);
+  std::array<int32_t, kRpcs> in_flight_ ABSL_GUARDED_BY(mu_) = {};
+};
+
+}  // namespace factord

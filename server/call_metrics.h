@@ -1,0 +1,62 @@
+// What is counted of calls, for /metrics.
+#pragma once
+
+#include <grpcpp/support/status_code_enum.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/histogram.h"
+#include "server/rpc.h"
+
+namespace factord {
+
+// Why the gate refused a call.
+enum class Refusal { kCalls, kStreams, kRateLimit, kAuthMissing, kAuthUnknown, kAuthScope };
+inline constexpr size_t kRefusals = 6;
+
+// Thread-safe.
+class CallMetrics {
+ public:
+  static constexpr int kCodes = grpc::StatusCode::UNAUTHENTICATED + 1;
+
+  CallMetrics() {
+    for (size_t i = 0; i < kRpcs * kCodes; ++i) {
+      durations_.push_back(std::make_unique<Histogram>(kSecondsBounds));
+    }
+  }
+
+  // From the call's arrival until its status was decided.
+  Histogram& durations(Rpc rpc, int code) const {
+    return *durations_[static_cast<size_t>(rpc) * kCodes +
+                       static_cast<size_t>(std::clamp(code, 0, kCodes - 1))];
+  }
+  // Of a StreamRatings batch, from its arrival until its events were settled.
+  Histogram& stream_batches() { return stream_batches_; }
+  const Histogram& stream_batches() const { return stream_batches_; }
+
+  void CountRefusal(Refusal refusal) {
+    refusals_[static_cast<size_t>(refusal)].fetch_add(1, std::memory_order_relaxed);
+  }
+  int64_t refusals(Refusal refusal) const {
+    return refusals_[static_cast<size_t>(refusal)].load(std::memory_order_relaxed);
+  }
+
+  // Events that broke a rule of the API and were left out of their request.
+  void CountRejectedEvents(int64_t events) {
+    rejected_events_.fetch_add(events, std::memory_order_relaxed);
+  }
+  int64_t rejected_events() const { return rejected_events_.load(std::memory_order_relaxed); }
+
+ private:
+  std::vector<std::unique_ptr<Histogram>> durations_;
+  Histogram stream_batches_{kSecondsBounds};
+  std::array<std::atomic<int64_t>, kRefusals> refusals_ = {};
+  std::atomic<int64_t> rejected_events_{0};
+};
+
+}  // namespace factord

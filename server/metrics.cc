@@ -1,0 +1,232 @@
+#include "server/metrics.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <iterator>
+
+#include "absl/strings/match.h"
+#include "model/kernels.h"
+#include "server/metric_families.h"
+
+namespace factord {
+namespace {
+
+// --- The process, under the names that every Prometheus client uses
+
+int64_t OpenFiles() {
+  DIR* const folder = opendir("/proc/self/fd");
+  if (folder == nullptr) return 0;
+  int64_t files = -3;  // ".", ".." and the folder itself
+  while (readdir(folder) != nullptr) ++files;
+  closedir(folder);
+  return files;
+}
+
+double ResidentBytes() {
+  std::FILE* const file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  long long size = 0, resident = 0;
+  const int read = std::fscanf(file, "%lld %lld", &size, &resident);
+  std::fclose(file);
+  return read == 2 ? static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+double CpuSeconds() {
+  rusage usage;
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double StartTime() {
+  static const double start =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return start;
+}
+
+void AddProcess(MetricFamilies* metrics) {
+  metrics->Gauge("factord_build_info", "1; the labels tell version and arithmetic kernels.",
+                 {{{{"version", FACTORD_VERSION}, {"kernel", ActiveKernels().name}}, 1}});
+  metrics->Gauge("process_resident_memory_bytes", "Resident memory.", ResidentBytes());
+  metrics->Counter("process_cpu_seconds_total", "User and system CPU time.", CpuSeconds());
+  metrics->Gauge("process_open_fds", "Open file descriptors.", static_cast<double>(OpenFiles()));
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  metrics->Gauge("process_max_fds", "File descriptors at the most.",
+                 static_cast<double>(limit.rlim_cur));
+  metrics->Gauge("process_start_time_seconds", "When the process started, in seconds since 1970.",
+                 StartTime());
+}
+
+// --- Calls and connections
+
+constexpr const char* kCodeNames[CallMetrics::kCodes] = {
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
+
+void AddCalls(const CallGate& gate, MetricFamilies* metrics) {
+  std::vector<MetricFamilies::Labelled<HistogramSnapshot>> durations;
+  std::vector<MetricFamilies::Labelled<double>> in_flight;
+  for (size_t i = 0; i < kRpcs; ++i) {
+    const auto rpc = static_cast<Rpc>(i);
+    const RpcInfo& info = InfoOf(rpc);
+    const MetricFamilies::Labels labels = {{"service", info.service}, {"method", info.method}};
+    in_flight.push_back({labels, static_cast<double>(gate.in_flight(rpc))});
+    for (int code = 0; code < CallMetrics::kCodes; ++code) {
+      HistogramSnapshot snapshot = gate.metrics().durations(rpc, code).Snapshot();
+      // OK from the start, so that a rate is there before the first call; others once they occur.
+      if (snapshot.count == 0 && code != 0) continue;
+      durations.push_back({labels, std::move(snapshot)});
+      durations.back().labels.emplace_back("code", kCodeNames[code]);
+    }
+  }
+  metrics->Histogram("factord_rpc_duration_seconds",
+                     "From a call's arrival until its status was decided; StreamRatings: how long "
+                     "streams were open.",
+                     durations);
+  metrics->Gauge("factord_rpc_in_flight", "Calls that run.", in_flight);
+  metrics->Gauge("factord_streams", "StreamRatings calls that are open.",
+                 static_cast<double>(gate.in_flight(Rpc::kStreamRatings)));
+  metrics->Histogram("factord_stream_batch_duration_seconds",
+                     "From the arrival of a StreamRatings batch until its events were settled.",
+                     gate.metrics().stream_batches().Snapshot());
+}
+
+void AddConnections(Listener* listener, MetricFamilies* metrics) {
+  metrics->Gauge("factord_connections", "Connections that are open.",
+                 static_cast<double>(listener->connections()));
+  metrics->Counter("factord_connections_accepted_total", "Connections that came in.",
+                   static_cast<double>(listener->accepted()));
+  metrics->Counter("factord_connections_refused_total",
+                   "Of them, those closed at once (--max_connections).",
+                   static_cast<double>(listener->refused()));
+}
+
+// --- Security
+
+void AddSecurity(const MetricsSources& sources, MetricFamilies* metrics) {
+  std::vector<MetricFamilies::Labelled<double>> reloads;
+  const auto add_reloads = [&](const char* file, int64_t ok, int64_t failed) {
+    reloads.push_back({{{"file", file}, {"result", "ok"}}, static_cast<double>(ok)});
+    reloads.push_back({{{"file", file}, {"result", "failed"}}, static_cast<double>(failed)});
+  };
+  if (sources.certificates != nullptr) {
+    metrics->Gauge("factord_tls_certificate_expiry_timestamp_seconds",
+                   "When the server's certificate expires, in seconds since 1970.",
+                   static_cast<double>(sources.certificates->Get()->expires));
+    add_reloads("certificates", sources.certificates->reloads(), sources.certificates->failures());
+  }
+  if (sources.tokens != nullptr) {
+    metrics->Gauge("factord_tokens", "Bearer tokens that are good.",
+                   static_cast<double>(sources.tokens->Get()->size()));
+    add_reloads("tokens", sources.tokens->reloads(), sources.tokens->failures());
+  }
+  if (!reloads.empty()) {
+    metrics->Counter("factord_reloads_total", "Files that changed and were read again.", reloads);
+  }
+}
+
+// --- The engine
+
+double Number(int64_t value) { return static_cast<double>(value); }
+
+void AddModel(const ModelInfo& info, MetricFamilies* metrics) {
+  metrics->Gauge("factord_sequence", "Sequence of the newest visible event.",
+                 Number(info.sequence));
+  metrics->Gauge("factord_users", "Users of the model.", Number(info.users));
+  metrics->Gauge("factord_items", "Items of the model.", Number(info.items));
+  metrics->Gauge("factord_log_events", "Events in the log.",
+                 Number(info.sequence - info.log_start_sequence + 1));
+  metrics->Gauge("factord_snapshot_sequence", "Sequence of the last committed snapshot.",
+                 Number(info.snapshot_sequence));
+  metrics->Counter("factord_passive_updates_total",
+                   "Events, since the model was created, that changed no row.",
+                   Number(info.passive_updates));
+  const PrequentialError& error = info.prequential_error;
+  metrics->Counter(
+      "factord_prequential_events_total",
+      "Events, since the model was created, that were predicted before they were learned.",
+      Number(error.events));
+  metrics->Gauge("factord_prequential_mae", "Mean absolute error of those predictions.", error.mae);
+  metrics->Gauge("factord_prequential_rmse", "Root of the mean squared error.", error.rmse);
+  metrics->Gauge("factord_prequential_fading_mae",
+                 "Mean absolute error with fading weights (half-life some 7,000 events).",
+                 error.fading_mae);
+}
+
+void AddRefusals(const CallGate& gate, MetricFamilies* metrics) {
+  std::vector<MetricFamilies::Labelled<double>> refused;
+  const auto add = [&](const char* reason, int64_t count) {
+    refused.push_back({{{"reason", reason}}, Number(count)});
+  };
+  const CallMetrics& calls = gate.metrics();
+  add("calls", calls.refusals(Refusal::kCalls));
+  add("streams", calls.refusals(Refusal::kStreams));
+  add("rate_limit", calls.refusals(Refusal::kRateLimit));
+  add("auth_missing", calls.refusals(Refusal::kAuthMissing));
+  add("auth_unknown", calls.refusals(Refusal::kAuthUnknown));
+  add("auth_scope", calls.refusals(Refusal::kAuthScope));
+  metrics->Counter("factord_refused_total", "Calls and events that were refused, by what limit.",
+                   refused);
+}
+
+void AddEvents(const CallGate& gate, const ModelInfo& info, MetricFamilies* metrics) {
+  metrics->Counter("factord_events_total", "Events since the start, by what became of them.",
+                   {{{{"outcome", "duplicate"}}, Number(info.duplicates)},
+                    {{{"outcome", "rejected"}}, Number(gate.metrics().rejected_events())}});
+}
+
+}  // namespace
+
+void MetricsCollector::SetEngine(const Engine* engine) {
+  MutexLock lock(&mu_);
+  engine_ = engine;
+}
+
+std::vector<prometheus::MetricFamily> MetricsCollector::Collect() const {
+  MetricFamilies metrics;
+  AddProcess(&metrics);
+  AddCalls(*sources_.gate, &metrics);
+  AddRefusals(*sources_.gate, &metrics);
+  AddConnections(sources_.listener, &metrics);
+  AddSecurity(sources_, &metrics);
+  metrics.Gauge("factord_serving", "1 while reads or writes are served.",
+                {{{{"operation", "reads"}}, sources_.health->serves_reads() ? 1.0 : 0.0},
+                 {{{"operation", "writes"}}, sources_.health->serves_writes() ? 1.0 : 0.0}});
+  MutexLock lock(&mu_);
+  if (engine_ != nullptr) {
+    const ModelInfo info = engine_->Info();
+    AddModel(info, &metrics);
+    AddEvents(*sources_.gate, info, &metrics);
+  }
+  return std::move(metrics).Take();
+}
+
+absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
+    const std::string& address, std::weak_ptr<prometheus::Collectable> collector) {
+  StartTime();
+  // Two threads answer; a client that is slow to ask or to read loses its connection.
+  const std::vector<std::string> options = {"listening_ports",    address, "num_threads", "2",
+                                            "request_timeout_ms", "5000"};
+  // civetweb reports by exception.
+  try {
+    auto exposer = std::make_unique<prometheus::Exposer>(options);
+    exposer->RegisterCollectable(collector);
+    return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(exposer)));
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address, " (--metrics_listen): ", error.what()));
+  }
+}
+
+int MetricsServer::port() const { return exposer_->GetListeningPorts().at(0); }
+
+}  // namespace factord
