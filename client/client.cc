@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_join.h"
+#include "client/credentials.h"
 #include "client/service_config.h"
 #include "client/status.h"
 #include "grpcpp/client_context.h"
@@ -24,6 +25,9 @@ grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMillis);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastReconnectMillis);
   arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
+  if (!options.tls_server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.tls_server_name);
+  }
   return arguments;
 }
 
@@ -40,15 +44,15 @@ absl::Status Client::Options::Validate() const {
   if (write_timeout <= absl::ZeroDuration()) bad.push_back("write_timeout: must be above 0");
   if (admin_timeout <= absl::ZeroDuration()) bad.push_back("admin_timeout: must be above 0");
   if (max_response_bytes <= 0) bad.push_back("max_response_bytes: must be above 0");
+  CheckCredentials(*this, &bad);
   if (bad.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrJoin(bad, "; "));
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
   FACTORD_RETURN_IF_ERROR(options.Validate());
-  if (options.credentials == nullptr) options.credentials = grpc::InsecureChannelCredentials();
-  auto channel =
-      grpc::CreateCustomChannel(options.target, options.credentials, MakeChannelArguments(options));
+  auto channel = grpc::CreateCustomChannel(options.target, MakeChannelCredentials(options),
+                                           MakeChannelArguments(options));
   return std::unique_ptr<Client>(new Client(std::move(options), std::move(channel)));
 }
 

@@ -30,6 +30,12 @@
 // ids yourself: each call stamps anew. Reads wait for a server that is not there yet; writes do
 // not.
 //
+// TLS and a token:
+//
+//   Client::Create({.target = "ratings.example:7070",
+//                   .tls_ca_file = "/etc/factord/ca.pem",
+//                   .token_file = "/run/secrets/factord-token"});
+//
 // Thread-safe.
 #pragma once
 
@@ -46,7 +52,6 @@
 #include "factord/v1/recommendation_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/channel.h"
-#include "grpcpp/security/credentials.h"
 
 namespace factord {
 
@@ -55,8 +60,24 @@ class Client {
   struct Options {
     // host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
     std::string target = "127.0.0.1:7070";
-    // TLS, tokens. Null: plain text.
-    std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
+
+    // TLS (client/credentials.h says when files are read again). Any of the next four implies it.
+    bool tls = false;
+    // PEM: whose certificates to believe. Empty: the system's CAs.
+    std::string tls_ca_file{};
+    // PEM: this client's own certificate (or chain) and key, for a server that asks. Both or none.
+    std::string tls_cert_file{};
+    std::string tls_key_file{};
+    // The name to be found in the server's certificate, if it is not that of `target`.
+    std::string tls_server_name{};
+    // How often the files are looked at; whole seconds.
+    absl::Duration tls_reload_interval = absl::Seconds(10);
+
+    // Sent with every call. Without TLS only to a server on this machine. `token_file`: a file
+    // whose first word it is, read again when it changes. At most one of the two.
+    std::string token{};
+    std::string token_file{};
+
     absl::Duration read_timeout = absl::Seconds(5);
     absl::Duration write_timeout = absl::Seconds(10);
     // Snapshots, hashes and backups read or write the whole model.
@@ -64,7 +85,7 @@ class Client {
     // The largest response that is taken. A page of 10,000 rows at rank 256 has 10 MiB.
     int max_response_bytes = 64 << 20;
 
-    // INVALID_ARGUMENT naming every bad field.
+    // INVALID_ARGUMENT naming every bad option; reads the files.
     absl::Status Validate() const;
   };
 

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 
 namespace factord {
@@ -19,13 +19,13 @@ class FakeServer::Ratings : public v1::RatingService::Service {
 
   explicit Ratings(FakeServer* fake) : fake_(fake) {}
 
-  grpc::Status RecordRatings(grpc::ServerContext*, const v1::RecordRatingsRequest* request,
+  grpc::Status RecordRatings(grpc::ServerContext* context, const v1::RecordRatingsRequest* request,
                              v1::RecordRatingsResponse* response) override {
     {
       MutexLock lock(&fake_->mu_);
       fake_->record_requests_.push_back(*request);
     }
-    grpc::Status status = fake_->NoteCall("RecordRatings");
+    grpc::Status status = fake_->NoteCall(context, "RecordRatings");
     if (!status.ok()) return status;
     MutexLock lock(&fake_->mu_);
     for (const v1::Rating& event : request->events()) {
@@ -39,6 +39,7 @@ class FakeServer::Ratings : public v1::RatingService::Service {
   }
 
   grpc::Status StreamRatings(grpc::ServerContext* context, Stream* stream) override {
+    if (grpc::Status status = fake_->CheckToken(*context); !status.ok()) return status;
     v1::StreamRatingsRequest request;
     if (!stream->Read(&request)) return grpc::Status::OK;
     const std::string producer = request.start().producer_id();
@@ -118,15 +119,15 @@ class FakeServer::Ratings : public v1::RatingService::Service {
 };
 
 // Every other method notes the call, asks on_call, and echoes the model's name where it can.
-#define FACTORD_FAKE_METHOD(Name, fill)                                     \
-  grpc::Status Name(grpc::ServerContext*, const v1::Name##Request* request, \
-                    v1::Name##Response* response) override {                \
-    grpc::Status status = fake_->NoteCall(#Name);                           \
-    (void)request;                                                          \
-    if (status.ok()) {                                                      \
-      fill;                                                                 \
-    }                                                                       \
-    return status;                                                          \
+#define FACTORD_FAKE_METHOD(Name, fill)                                             \
+  grpc::Status Name(grpc::ServerContext* context, const v1::Name##Request* request, \
+                    v1::Name##Response* response) override {                        \
+    grpc::Status status = fake_->NoteCall(context, #Name);                          \
+    (void)request;                                                                  \
+    if (status.ok()) {                                                              \
+      fill;                                                                         \
+    }                                                                               \
+    return status;                                                                  \
   }
 
 class FakeServer::Recommendations : public v1::RecommendationService::Service {
@@ -200,9 +201,10 @@ class FakeServer::Admin : public v1::AdminService::Service {
 class FakeServer::Health : public grpc::health::v1::Health::Service {
  public:
   explicit Health(FakeServer* fake) : fake_(fake) {}
-  grpc::Status Check(grpc::ServerContext*, const grpc::health::v1::HealthCheckRequest* request,
+  grpc::Status Check(grpc::ServerContext* context,
+                     const grpc::health::v1::HealthCheckRequest* request,
                      grpc::health::v1::HealthCheckResponse* response) override {
-    grpc::Status status = fake_->NoteCall("Check " + request->service());
+    grpc::Status status = fake_->NoteCall(context, "Check " + request->service());
     response->set_status(grpc::health::v1::HealthCheckResponse::SERVING);
     return status;
   }
@@ -211,12 +213,13 @@ class FakeServer::Health : public grpc::health::v1::Health::Service {
   FakeServer* const fake_;
 };
 
-FakeServer::FakeServer()
+FakeServer::FakeServer(std::shared_ptr<grpc::ServerCredentials> credentials)
     : ratings_(std::make_unique<Ratings>(this)),
       recommendations_(std::make_unique<Recommendations>(this)),
       models_(std::make_unique<Models>(this)),
       admin_(std::make_unique<Admin>(this)),
-      health_(std::make_unique<Health>(this)) {
+      health_(std::make_unique<Health>(this)),
+      credentials_(std::move(credentials)) {
   Start();
 }
 
@@ -229,7 +232,7 @@ void FakeServer::Start() {
   for (int attempt = 0; server_ == nullptr && attempt < 500; ++attempt) {
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort(target(), grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(target(), credentials_, &port);
     builder.RegisterService(ratings_.get());
     builder.RegisterService(recommendations_.get());
     builder.RegisterService(models_.get());
@@ -255,10 +258,13 @@ void FakeServer::Stop() {
   server_ = nullptr;
 }
 
-grpc::Status FakeServer::NoteCall(const std::string& method) {
+grpc::Status FakeServer::NoteCall(grpc::ServerContext* context, const std::string& method) {
   {
     MutexLock lock(&mu_);
     calls_.push_back(method);
+  }
+  if (method.rfind("Check ", 0) != 0) {
+    if (grpc::Status status = CheckToken(*context); !status.ok()) return status;
   }
   return on_call ? on_call(method) : grpc::Status::OK;
 }
@@ -291,6 +297,20 @@ int64_t FakeServer::most_unacknowledged() const {
 int64_t FakeServer::largest_batch() const {
   MutexLock lock(&mu_);
   return largest_batch_;
+}
+
+grpc::Status FakeServer::CheckToken(const grpc::ServerContext& context) {
+  MutexLock lock(&mu_);
+  const auto [begin, end] = context.client_metadata().equal_range("authorization");
+  const std::string expected = "Bearer " + token_;
+  const bool good =
+      token_.empty() || (begin != end && std::next(begin) == end && begin->second == expected);
+  return good ? grpc::Status::OK : grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "what token?");
+}
+
+void FakeServer::RequireToken(const std::string& token) {
+  MutexLock lock(&mu_);
+  token_ = token;
 }
 
 void FakeServer::ForgetProducers() {

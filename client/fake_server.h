@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -23,7 +24,9 @@
 #include "factord/v1/rating_service.grpc.pb.h"
 #include "factord/v1/recommendation_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
+#include "grpcpp/server_context.h"
 
 namespace factord {
 
@@ -44,8 +47,9 @@ class FakeServer {
     v1::Rating rating;
   };
 
-  // Starts at once, on any free port.
-  FakeServer();
+  // Starts at once, on any free port of 127.0.0.1.
+  explicit FakeServer(
+      std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials());
   ~FakeServer();
 
   std::string target() const;
@@ -78,6 +82,14 @@ class FakeServer {
   // The memory of another data folder.
   void ForgetProducers();
 
+  // From now on a call (but health) without this token is UNAUTHENTICATED. Empty: none is asked
+  // for.
+  void RequireToken(const std::string& token);
+  // From the next Start on.
+  void SetCredentials(std::shared_ptr<grpc::ServerCredentials> credentials) {
+    credentials_ = std::move(credentials);
+  }
+
  private:
   class Ratings;
   class Recommendations;
@@ -85,7 +97,8 @@ class FakeServer {
   class Admin;
   class Health;
 
-  grpc::Status NoteCall(const std::string& method);
+  grpc::Status NoteCall(grpc::ServerContext* context, const std::string& method);
+  grpc::Status CheckToken(const grpc::ServerContext& context);
 
   mutable Mutex mu_;
   std::vector<Applied> applied_ ABSL_GUARDED_BY(mu_);
@@ -93,6 +106,7 @@ class FakeServer {
   std::vector<v1::RecordRatingsRequest> record_requests_ ABSL_GUARDED_BY(mu_);
   std::vector<v1::StreamStart> starts_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> calls_ ABSL_GUARDED_BY(mu_);
+  std::string token_ ABSL_GUARDED_BY(mu_);
   int64_t most_unacknowledged_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t largest_batch_ ABSL_GUARDED_BY(mu_) = 0;
 
@@ -101,6 +115,7 @@ class FakeServer {
   const std::unique_ptr<Models> models_;
   const std::unique_ptr<Admin> admin_;
   const std::unique_ptr<Health> health_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -28,6 +28,32 @@ std::vector<std::string> UnmentionedViolations(const std::string& details,
   return violations;
 }
 
+// gRPC says how a connection failed, which is not what to do about it.
+absl::string_view ConnectionAdvice(absl::string_view message) {
+  if (absl::StrContains(message, "Hostname Verification Check failed")) {
+    return "; the server's certificate is for another name: connect to a name that it holds, or "
+           "give "
+           "that name as tls_server_name";
+  }
+  if (absl::StrContains(message, "certificate verify failed")) {
+    return "; the server's certificate has expired or does not come from a CA in tls_ca_file "
+           "(without "
+           "that, the system's)";
+  }
+  if (absl::StrContains(message, "wrong version number")) {
+    return "; the server does not speak TLS on this port";
+  }
+  if (absl::StrContains(message, "Failed to create security handshaker")) {
+    return "; the files of tls_ca_file, tls_cert_file or tls_key_file are missing or bad";
+  }
+  if (absl::StrContains(message, "failed to connect") &&
+      absl::StrContains(message, "Socket closed")) {
+    return "; the server hung up: if it goes on, it may want TLS, or a client certificate "
+           "(tls_cert_file) that it knows";
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::Status FromGrpcStatus(const grpc::Status& status) {
@@ -37,6 +63,9 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
       UnmentionedViolations(status.error_details(), message);
   if (!violations.empty()) {
     absl::StrAppend(&message, message.empty() ? "" : ": ", absl::StrJoin(violations, "; "));
+  }
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    absl::StrAppend(&message, ConnectionAdvice(message));
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
 }

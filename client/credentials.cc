@@ -1,0 +1,263 @@
+#include "client/credentials.h"
+
+#include <arpa/inet.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "base/mutex.h"
+#include "grpcpp/security/tls_certificate_provider.h"
+#include "grpcpp/security/tls_credentials_options.h"
+
+namespace factord {
+namespace {
+
+bool UsesTls(const Client::Options& options) {
+  return options.tls || !options.tls_ca_file.empty() || !options.tls_cert_file.empty() ||
+         !options.tls_key_file.empty() || !options.tls_server_name.empty();
+}
+
+bool HasToken(const Client::Options& options) {
+  return !options.token.empty() || !options.token_file.empty();
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (in.bad() || !in.is_open()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read ", path, ": ", std::strerror(errno != 0 ? errno : EIO)));
+  }
+  return text;
+}
+
+// --- Certificates ---
+
+struct OpensslDeleter {
+  void operator()(BIO* bio) const { BIO_free(bio); }
+  void operator()(X509* certificate) const { X509_free(certificate); }
+  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+};
+using Bio = std::unique_ptr<BIO, OpensslDeleter>;
+using Certificate = std::unique_ptr<X509, OpensslDeleter>;
+using Key = std::unique_ptr<EVP_PKEY, OpensslDeleter>;
+
+Bio OpenText(const std::string& text) {
+  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+// The first one of a PEM file.
+absl::StatusOr<Certificate> ReadCertificate(const std::string& path) {
+  FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  Certificate certificate(PEM_read_bio_X509(OpenText(text).get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  if (certificate != nullptr) return certificate;
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, " holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
+}
+
+absl::StatusOr<Key> ReadKey(const std::string& path) {
+  FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  // A program that serves cannot ask for a pass phrase.
+  const auto no_pass_phrase = [](char*, int, int, void*) { return -1; };
+  Key key(PEM_read_bio_PrivateKey(OpenText(text).get(), nullptr, no_pass_phrase, nullptr));
+  ERR_clear_error();
+  if (key != nullptr) return key;
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, " holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or an encrypted one"));
+}
+
+void CheckTls(const Client::Options& options, std::vector<std::string>* bad) {
+  const auto add = [bad](absl::string_view option, const absl::Status& status) {
+    if (!status.ok()) bad->push_back(absl::StrCat(option, ": ", status.message()));
+  };
+  if (!options.tls_ca_file.empty()) {
+    add("tls_ca_file", ReadCertificate(options.tls_ca_file).status());
+  }
+  if (options.tls_reload_interval < absl::Seconds(1)) {
+    bad->push_back("tls_reload_interval: must be at least a second");
+  }
+  if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
+    bad->push_back("tls_cert_file, tls_key_file: must both be given, or none");
+    return;
+  }
+  if (options.tls_cert_file.empty()) return;
+  const absl::StatusOr<Certificate> certificate = ReadCertificate(options.tls_cert_file);
+  const absl::StatusOr<Key> key = ReadKey(options.tls_key_file);
+  add("tls_cert_file", certificate.status());
+  add("tls_key_file", key.status());
+  if (certificate.ok() && key.ok() && X509_check_private_key(certificate->get(), key->get()) != 1) {
+    bad->push_back(absl::StrCat("tls_key_file: ", options.tls_key_file,
+                                " is not the key of the first certificate in ",
+                                options.tls_cert_file));
+  }
+  ERR_clear_error();
+}
+
+std::shared_ptr<grpc::ChannelCredentials> MakeTlsCredentials(const Client::Options& options) {
+  namespace tls = grpc::experimental;
+  tls::TlsChannelCredentialsOptions tls_options;
+  if (!options.tls_ca_file.empty() || !options.tls_cert_file.empty()) {
+    tls_options.set_certificate_provider(std::make_shared<tls::FileWatcherCertificateProvider>(
+        options.tls_key_file, options.tls_cert_file, options.tls_ca_file,
+        static_cast<unsigned>(absl::ToInt64Seconds(options.tls_reload_interval))));
+  }
+  if (!options.tls_ca_file.empty()) tls_options.watch_root_certs();
+  if (!options.tls_cert_file.empty()) tls_options.watch_identity_key_cert_pairs();
+  return tls::TlsCredentials(tls_options);
+}
+
+// --- Tokens ---
+
+absl::Status CheckToken(absl::string_view token) {
+  constexpr size_t kMinBytes = 16, kMaxBytes = 256;
+  if (token.size() >= kMinBytes && token.size() <= kMaxBytes &&
+      std::all_of(token.begin(), token.end(), [](char c) { return absl::ascii_isgraph(c); })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("a token has 16 to 256 visible ASCII characters");
+}
+
+// The first word of the file.
+absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
+  FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  const absl::string_view trimmed = absl::StripLeadingAsciiWhitespace(text);
+  std::string token(trimmed.begin(), std::find_if(trimmed.begin(), trimmed.end(),
+                                                  [](char c) { return absl::ascii_isspace(c); }));
+  const absl::Status status = CheckToken(token);
+  if (status.ok()) return token;
+  // Never with what is in the file, which may be a secret.
+  return absl::InvalidArgumentError(
+      absl::StrCat("the first word of ", path, " is no token: ", status.message()));
+}
+
+void CheckTokenOptions(const Client::Options& options, std::vector<std::string>* bad) {
+  if (!options.token.empty() && !options.token_file.empty()) {
+    bad->push_back("token, token_file: must not both be given");
+  } else if (!options.token.empty()) {
+    const absl::Status status = CheckToken(options.token);
+    if (!status.ok()) bad->push_back(absl::StrCat("token: ", status.message()));
+  } else if (!options.token_file.empty()) {
+    const absl::Status status = ReadTokenFile(options.token_file).status();
+    if (!status.ok()) bad->push_back(absl::StrCat("token_file: ", status.message()));
+  }
+  if (HasToken(options) && !UsesTls(options) && !IsLoopback(options.target)) {
+    bad->push_back(absl::StrCat(options.token.empty() ? "token_file" : "token", ": would go to ",
+                                options.target,
+                                " in plain text, for all to read; use TLS (tls or tls_ca_file)"));
+  }
+}
+
+// Gives gRPC the token for each call.
+class TokenPlugin final : public grpc::MetadataCredentialsPlugin {
+ public:
+  // `file` may be empty: `token` for ever.
+  TokenPlugin(std::string token, std::string file)
+      : file_(std::move(file)), token_(std::move(token)) {}
+
+  bool IsBlocking() const override { return false; }  // it asks for the file's time, and no more
+
+  grpc::Status GetMetadata(grpc::string_ref, grpc::string_ref, const grpc::AuthContext&,
+                           std::multimap<std::string, std::string>* metadata) override {
+    MutexLock lock(&mu_);
+    if (!file_.empty()) LookAtFile();
+    metadata->emplace("authorization", absl::StrCat("Bearer ", token_));
+    return grpc::Status::OK;
+  }
+
+ private:
+  // Tells one state of a file from another; a file that was replaced has another inode.
+  struct Version {
+    ino_t inode = 0;
+    off_t bytes = 0;
+    int64_t seconds = 0;
+    int64_t nanos = 0;
+    bool operator==(const Version&) const = default;
+  };
+
+  void LookAtFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    struct stat info;
+    if (stat(file_.c_str(), &info) != 0) return;
+    const Version now = {info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+    if (version_ == now) return;
+    absl::StatusOr<std::string> token = ReadTokenFile(file_);
+    if (!token.ok()) return;
+    token_ = *std::move(token);
+    version_ = now;
+  }
+
+  const std::string file_;
+  Mutex mu_;
+  std::string token_ ABSL_GUARDED_BY(mu_);
+  std::optional<Version> version_ ABSL_GUARDED_BY(mu_);
+};
+
+std::unique_ptr<TokenPlugin> MakeTokenPlugin(const Client::Options& options) {
+  std::string token = options.token;
+  if (token.empty()) token = ReadTokenFile(options.token_file).value_or("");
+  return std::make_unique<TokenPlugin>(std::move(token), options.token_file);
+}
+
+bool IsLoopbackAddress(absl::string_view address) {
+  std::string host(address);
+  if (absl::ConsumePrefix(&address, "[")) {
+    host = std::string(address.substr(0, address.find(']')));
+  } else if (std::count(host.begin(), host.end(), ':') == 1) {
+    host.resize(host.find(':'));
+  }
+  in_addr ipv4;
+  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) return ntohl(ipv4.s_addr) >> 24 == 127;
+  return host == "::1" || absl::EqualsIgnoreCase(host, "localhost");
+}
+
+}  // namespace
+
+bool IsLoopback(absl::string_view target) {
+  if (absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:")) return true;
+  if (absl::ConsumePrefix(&target, "dns:") && absl::ConsumePrefix(&target, "//")) {
+    target.remove_prefix(std::min(target.size(), target.find('/') + 1));  // the DNS server
+  }
+  absl::ConsumePrefix(&target, "ipv4:");
+  absl::ConsumePrefix(&target, "ipv6:");
+  const std::vector<absl::string_view> addresses = absl::StrSplit(target, ',');
+  return std::all_of(addresses.begin(), addresses.end(), IsLoopbackAddress);
+}
+
+void CheckCredentials(const Client::Options& options, std::vector<std::string>* bad) {
+  if (UsesTls(options)) CheckTls(options, bad);
+  CheckTokenOptions(options, bad);
+}
+
+std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(const Client::Options& options) {
+  if (UsesTls(options)) {
+    const auto tls = MakeTlsCredentials(options);
+    if (!HasToken(options)) return tls;
+    return grpc::CompositeChannelCredentials(
+        tls, grpc::MetadataCredentialsFromPlugin(MakeTokenPlugin(options)));
+  }
+  if (!HasToken(options)) return grpc::InsecureChannelCredentials();
+  // Plain text, but for a check of the connection's own address, whatever a name resolved to.
+  return grpc::CompositeChannelCredentials(
+      grpc::experimental::LocalCredentials(absl::StartsWith(options.target, "unix") ? UDS
+                                                                                    : LOCAL_TCP),
+      grpc::experimental::MetadataCredentialsFromPlugin(MakeTokenPlugin(options),
+                                                        GRPC_SECURITY_NONE));
+}
+
+}  // namespace factord

@@ -1,0 +1,50 @@
+// Certificates for tests, made on the spot.
+//
+//   TestCa ca("CA of this test");
+//   const TestCertificate server = ca.Issue("server", {"localhost"});
+//   ... ca.pem(), server.certificate, server.key: PEM ...
+#pragma once
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace factord {
+
+struct TestCertificate {
+  std::string certificate;
+  std::string key;
+};
+
+// Thread-compatible.
+class TestCa {
+ public:
+  explicit TestCa(const std::string& common_name);
+
+  const std::string& pem() const { return pem_; }
+  // Valid for a day, for client and server, under these DNS names and for 127.0.0.1 if
+  // `with_loopback`.
+  TestCertificate Issue(const std::string& common_name, const std::vector<std::string>& dns_names,
+                        bool with_loopback = false);
+
+ private:
+  struct Deleter {
+    void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+    void operator()(X509* certificate) const { X509_free(certificate); }
+  };
+  using Key = std::unique_ptr<EVP_PKEY, Deleter>;
+  using Certificate = std::unique_ptr<X509, Deleter>;
+
+  static Certificate Make(const std::string& common_name, EVP_PKEY* key, const std::string& names,
+                          const char* constraints, X509* issuer, EVP_PKEY* issuer_key, long serial);
+
+  Key key_;
+  Certificate certificate_;
+  std::string pem_;
+  long last_serial_ = 1;
+};
+
+}  // namespace factord
