@@ -3,9 +3,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "client/credentials.h"
-#include "client/service_config.h"
+#include "client/retrier.h"
 #include "client/status.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
@@ -21,7 +23,6 @@ constexpr int kLastReconnectMillis = 1'000;
 
 grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
   grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(kServiceConfigJson);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMillis);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastReconnectMillis);
   arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
@@ -33,6 +34,19 @@ grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
 
 absl::Duration OrDefault(absl::Duration timeout, absl::Duration fallback) {
   return timeout > absl::ZeroDuration() ? timeout : fallback;
+}
+
+// docs/consistency.md: after these a write may have happened.
+bool HasUnknownOutcome(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsCancelled(status);
+}
+
+// False only for a call that no connection was found for: its peer is then the target, as it was
+// given, instead of an address.
+bool WasSent(const grpc::ClientContext& context, const std::string& target) {
+  return context.peer() != target || absl::StartsWith(target, "ip") ||
+         absl::StartsWith(target, "unix");
 }
 
 }  // namespace
@@ -67,84 +81,113 @@ Client::Client(Options options, std::shared_ptr<grpc::Channel> channel)
 
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response> method,
-                                      const Request& request, absl::Duration timeout) {
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-  Response response;
-  const absl::Status status = FromGrpcStatus((stub.*method)(&context, request, &response));
-  if (status.ok()) return response;
-  if (!absl::IsDeadlineExceeded(status)) return status;
-  // gRPC's "Deadline Exceeded" does not say whether there is a server at all.
+                                      const Request& request, absl::Duration timeout, Repeat repeat,
+                                      bool* maybe_done) {
+  const absl::Time deadline = absl::Now() + timeout;
+  Retrier retrier(deadline);
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(deadline));
+    Response response;
+    const absl::Status status = FromGrpcStatus((stub.*method)(&context, request, &response));
+    if (status.ok()) return response;
+    if (maybe_done != nullptr && HasUnknownOutcome(status) && WasSent(context, options_.target)) {
+      *maybe_done = true;
+    }
+    if (absl::IsDeadlineExceeded(status)) return NoAnswer(timeout, retrier.attempts());
+    if (repeat == Repeat::kUntilDeadline && retrier.WaitToRetry(context, status)) continue;
+    if (retrier.attempts() == 1) return status;
+    return absl::Status(status.code(),
+                        absl::StrCat(status.message(), "; gave up after ", retrier.attempts(),
+                                     " attempts in ", absl::FormatDuration(timeout)));
+  }
+}
+
+// gRPC's "Deadline Exceeded" does not say whether there is a server at all.
+absl::Status Client::NoAnswer(absl::Duration timeout, int attempts) const {
   const bool connected = channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
   return absl::DeadlineExceededError(
       absl::StrCat(connected ? "no answer from " : "no connection to ", options_.target, " within ",
-                   absl::FormatDuration(timeout)));
+                   absl::FormatDuration(timeout),
+                   attempts == 1 ? "" : absl::StrCat(", in ", attempts, " attempts")));
+}
+
+void Client::StampEventIds(v1::RecordRatingsRequest* request) {
+  factord::StampEventIds(&event_ids_, request);
 }
 
 absl::StatusOr<v1::RecordRatingsResponse> Client::RecordRatings(v1::RecordRatingsRequest request,
                                                                 absl::Duration timeout) {
-  StampEventIds(&event_ids_, &request);
-  return Call<v1::RatingService::Stub, v1::RecordRatingsRequest, v1::RecordRatingsResponse>(
-      *ratings_, &v1::RatingService::Stub::RecordRatings, request,
-      OrDefault(timeout, options_.write_timeout));
+  StampEventIds(&request);
+  bool maybe_recorded = false;
+  auto response =
+      Call<v1::RatingService::Stub, v1::RecordRatingsRequest, v1::RecordRatingsResponse>(
+          *ratings_, &v1::RatingService::Stub::RecordRatings, request,
+          OrDefault(timeout, options_.write_timeout), Repeat::kUntilDeadline, &maybe_recorded);
+  if (response.ok() || !maybe_recorded) return response;
+  return absl::Status(
+      response.status().code(),
+      absl::StrCat(response.status().message(),
+                   "; whether the ratings were recorded is unknown: send them again with the same "
+                   "event ids"));
 }
 
 absl::StatusOr<v1::RecommendItemsResponse> Client::RecommendItems(
     const v1::RecommendItemsRequest& request, absl::Duration timeout) {
   return Call<v1::RecommendationService::Stub, v1::RecommendItemsRequest,
-              v1::RecommendItemsResponse>(*recommendations_,
-                                          &v1::RecommendationService::Stub::RecommendItems, request,
-                                          OrDefault(timeout, options_.read_timeout));
+              v1::RecommendItemsResponse>(
+      *recommendations_, &v1::RecommendationService::Stub::RecommendItems, request,
+      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::PredictRatingsResponse> Client::PredictRatings(
     const v1::PredictRatingsRequest& request, absl::Duration timeout) {
   return Call<v1::RecommendationService::Stub, v1::PredictRatingsRequest,
-              v1::PredictRatingsResponse>(*recommendations_,
-                                          &v1::RecommendationService::Stub::PredictRatings, request,
-                                          OrDefault(timeout, options_.read_timeout));
+              v1::PredictRatingsResponse>(
+      *recommendations_, &v1::RecommendationService::Stub::PredictRatings, request,
+      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel(const v1::GetModelRequest& request,
                                                       absl::Duration timeout) {
   return Call<v1::ModelService::Stub, v1::GetModelRequest, v1::GetModelResponse>(
       *models_, &v1::ModelService::Stub::GetModel, request,
-      OrDefault(timeout, options_.read_timeout));
+      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::ListTopicsResponse> Client::ListTopics(const v1::ListTopicsRequest& request,
                                                           absl::Duration timeout) {
   return Call<v1::ModelService::Stub, v1::ListTopicsRequest, v1::ListTopicsResponse>(
       *models_, &v1::ModelService::Stub::ListTopics, request,
-      OrDefault(timeout, options_.read_timeout));
+      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::GetFactorsResponse> Client::GetFactors(const v1::GetFactorsRequest& request,
                                                           absl::Duration timeout) {
   return Call<v1::ModelService::Stub, v1::GetFactorsRequest, v1::GetFactorsResponse>(
       *models_, &v1::ModelService::Stub::GetFactors, request,
-      OrDefault(timeout, options_.read_timeout));
+      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::CreateSnapshotResponse> Client::CreateSnapshot(
     const v1::CreateSnapshotRequest& request, absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::CreateSnapshotRequest, v1::CreateSnapshotResponse>(
       *admin_, &v1::AdminService::Stub::CreateSnapshot, request,
-      OrDefault(timeout, options_.admin_timeout));
+      OrDefault(timeout, options_.admin_timeout), Repeat::kNever);
 }
 
 absl::StatusOr<v1::ComputeHashResponse> Client::ComputeHash(const v1::ComputeHashRequest& request,
                                                             absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::ComputeHashRequest, v1::ComputeHashResponse>(
       *admin_, &v1::AdminService::Stub::ComputeHash, request,
-      OrDefault(timeout, options_.admin_timeout));
+      OrDefault(timeout, options_.admin_timeout), Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::BackupResponse> Client::Backup(const v1::BackupRequest& request,
                                                   absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::BackupRequest, v1::BackupResponse>(
-      *admin_, &v1::AdminService::Stub::Backup, request,
-      OrDefault(timeout, options_.admin_timeout));
+      *admin_, &v1::AdminService::Stub::Backup, request, OrDefault(timeout, options_.admin_timeout),
+      Repeat::kNever);
 }
 
 absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
@@ -154,7 +197,8 @@ absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
   request.set_service(service);
   return Call<Health::Stub, grpc::health::v1::HealthCheckRequest,
               grpc::health::v1::HealthCheckResponse>(*health_, &Health::Stub::Check, request,
-                                                     OrDefault(timeout, options_.read_timeout));
+                                                     OrDefault(timeout, options_.read_timeout),
+                                                     Repeat::kNever);
 }
 
 absl::StatusOr<std::unique_ptr<RatingStream>> Client::StreamRatings(RatingStream::Options options) {

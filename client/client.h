@@ -24,11 +24,13 @@
 // Deadlines: each call has one; `timeout` of a call overrides the default of its kind. A call that
 // is over its deadline is DEADLINE_EXCEEDED.
 //
-// Retries (client/service_config.h): reads and RecordRatings are repeated, within their deadline,
-// after UNAVAILABLE and RESOURCE_EXHAUSTED. RecordRatings is applied once all the same, because
-// every event without an event_id is given one. To repeat a failed RecordRatings yourself, set the
-// ids yourself: each call stamps anew. Reads wait for a server that is not there yet; writes do
-// not.
+// Retries (client/retrier.h): reads and RecordRatings are repeated until their deadline while the
+// server is away, starting, stopping or overloaded, so that a restart is no error, only a delay.
+// RecordRatings is applied once all the same, because every event without an event_id is given one
+// first. When the time is over, the last error comes back; if the ratings may have been recorded it
+// says so, and they can be sent again safely, with the same ids (StampEventIds). CreateSnapshot,
+// Backup and CheckHealth are not repeated: a second Backup would find the first one's folder. Other
+// languages: client/service_config.json and docs/clients.md.
 //
 // TLS and a token:
 //
@@ -97,6 +99,10 @@ class Client {
   absl::StatusOr<v1::RecordRatingsResponse> RecordRatings(
       v1::RecordRatingsRequest request, absl::Duration timeout = absl::ZeroDuration());
 
+  // Gives each event without an event_id one, as RecordRatings does with its own copy: for requests
+  // that shall be sent again when RecordRatings has failed.
+  void StampEventIds(v1::RecordRatingsRequest* request);
+
   absl::StatusOr<v1::RecommendItemsResponse> RecommendItems(
       const v1::RecommendItemsRequest& request, absl::Duration timeout = absl::ZeroDuration());
   absl::StatusOr<v1::PredictRatingsResponse> PredictRatings(
@@ -118,7 +124,6 @@ class Client {
 
   // Whether a service is serving: "" or "factord.v1.RecommendationService" for reads,
   // "factord.v1.RatingService" for writes, "liveness" for the process. NOT_FOUND for another name.
-  // Not repeated, and does not wait for a connection.
   absl::StatusOr<grpc::health::v1::HealthCheckResponse> CheckHealth(
       const std::string& service, absl::Duration timeout = absl::ZeroDuration());
 
@@ -130,11 +135,16 @@ class Client {
   template <typename Stub, typename Request, typename Response>
   using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
 
+  enum class Repeat { kNever, kUntilDeadline };
+
   Client(Options options, std::shared_ptr<grpc::Channel> channel);
 
+  // Sets *maybe_done (null: nobody asks) if an attempt failed that may have been carried out.
   template <typename Stub, typename Request, typename Response>
   absl::StatusOr<Response> Call(Stub& stub, Method<Stub, Request, Response> method,
-                                const Request& request, absl::Duration timeout);
+                                const Request& request, absl::Duration timeout, Repeat repeat,
+                                bool* maybe_done = nullptr);
+  absl::Status NoAnswer(absl::Duration timeout, int attempts) const;
 
   const Options options_;
   const std::shared_ptr<grpc::Channel> channel_;

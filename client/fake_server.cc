@@ -266,7 +266,12 @@ grpc::Status FakeServer::NoteCall(grpc::ServerContext* context, const std::strin
   if (method.rfind("Check ", 0) != 0) {
     if (grpc::Status status = CheckToken(*context); !status.ok()) return status;
   }
-  return on_call ? on_call(method) : grpc::Status::OK;
+  if (!on_call) return grpc::Status::OK;
+  grpc::Status status = on_call(method);
+  if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED && !pushback.empty()) {
+    context->AddTrailingMetadata("grpc-retry-pushback-ms", pushback);
+  }
+  return status;
 }
 
 std::vector<FakeServer::Applied> FakeServer::applied() const {

@@ -60,6 +60,8 @@ class FakeServer {
   // Unary calls: asked before each of them, with the method's name ("GetModel"); not OK: the
   // answer.
   std::function<grpc::Status(const std::string& method)> on_call;
+  // What RESOURCE_EXHAUSTED of on_call comes with, in milliseconds; empty: nothing.
+  std::string pushback = "1";
   std::function<BatchFate(const v1::StreamBatch& batch)> on_batch;
   // Empty: the rating is good.
   std::function<std::string(const v1::Rating& rating)> reject;

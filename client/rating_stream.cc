@@ -40,7 +40,9 @@ absl::StatusOr<std::unique_ptr<RatingStream>> RatingStream::Create(
 }
 
 RatingStream::RatingStream(std::shared_ptr<grpc::Channel> channel, Options options)
-    : options_(std::move(options)), stub_(v1::RatingService::NewStub(std::move(channel))) {
+    : options_(std::move(options)),
+      stub_(v1::RatingService::NewStub(std::move(channel))),
+      backoff_(absl::FromChrono(options_.initial_backoff), absl::FromChrono(options_.max_backoff)) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -148,9 +150,7 @@ bool RatingStream::PrepareReconnect(const absl::Status& status) {
   }
   const Clock::time_point now = Clock::now();
   if (!trouble_since_.has_value()) trouble_since_ = now;
-  backoff_ = std::clamp(2 * backoff_, options_.initial_backoff, options_.max_backoff);
-  const auto delay =
-      std::chrono::duration_cast<Clock::duration>(backoff_ * absl::Uniform(random_, 0.5, 1.0));
+  const Clock::duration delay = absl::ToChronoNanoseconds(backoff_.Next());
   if (now + delay - *trouble_since_ > options_.give_up_after) {
     final_status_ = absl::UnavailableError(absl::StrCat(
         "gave up after ", absl::FormatDuration(absl::FromChrono(options_.give_up_after)),
@@ -319,7 +319,7 @@ int64_t RatingStream::SettleThrough(int64_t number) {
   stats_.last_acknowledged_number = std::max(stats_.last_acknowledged_number, number);
   if (settled > 0) {
     trouble_since_.reset();
-    backoff_ = std::chrono::milliseconds(0);
+    backoff_.Reset();
   }
   return settled;
 }

@@ -40,9 +40,9 @@
 #include <string>
 #include <thread>
 
-#include "absl/random/random.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "client/backoff.h"
 #include "factord/v1/rating_service.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -165,7 +165,6 @@ class RatingStream {
 
   const Options options_;
   const std::unique_ptr<v1::RatingService::Stub> stub_;
-  absl::BitGen random_;  // of the background thread
 
   mutable Mutex mu_;
   CondVar changed_;  // any of what follows
@@ -184,7 +183,7 @@ class RatingStream {
   Clock::time_point last_progress_ ABSL_GUARDED_BY(mu_);
   // The first failure since something went forward, for give_up_after.
   std::optional<Clock::time_point> trouble_since_ ABSL_GUARDED_BY(mu_);
-  std::chrono::milliseconds backoff_ ABSL_GUARDED_BY(mu_){0};
+  Backoff backoff_ ABSL_GUARDED_BY(mu_);
 
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   bool abandoned_ ABSL_GUARDED_BY(mu_) = false;  // by the destructor

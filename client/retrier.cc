@@ -1,0 +1,47 @@
+#include "client/retrier.h"
+
+#include <optional>
+
+#include "absl/strings/numbers.h"
+#include "absl/time/clock.h"
+
+namespace factord {
+namespace {
+
+// The first is short for a call; the last bounds how late a call notices that the server is back.
+// Calls that fail for want of a connection cost the server nothing.
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
+constexpr absl::Duration kLastBackoff = absl::Milliseconds(500);
+
+// How long the server asks to wait, if it does. Negative: for ever.
+std::optional<absl::Duration> Pushback(const grpc::ClientContext& context) {
+  const auto& metadata = context.GetServerTrailingMetadata();
+  const auto it = metadata.find("grpc-retry-pushback-ms");
+  if (it == metadata.end()) return std::nullopt;
+  int64_t millis = 0;
+  // As gRPC has it: what is no number forbids to try again.
+  if (!absl::SimpleAtoi(absl::string_view(it->second.data(), it->second.size()), &millis)) {
+    millis = -1;
+  }
+  return absl::Milliseconds(millis);
+}
+
+}  // namespace
+
+Retrier::Retrier(absl::Time deadline)
+    : deadline_(deadline), backoff_(kFirstBackoff, kLastBackoff) {}
+
+bool Retrier::WaitToRetry(const grpc::ClientContext& context, const absl::Status& status) {
+  if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return false;
+  const std::optional<absl::Duration> pushback = Pushback(context);
+  if (absl::IsResourceExhausted(status) && !pushback.has_value()) return false;
+  const absl::Duration asked = pushback.value_or(absl::ZeroDuration());
+  if (asked < absl::ZeroDuration()) return false;
+  const absl::Duration delay = asked + backoff_.Next();
+  if (absl::Now() + delay >= deadline_) return false;
+  absl::SleepFor(delay);
+  ++attempts_;
+  return true;
+}
+
+}  // namespace factord

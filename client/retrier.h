@@ -1,0 +1,41 @@
+// Decides, for one call that is safe to repeat, whether and when it is tried again.
+//
+//   Retrier retrier(deadline);
+//   do {
+//     grpc::ClientContext context;
+//     status = ...;
+//   } while (!status.ok() && retrier.WaitToRetry(context, status));
+//
+// UNAVAILABLE is tried again: the server is starting, stopping or away. RESOURCE_EXHAUSTED is where
+// the server says how long to wait (grpc-retry-pushback-ms); without that it is no matter of load,
+// but a message that is too large, say. Every other error would only come back.
+//
+// gRPC's own retries would end after five attempts, sooner than many a restart. What is left to
+// gRPC is to repeat a call that has provably not reached the server.
+//
+// Thread-compatible.
+#pragma once
+
+#include "absl/time/time.h"
+#include "base/status.h"
+#include "client/backoff.h"
+#include "grpcpp/client_context.h"
+
+namespace factord {
+
+class Retrier {
+ public:
+  explicit Retrier(absl::Time deadline);
+
+  // Whether to try again; if so, returns when the time has come.
+  bool WaitToRetry(const grpc::ClientContext& context, const absl::Status& status);
+
+  int attempts() const { return attempts_; }
+
+ private:
+  const absl::Time deadline_;
+  int attempts_ = 1;
+  Backoff backoff_;
+};
+
+}  // namespace factord
