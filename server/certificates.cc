@@ -89,8 +89,11 @@ class ReloadingCredentials final : public grpc::ServerCredentials {
     if (now == given_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     given_ = std::move(now);
     const grpc_ssl_pem_key_cert_pair pair = {given_->key.c_str(), given_->cert_chain.c_str()};
-    *config = grpc_ssl_server_certificate_config_create(
-        given_->client_ca.empty() ? nullptr : given_->client_ca.c_str(), &pair, 1);
+    // gRPC insists on authorities, also where it asks no client for a certificate; any will do
+    // then.
+    const std::string& authorities =
+        given_->client_ca.empty() ? given_->cert_chain : given_->client_ca;
+    *config = grpc_ssl_server_certificate_config_create(authorities.c_str(), &pair, 1);
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }
 

@@ -112,6 +112,9 @@ class Server {
   int health_port() const { return probes_.listener ? probes_.listener->port() : 0; }
   int metrics_port() const { return metrics_server_ ? metrics_server_->port() : 0; }
 
+  // The numbers behind --metrics_listen.
+  const MetricsCollector& metrics() const { return *metrics_; }
+
   // Serves until Stop is called or the engine cannot be opened. To be called once.
   ExitCode Run();
 

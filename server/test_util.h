@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <prometheus/text_serializer.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -302,8 +303,29 @@ class TestServer {
     WaitFor("factord.v1.RatingService", grpc::health::v1::HealthCheckResponse::SERVING);
   }
 
+  // What /metrics would say now of a series ("name" or "name{label=\"value\",...}"); empty:
+  // nothing.
+  std::string Metric(const std::string& series) const {
+    const std::string text =
+        "\n" + prometheus::TextSerializer().Serialize(server_->metrics().Collect());
+    const size_t found = text.find("\n" + series + " ");
+    if (found == std::string::npos) return "";
+    const size_t value = found + series.size() + 2;
+    return text.substr(value, text.find('\n', value) - value);
+  }
+  // Waits until it does.
+  void WaitForMetric(const std::string& series, const std::string& value) const {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (Metric(series) != value) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline)
+          << series << " is " << Metric(series) << ", not " << value;
+      std::this_thread::yield();
+    }
+  }
+
   FakeEngine& engine() { return *engine_; }
   Server& server() { return *server_; }
+  const Server& server() const { return *server_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
   std::unique_ptr<v1::RatingService::Stub> ratings() const {

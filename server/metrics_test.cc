@@ -1,0 +1,93 @@
+#include "server/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "server/test_util.h"
+
+namespace factord {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Get(int port, const std::string& path) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const std::string request = "GET " + path + " HTTP/1.0\r\n\r\n";
+  EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
+  std::string answer;
+  char buffer[4096];
+  ssize_t n = 0;
+  while ((n = read(fd, buffer, sizeof(buffer))) > 0) answer.append(buffer, static_cast<size_t>(n));
+  close(fd);
+  return answer;
+}
+
+TEST(MetricsTest, AreServedByHttp) {
+  TestServer server([](ServerOptions* options) { options->metrics_listen = "127.0.0.1:0"; });
+  server.WaitUntilServing();
+  const int port = server.server().metrics_port();
+  const std::string answer = Get(port, "/metrics");
+  EXPECT_THAT(answer, HasSubstr("200 OK"));
+  EXPECT_THAT(answer, HasSubstr("\nfactord_serving{operation=\"writes\"} 1"));
+  EXPECT_THAT(answer, HasSubstr("\nfactord_build_info{version=\""));
+  EXPECT_THAT(Get(port, "/"), HasSubstr("404"));
+}
+
+TEST(MetricsTest, APortInUseIsTold) {
+  TestServer first([](ServerOptions* options) { options->metrics_listen = "127.0.0.1:0"; });
+  ServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.metrics_listen = "127.0.0.1:" + std::to_string(first.server().metrics_port());
+  const auto second = Server::Start(options);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr("--metrics_listen"));
+}
+
+TEST(MetricsTest, CountCallsByMethodAndCode) {
+  TestServer server;
+  server.WaitUntilServing();
+  v1::RecordRatingsRequest request;
+  SetRating("u", "i", 1, request.add_events());
+  SetRating("u", "", 1, request.add_events());
+  const auto record = [&](bool allow_partial) {
+    request.set_allow_partial(allow_partial);
+    grpc::ClientContext context;
+    v1::RecordRatingsResponse response;
+    return server.ratings()->RecordRatings(&context, request, &response).error_code();
+  };
+  EXPECT_EQ(record(true), grpc::StatusCode::OK);
+  EXPECT_EQ(record(true), grpc::StatusCode::OK);
+  EXPECT_EQ(record(false), grpc::StatusCode::INVALID_ARGUMENT);
+  const auto calls = [&](const std::string& code) {
+    return server.Metric(
+        "factord_rpc_duration_seconds_count{service=\"factord.v1.RatingService\",method="
+        "\"RecordRatings\",code=\"" +
+        code + "\"}");
+  };
+  EXPECT_EQ(calls("OK"), "2");
+  EXPECT_EQ(calls("INVALID_ARGUMENT"), "1");
+  EXPECT_EQ(calls("UNAVAILABLE"), "");
+  EXPECT_EQ(server.Metric("factord_events_total{outcome=\"rejected\"}"), "2");
+}
+
+TEST(MetricsTest, WritesGoDownAlone) {
+  TestServer server;
+  server.WaitUntilServing();
+  server.engine().SetWriteHealth(absl::UnavailableError("the disk"));
+  server.WaitFor("factord.v1.RatingService", grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(server.Metric("factord_serving{operation=\"reads\"}"), "1");
+  EXPECT_EQ(server.Metric("factord_serving{operation=\"writes\"}"), "0");
+}
+
+}  // namespace
+}  // namespace factord
