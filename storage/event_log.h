@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/types/span.h"
+#include "base/histogram.h"
 #include "base/status.h"
 #include "storage/records.h"
 
@@ -16,6 +17,13 @@ struct LogRange {
   int64_t first = 1;
   int64_t last = 0;
   bool empty() const { return first > last; }
+};
+
+// For monitoring. Times are since the log was opened.
+struct LogMetrics {
+  HistogramSnapshot append_seconds;  // of Append as a whole
+  HistogramSnapshot sync_seconds;    // of fsync alone, inside Append (sync) or Sync (async)
+  int64_t bytes = 0;                 // on disk
 };
 
 // Reads forward from a sequence. Thread-compatible; must not outlive its log. It sees what was
@@ -57,6 +65,8 @@ class EventLog {
 
   // OK, or the first failed append or sync.
   virtual absl::Status health() const = 0;
+
+  virtual LogMetrics metrics() const = 0;
 };
 
 }  // namespace factord

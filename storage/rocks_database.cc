@@ -1,5 +1,8 @@
 #include "storage/rocks_database.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <cstdarg>
 #include <cstring>
 #include <utility>
@@ -13,6 +16,7 @@
 #include "rocksdb/convenience.h"
 #include "rocksdb/listener.h"
 #include "rocksdb/table.h"
+#include "storage/file_util.h"
 
 namespace factord {
 namespace {
@@ -225,7 +229,7 @@ absl::StatusOr<std::unique_ptr<RocksDatabase>> RocksDatabase::Open(const std::st
   options.create_if_missing = mode == Mode::kCreate;
   options.create_missing_column_families = mode == Mode::kCreate;
   options.error_if_exists = mode == Mode::kCreate;
-  std::unique_ptr<RocksDatabase> result(new RocksDatabase(options));
+  std::unique_ptr<RocksDatabase> result(new RocksDatabase(path, options));
 
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const Family family : kAllFamilies) {
@@ -287,6 +291,46 @@ absl::Status RocksDatabase::Flush() const {
   return ToStatus(
       db_->Flush(rocksdb::FlushOptions(), {family(Family::kControl), family(Family::kLog)}),
       "flush the database");
+}
+
+int64_t RocksDatabase::LogBytes() const {
+  uint64_t bytes = 0;
+  db_->GetIntProperty(family(Family::kLog), rocksdb::DB::Properties::kLiveSstFilesSize, &bytes);
+  // Its properties do not tell the size of the WALs.
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(path_);
+  if (!names.ok()) return static_cast<int64_t>(bytes);
+  for (const std::string& name : *names) {
+    struct stat info;
+    if (absl::EndsWith(name, ".log") && stat(absl::StrCat(path_, "/", name).c_str(), &info) == 0) {
+      bytes += static_cast<uint64_t>(info.st_size);
+    }
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+int64_t RocksDatabase::MemoryBytes() const {
+  using Properties = rocksdb::DB::Properties;
+  uint64_t bytes = 0;
+  // The families share one cache.
+  db_->GetIntProperty(Properties::kBlockCacheUsage, &bytes);
+  for (const std::string& property :
+       {Properties::kSizeAllMemTables, Properties::kEstimateTableReadersMem}) {
+    uint64_t of_families = 0;
+    if (db_->GetAggregatedIntProperty(property, &of_families)) bytes += of_families;
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+int64_t RocksDatabase::NewestFileSeconds(Family family) const {
+  rocksdb::ColumnFamilyMetaData metadata;
+  db_->GetColumnFamilyMetaData(this->family(family), &metadata);
+  uint64_t newest = 0;
+  for (const rocksdb::LevelMetaData& level : metadata.levels) {
+    for (const rocksdb::SstFileMetaData& file : level.files) {
+      newest = std::max(newest, file.file_creation_time);
+    }
+  }
+  return static_cast<int64_t>(newest);
 }
 
 rocksdb::ReadOptions ScanOptions() {

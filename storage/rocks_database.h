@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
@@ -94,9 +95,18 @@ class RocksDatabase {
   // Flushes what Put and Write have written, so that no WAL is needed for it.
   absl::Status Flush() const;
 
- private:
-  explicit RocksDatabase(const rocksdb::Options& options) : options_(options) {}
+  // For monitoring: the sizes of the WALs and of the log's files, and what RocksDB keeps in memory.
+  // Nothing is read from disk but the database's folder.
+  int64_t LogBytes() const;
+  int64_t MemoryBytes() const;
+  // When the newest file of `family` was written, in seconds since 1970; 0: there is none.
+  int64_t NewestFileSeconds(Family family) const;
 
+ private:
+  RocksDatabase(std::string path, const rocksdb::Options& options)
+      : path_(std::move(path)), options_(options) {}
+
+  const std::string path_;
   const rocksdb::Options options_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilies> handles_{};

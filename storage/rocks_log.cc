@@ -1,6 +1,7 @@
 #include "storage/rocks_log.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -8,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/coding.h"
 #include "rocksdb/convenience.h"
+#include "rocksdb/iostats_context.h"
+#include "rocksdb/perf_level.h"
 
 namespace factord {
 namespace {
@@ -48,6 +51,23 @@ absl::Status DecodeRecord(absl::string_view key, absl::string_view value,
   };
   return Annotate(decode(), absl::StrCat("log at sequence ", first));
 }
+
+// Measures the time that RocksDB spends in fsync on this thread, while the object lives.
+class SyncTimer {
+ public:
+  SyncTimer() { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kEnableTimeExceptForMutex); }
+  ~SyncTimer() { rocksdb::SetPerfLevel(level_before_); }
+  SyncTimer(const SyncTimer&) = delete;
+  SyncTimer& operator=(const SyncTimer&) = delete;
+
+  double seconds() const {
+    return 1e-9 * static_cast<double>(rocksdb::get_iostats_context()->fsync_nanos - nanos_before_);
+  }
+
+ private:
+  const rocksdb::PerfLevel level_before_ = rocksdb::GetPerfLevel();
+  const uint64_t nanos_before_ = rocksdb::get_iostats_context()->fsync_nanos;
+};
 
 absl::Status Hole(int64_t sequence) {
   return absl::DataLossError(absl::StrCat("log: sequence ", sequence, " is missing"));
@@ -183,9 +203,17 @@ absl::Status RocksLog::Failed(const absl::Status& status) {
 }
 
 absl::Status RocksLog::Append(absl::Span<const Event> events) {
+  const auto start = std::chrono::steady_clock::now();
   MutexLock write_lock(&write_mu_);
   FACTORD_RETURN_IF_ERROR(CheckWritable());
   FACTORD_RETURN_IF_ERROR(CheckEvents(events));
+  const absl::Status status = WriteEvents(events);
+  append_seconds_.Observe(
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return status;
+}
+
+absl::Status RocksLog::WriteEvents(absl::Span<const Event> events) {
   const int64_t last = events.back().sequence;
   batch_.Clear();
   while (!events.empty()) {
@@ -201,7 +229,9 @@ absl::Status RocksLog::Append(absl::Span<const Event> events) {
   }
   rocksdb::WriteOptions options;
   options.sync = durability_ == Durability::kSync;
+  const SyncTimer timer;
   const rocksdb::Status status = database_->db()->Write(options, &batch_);
+  if (options.sync) sync_seconds_.Observe(timer.seconds());
   if (!status.ok()) return Failed(ToStatus(status, "append to the log"));
   MutexLock lock(&mu_);
   range_.last = last;
@@ -212,7 +242,9 @@ absl::Status RocksLog::Sync() {
   MutexLock write_lock(&write_mu_);
   FACTORD_RETURN_IF_ERROR(CheckWritable());
   if (durability_ == Durability::kSync) return absl::OkStatus();  // every append has been synced
+  const SyncTimer timer;
   const rocksdb::Status status = database_->db()->SyncWAL();
+  sync_seconds_.Observe(timer.seconds());
   return status.ok() ? absl::OkStatus() : Failed(ToStatus(status, "sync the log"));
 }
 
@@ -232,6 +264,10 @@ absl::StatusOr<std::unique_ptr<LogCursor>> RocksLog::ReadFrom(int64_t sequence) 
 LogRange RocksLog::range() const {
   MutexLock lock(&mu_);
   return range_;
+}
+
+LogMetrics RocksLog::metrics() const {
+  return {append_seconds_.Snapshot(), sync_seconds_.Snapshot(), database_->LogBytes()};
 }
 
 void RocksLog::RefuseWrites(absl::Status why) {

@@ -35,6 +35,7 @@ class RocksLog : public EventLog {
   LogRange range() const override;
   absl::Status TrimThrough(int64_t sequence) override;
   absl::Status health() const override { return failure_->Get(); }
+  LogMetrics metrics() const override;
 
   // From now on appends, syncs and trims return `why`, an error, and nothing is written; until
   // AllowWrites.
@@ -57,10 +58,13 @@ class RocksLog : public EventLog {
   absl::StatusOr<int64_t> RecordStart(int64_t sequence) const;
   void SetFirst(int64_t first);
   absl::Status WriteTrim(int64_t first, int64_t new_first);
+  absl::Status WriteEvents(absl::Span<const Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
 
   const RocksDatabase* const database_;
   FailureLatch* const failure_;
   const Durability durability_;
+  Histogram append_seconds_{kSecondsBounds};
+  Histogram sync_seconds_{kSecondsBounds};
 
   // Held while the WAL is written or synced, and while it is asked whether it may be: after a
   // failure RocksDB is not to be called again (Debian's build would assert). Taken before mu_.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -177,7 +178,7 @@ absl::Status RocksStore::ReadSnapshotMeta() {
   FACTORD_RETURN_IF_ERROR(payload.status());
   SnapshotMeta meta;
   FACTORD_RETURN_IF_ERROR(DecodeSnapshotMeta(*payload, &meta));
-  SetSnapshot(meta);
+  SetSnapshot(meta, database_->NewestFileSeconds(Family::kMeta));
   return absl::OkStatus();
 }
 
@@ -202,9 +203,15 @@ SnapshotMeta RocksStore::snapshot() const {
   return snapshot_;
 }
 
-void RocksStore::SetSnapshot(const SnapshotMeta& meta) {
+int64_t RocksStore::snapshot_unix_seconds() const {
+  MutexLock lock(&mu_);
+  return snapshot_unix_seconds_;
+}
+
+void RocksStore::SetSnapshot(const SnapshotMeta& meta, int64_t unix_seconds) {
   MutexLock lock(&mu_);
   snapshot_ = meta;
+  snapshot_unix_seconds_ = unix_seconds;
 }
 
 absl::Status RocksStore::ReadRows(Side side, const std::function<absl::Status(const Row&)>& visit) {
@@ -270,7 +277,7 @@ absl::StatusOr<std::unique_ptr<SnapshotWriter>> RocksStore::NewSnapshot() {
   parts.folder = PathOf(kTemporaryFolder);
   parts.bytes_per_second = options_.snapshot_bytes_per_second;
   parts.on_commit = [this](const SnapshotMeta& meta) {
-    SetSnapshot(meta);
+    SetSnapshot(meta, std::time(nullptr));
     log_->SetSnapshotSequence(meta.sequence);
   };
   parts.token = std::make_shared<char>();

@@ -26,6 +26,7 @@ class RocksStore : public Store {
   const ConfigFields& config() const override { return identity_.config; }
   EventLog* log() override { return log_.get(); }
   SnapshotMeta snapshot() const override;
+  int64_t snapshot_unix_seconds() const override;
   absl::Status ReadRows(Side side, const std::function<absl::Status(const Row&)>& visit) override;
   absl::Status ReadDedupe(
       const std::function<absl::Status(uint64_t slot, const DedupeEntry&)>& visit) override;
@@ -36,6 +37,7 @@ class RocksStore : public Store {
   absl::Status CloseClean(const StateEvidence& evidence) override;
   absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) override;
   absl::StatusOr<int64_t> FreeBytes() const override;
+  int64_t MemoryBytes() const override { return database_->MemoryBytes(); }
 
  private:
   explicit RocksStore(const Options& options) : options_(options) {}
@@ -48,7 +50,7 @@ class RocksStore : public Store {
   // Whether `evidence` can be of the state now in the store, and all of it is known to be on disk.
   absl::Status CheckVouchable(const StateEvidence& evidence) const;
   absl::Status FillCopy(const std::string& path, const StateEvidence& evidence);
-  void SetSnapshot(const SnapshotMeta& meta);
+  void SetSnapshot(const SnapshotMeta& meta, int64_t unix_seconds);
   std::string PathOf(absl::string_view name) const;
 
   const Options options_;
@@ -61,6 +63,7 @@ class RocksStore : public Store {
 
   mutable Mutex mu_;
   SnapshotMeta snapshot_ ABSL_GUARDED_BY(mu_);
+  int64_t snapshot_unix_seconds_ ABSL_GUARDED_BY(mu_) = 0;
   std::optional<StateEvidence> evidence_ ABSL_GUARDED_BY(mu_);
   // Alive as long as a snapshot is being written.
   std::weak_ptr<void> snapshot_token_ ABSL_GUARDED_BY(mu_);

@@ -1,6 +1,7 @@
 // The store on a disk that fails, is full, is read-only, or loses power.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -83,6 +84,35 @@ TEST_F(RocksStoreFaultTest, AFailedSyncOfTheLogIsStickyAndReadsGoOn) {
   EXPECT_OK(CheckLog(store.get(), 1));
   EXPECT_OK(AppendTestEvents(store.get(), 10));
   EXPECT_OK(CheckLog(store.get(), 1));
+}
+
+// A disk that takes its time tells the time of a sync from that of everything else.
+TEST_F(RocksStoreFaultTest, SyncsAreTimedAlone) {
+  static constexpr std::chrono::milliseconds kSync{20}, kWrite{50};
+  files_->SetFault([](Operation operation, const std::string& path) {
+    if (IsWal(path)) std::this_thread::sleep_for(operation == Operation::kSync ? kSync : kWrite);
+    return rocksdb::IOStatus::OK();
+  });
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  for (int i = 0; i < 3; ++i) ASSERT_OK(AppendTestEvents(store.get(), 1));
+  LogMetrics metrics = store->log()->metrics();
+  EXPECT_EQ(metrics.append_seconds.count, 3);
+  EXPECT_GE(metrics.append_seconds.sum, 3 * 0.07);
+  EXPECT_EQ(metrics.sync_seconds.count, 3);
+  EXPECT_GE(metrics.sync_seconds.sum, 3 * 0.02);
+  EXPECT_LE(metrics.sync_seconds.sum, metrics.append_seconds.sum - 3 * 0.05);
+
+  // Without a sync an append has none to time.
+  store.reset();
+  store = Open(Durability::kAsync);
+  ASSERT_OK(AppendTestEvents(store.get(), 1));
+  metrics = store->log()->metrics();
+  EXPECT_EQ(metrics.append_seconds.count, 1);
+  EXPECT_EQ(metrics.sync_seconds.count, 0);
+  ASSERT_OK(store->log()->Sync());
+  EXPECT_EQ(store->log()->metrics().sync_seconds.count, 1);
+  EXPECT_GE(store->log()->metrics().sync_seconds.sum, 0.02);
 }
 
 TEST_F(RocksStoreFaultTest, AFailedExplicitSyncIsStickyToo) {

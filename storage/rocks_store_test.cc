@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -743,6 +744,61 @@ TEST_F(RocksStoreTest, AReadOnlyStoreReadsEverythingAndWritesNothing) {
   EXPECT_CODE(store->CopyTo(folder_ / "copy", {1200, Hash128()}), kFailedPrecondition);
   store.reset();
   EXPECT_EQ(Listing(path_), before);
+}
+
+TEST_F(RocksStoreTest, TheLogsBytesGrowWithItAndGoWithATrim) {
+  const auto store = Open();
+  ASSERT_NE(store, nullptr);
+  const int64_t empty = store->log()->metrics().bytes;
+  EXPECT_LT(empty, 1000);
+  int64_t bytes = empty;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_OK(AppendTestEvents(store.get(), 5000));
+    const int64_t grown = store->log()->metrics().bytes;
+    EXPECT_GT(grown, bytes + 5000 * 20);
+    EXPECT_LT(grown, bytes + 5000 * 100);
+    bytes = grown;
+  }
+  ASSERT_OK(TakeTestSnapshot(store.get(), 15'000));
+  ASSERT_OK(store->log()->TrimThrough(15'000));
+  EXPECT_LT(store->log()->metrics().bytes, empty + 5000);
+}
+
+// A flushed file counts like the WAL that it takes the place of.
+TEST_F(RocksStoreTest, TheLogsBytesCountItsFilesToo) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 20'000));
+  ASSERT_OK(store->CloseClean({20'000, Hash128()}));
+  store.reset();
+  store = Open();
+  EXPECT_GT(store->log()->metrics().bytes, 20'000 * 5);  // compressed
+}
+
+TEST_F(RocksStoreTest, MemoryGrowsWithTheLog) {
+  const auto store = Open();
+  ASSERT_NE(store, nullptr);
+  const int64_t before = store->MemoryBytes();
+  EXPECT_GT(before, 0);
+  for (int i = 0; i < 10; ++i) ASSERT_OK(AppendTestEvents(store.get(), 10'000));
+  EXPECT_GT(store->MemoryBytes(), before + 100'000 * 20);
+}
+
+TEST_F(RocksStoreTest, ASnapshotHasATimeThatStays) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(store->snapshot_unix_seconds(), 0);
+  ASSERT_OK(AppendTestEvents(store.get(), 10));
+  const int64_t before = std::time(nullptr);
+  ASSERT_OK(TakeTestSnapshot(store.get(), 10));
+  const int64_t time = store->snapshot_unix_seconds();
+  EXPECT_GE(time, before);
+  EXPECT_LE(time, std::time(nullptr));
+  store.reset();
+  store = Open();
+  // The file is from a moment before.
+  EXPECT_GE(store->snapshot_unix_seconds(), before);
+  EXPECT_LE(store->snapshot_unix_seconds(), time);
 }
 
 TEST_F(RocksStoreTest, FreeBytesAreThoseOfItsFileSystem) {

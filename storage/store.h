@@ -93,6 +93,9 @@ class Store {
 
   // The committed snapshot; sequence 0 when there is none.
   virtual SnapshotMeta snapshot() const = 0;
+  // When it was committed, in seconds since 1970; 0 when there is none. After a restart it is the
+  // age of the file that it lies in, which a compaction may have written anew a little later.
+  virtual int64_t snapshot_unix_seconds() const = 0;
 
   // Calls `visit` for each row of a side in order of index (the row is reused), or dedupe entry, or
   // producer; stops at its first error. DATA_LOSS, naming the key, for a damaged record; ReadRows
@@ -120,6 +123,9 @@ class Store {
 
   // Free bytes on the folder's file system, for this process.
   virtual absl::StatusOr<int64_t> FreeBytes() const = 0;
+
+  // What the store keeps in memory: newest records, cached blocks, indices of files.
+  virtual int64_t MemoryBytes() const = 0;
 };
 
 }  // namespace factord
