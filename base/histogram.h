@@ -21,6 +21,9 @@ namespace factord {
 inline constexpr double kSecondsBounds[] = {50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3,
                                             5e-3,  10e-3,  25e-3,  50e-3,  0.1,  0.25,
                                             0.5,   1,      2.5,    5,      10};
+// Seconds of longer work, from 10 ms to half an hour.
+inline constexpr double kLongSecondsBounds[] = {0.01, 0.05, 0.1, 0.5, 1,   5,   10,
+                                                30,   60,   120, 300, 600, 1800};
 // How many of something.
 inline constexpr double kSizeBounds[] = {1, 4, 16, 64, 256, 1024, 4096, 16384};
 

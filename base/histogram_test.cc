@@ -32,6 +32,8 @@ TEST(HistogramTest, ABoundBelongsToItsBucketAndWhatIsBeyondAllToTheLast) {
 
 TEST(HistogramTest, TheReadyMadeBoundsAscend) {
   EXPECT_THAT(kSecondsBounds, testing::WhenSorted(testing::ElementsAreArray(kSecondsBounds)));
+  EXPECT_THAT(kLongSecondsBounds,
+              testing::WhenSorted(testing::ElementsAreArray(kLongSecondsBounds)));
   EXPECT_THAT(kSizeBounds, testing::WhenSorted(testing::ElementsAreArray(kSizeBounds)));
 }
 

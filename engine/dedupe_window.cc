@@ -36,6 +36,7 @@ DedupeEntry& DedupeWindow::Vacate(uint64_t slot) {
     hash_ -= HashEntry(entry);
     index_.erase(static_cast<uint32_t>(slot));
     entry = DedupeEntry();
+    ++evictions_;
   }
   return entry;
 }
@@ -51,6 +52,11 @@ void DedupeWindow::AddWithoutId(int64_t sequence) {
   const uint64_t slot = SlotOf(sequence);
   // Slots that were never used need not exist to be empty.
   if (slot < slots_.size()) Vacate(slot);
+}
+
+size_t DedupeWindow::MemoryBytes() const {
+  // The set has a byte of control beside each place.
+  return slots_.capacity() * sizeof(DedupeEntry) + index_.capacity() * (sizeof(uint32_t) + 1);
 }
 
 Hash128 DedupeWindow::ComputeHash() const {

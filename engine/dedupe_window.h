@@ -37,6 +37,9 @@ class DedupeWindow {
   int64_t window() const { return window_; }
   uint64_t SlotOf(int64_t sequence) const { return static_cast<uint64_t>(sequence % window_); }
   size_t size() const { return index_.size(); }
+  // How many ids have been forgotten.
+  int64_t evictions() const { return evictions_; }
+  size_t MemoryBytes() const;
 
   // Sum of the entries' hashes: kept up to date, and computed afresh.
   const Hash128& hash() const { return hash_; }
@@ -65,6 +68,7 @@ class DedupeWindow {
   std::vector<DedupeEntry> slots_;
   absl::flat_hash_set<uint32_t, SlotHash, SlotEqual> index_;
   Hash128 hash_;
+  int64_t evictions_ = 0;
 };
 
 }  // namespace factord

@@ -57,6 +57,23 @@ TEST(DedupeWindowTest, AgreesWithANaiveMapAndItsHashWithAFreshOne) {
   EXPECT_LE(window.size(), static_cast<size_t>(kWindow));
 }
 
+TEST(DedupeWindowTest, CountsWhatItForgetsAndWhatItTakes) {
+  DedupeWindow window(100);
+  EXPECT_LT(window.MemoryBytes(), 100u);
+  for (int64_t sequence = 1; sequence <= 100; ++sequence) {
+    window.Add(Entry(sequence, std::to_string(sequence)));
+  }
+  EXPECT_EQ(window.evictions(), 0);
+  const size_t full = window.MemoryBytes();
+  EXPECT_GE(full, 100 * (sizeof(DedupeEntry) + 5));
+  window.Add(Entry(101, "101"));
+  window.AddWithoutId(102);
+  EXPECT_EQ(window.evictions(), 2);
+  window.AddWithoutId(202);  // its slot is empty by now
+  EXPECT_EQ(window.evictions(), 2);
+  EXPECT_EQ(window.MemoryBytes(), full);
+}
+
 TEST(DedupeWindowTest, HashTellsSequenceKeyAndContentApart) {
   DedupeWindow a(10), b(10), c(10);
   a.Add({1, DedupeWindow::KeyOf("x"), 1});

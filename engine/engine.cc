@@ -141,6 +141,25 @@ class EngineImpl : public Engine {
     return info;
   }
 
+  EngineMetrics Metrics() const override {
+    EngineMetrics metrics;
+    ingest_->AddMetrics(&metrics);
+    snapshotter_->AddMetrics(&metrics);
+    LogMetrics log = store_->log()->metrics();
+    metrics.log_append_seconds = std::move(log.append_seconds);
+    metrics.log_sync_seconds = std::move(log.sync_seconds);
+    metrics.log_bytes = log.bytes;
+    const LogRange range = store_->log()->range();
+    metrics.log_events = range.last - range.first + 1;
+    metrics.producers = state_.producers();
+    metrics.dedupe_entries = state_.dedupe_entries();
+    metrics.dedupe_evictions = state_.dedupe_evictions();
+    metrics.memory = state_.memory();
+    metrics.memory.store = store_->MemoryBytes();
+    metrics.disk_free_bytes = store_->FreeBytes().value_or(0);
+    return metrics;
+  }
+
   Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const override {
     return FindTopics(state_, items_per_topic, min_ratings);
   }

@@ -32,6 +32,7 @@
 #include "absl/types/span.h"
 #include "base/hash128.h"
 #include "base/status.h"
+#include "engine/metrics.h"
 #include "model/config.h"
 #include "storage/records.h"
 #include "storage/store.h"
@@ -239,6 +240,8 @@ class Engine {
   virtual absl::StatusOr<Predictions> Predict(absl::Span<const UserItem> pairs,
                                               bool strict) const = 0;
   virtual ModelInfo Info() const = 0;
+  // For monitoring: cheap, but it asks the file system and RocksDB, so not for every call.
+  virtual EngineMetrics Metrics() const = 0;
   virtual Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const = 0;
 
   // Pins the newest view of the items and returns its token, for ItemFactors and RecommendQuery.

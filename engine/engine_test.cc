@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <ctime>
 #include <future>
 #include <limits>
 #include <map>
@@ -164,6 +165,7 @@ TEST_F(EngineTest, ANearlyFullDiskRefusesNewEventsOnly) {
   engine = OpenOrDie(options_);
   EXPECT_EQ(Record(*engine, {{"u", "j", 4}}).status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(Record(*engine, {{"u", "i", 4, "id"}}).events[0].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(engine->Metrics().refusals.disk, 1);
   EXPECT_EQ(HashOf(*engine), hash);
   ASSERT_TRUE(engine->Close().ok());
   engine.reset();
@@ -178,6 +180,81 @@ TEST_F(EngineTest, CallsAfterCloseAreRefused) {
   ASSERT_TRUE(engine->Close().ok());
   EXPECT_EQ(Record(*engine, {{"u", "i", 4}}).status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(engine->ComputeHash().status().code(), absl::StatusCode::kUnavailable);
+}
+
+// --- Metrics
+// ---------------------------------------------------------------------------------------
+
+TEST_F(EngineTest, MetricsCountWhatHappened) {
+  options_.config.dedupe_window = 10;
+  auto engine = OpenOrDie(options_);
+  EXPECT_EQ(engine->Metrics().snapshot_unix_seconds, 0);
+  Record(*engine, {{"u", "i", 4, "a"}, {"u", "j", 4, "b"}, {"u", "k", 4}});
+  Record(*engine, {{"u", "i", 4, "a"}, {"u", "l", 4, "", "p", 1}});
+  Record(*engine, {{"u", "i", 3, "a"}, {"u", "i", 4, "a"}}, true);
+  Record(*engine, {{"v", "i", 4}, {"u", "i", 4, "a"}, {"u", "i", 3, "a"}});  // refused as a whole
+  const EngineMetrics metrics = engine->Metrics();
+  EXPECT_EQ(metrics.applied, 4);
+  EXPECT_EQ(metrics.duplicates, 2);
+  EXPECT_EQ(metrics.conflicts, 2);
+  EXPECT_EQ(metrics.group_events.count, 2);
+  EXPECT_EQ(metrics.group_events.sum, 4);
+  EXPECT_EQ(metrics.log_append_seconds.count, 2);
+  EXPECT_EQ(metrics.log_sync_seconds.count, 2);
+  EXPECT_GT(metrics.log_sync_seconds.sum, 0);
+  EXPECT_EQ(metrics.log_events, 4);
+  EXPECT_GT(metrics.log_bytes, 50);
+  EXPECT_EQ(metrics.producers, 1);
+  EXPECT_EQ(metrics.dedupe_entries, 2);
+  EXPECT_EQ(metrics.dedupe_evictions, 0);
+  EXPECT_GT(metrics.disk_free_bytes, 0);
+  EXPECT_GT(metrics.memory.store, 0);
+  EXPECT_GT(metrics.memory.histories, 0);
+  EXPECT_EQ(metrics.memory.total(), metrics.memory.users + metrics.memory.histories +
+                                        metrics.memory.user_ids + metrics.memory.items +
+                                        metrics.memory.item_ids + metrics.memory.dedupe +
+                                        metrics.memory.store);
+  for (int i = 0; i < 9; ++i) Record(*engine, {{"u", "i", 4}});
+  EXPECT_EQ(engine->Metrics().dedupe_entries, 0);
+  EXPECT_EQ(engine->Metrics().dedupe_evictions, 2);
+}
+
+TEST_F(EngineTest, MetricsTellOfSnapshotsAlsoAfterARestart) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, {{"u", "i", 4}});
+  const int64_t before = std::time(nullptr);
+  ASSERT_TRUE(engine->CreateSnapshot().ok());
+  const EngineMetrics metrics = engine->Metrics();
+  EXPECT_EQ(metrics.snapshot_seconds.count, 1);
+  EXPECT_GT(metrics.snapshot_seconds.sum, 0);
+  EXPECT_EQ(metrics.snapshot_failures, 0);
+  EXPECT_FALSE(metrics.snapshot_running);
+  EXPECT_GE(metrics.snapshot_unix_seconds, before);
+  EXPECT_LE(metrics.snapshot_unix_seconds, std::time(nullptr));
+  EXPECT_EQ(metrics.log_events, 0);  // trimmed
+  engine.reset();
+  engine = OpenOrDie(options_);
+  EXPECT_GE(engine->Metrics().snapshot_unix_seconds, before);
+  EXPECT_LE(engine->Metrics().snapshot_unix_seconds, metrics.snapshot_unix_seconds);
+  EXPECT_EQ(engine->Metrics().snapshot_seconds.count, 0);
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_FALSE(engine->CreateSnapshot().ok());
+  EXPECT_EQ(engine->Metrics().snapshot_failures, 1);
+  EXPECT_EQ(engine->Metrics().snapshot_seconds.count, 0);
+}
+
+TEST_F(EngineTest, MetricsTellThatASnapshotIsBeingWritten) {
+  options_.snapshot_bytes_per_second = 20'000;
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(12, 500));
+  auto snapshot = std::async(std::launch::async, [&] { return engine->CreateSnapshot(); });
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!engine->Metrics().snapshot_running) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(snapshot.get().ok());
+  EXPECT_FALSE(engine->Metrics().snapshot_running);
 }
 
 // --- Reading

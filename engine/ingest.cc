@@ -26,6 +26,23 @@ int64_t LoggedBytes(const Event& event) {
                               event.recommendation_id.size() + 16);
 }
 
+// What an event that waits takes: its strings, and about as much as the fixed fields of the event,
+// of its result and of the message that it came in.
+constexpr int64_t kQueuedEventBytes = 256;
+
+int64_t QueuedBytes(const RecordRequest& request) {
+  int64_t bytes = 0;
+  for (const Event& event : request.events) {
+    bytes +=
+        kQueuedEventBytes +
+        static_cast<int64_t>(event.user_id.size() + event.item_id.size() + event.event_id.size() +
+                             event.recommendation_id.size() + event.producer_id.size());
+  }
+  return bytes;
+}
+
+void Add(int64_t n, std::atomic<int64_t>* to) { to->fetch_add(n, std::memory_order_relaxed); }
+
 RecordResult Refusal(const absl::Status& status) {
   RecordResult result;
   result.status = status;
@@ -44,12 +61,11 @@ class Ingest::Group {
   void Add(RecordRequest request) {
     RecordResult result;
     result.status = Plan(request, &result);
-    answers_.push_back(
-        [request = std::move(request), result = std::move(result)](const absl::Status& commit) {
-          RecordResult answer = result;
-          if (answer.status.ok() && !commit.ok()) answer = Refusal(commit);
-          request.done(std::move(answer));
-        });
+    answers_.push_back([request = std::move(request),
+                        result = std::move(result)](const absl::Status& commit) mutable {
+      if (result.status.ok() && !commit.ok()) result = Refusal(commit);
+      request.done(std::move(result));
+    });
   }
 
   void Add(ProducerQuery query) {
@@ -65,7 +81,9 @@ class Ingest::Group {
 
   bool empty() const { return answers_.empty(); }
   const std::vector<Event>& events() const { return events_; }
-  int64_t duplicates() const { return duplicates_; }
+  int64_t duplicates() const { return tally_.duplicates; }
+  int64_t conflicts() const { return tally_.conflicts + conflicts_that_refused_; }
+  int64_t refused_by_disk() const { return refused_by_disk_; }
 
   // To be called for each, with the outcome of the append.
   using Answer = std::function<void(const absl::Status&)>;
@@ -75,7 +93,7 @@ class Ingest::Group {
   // Fills result->events and takes the new events; on an error takes none of them.
   absl::Status Plan(RecordRequest& request, RecordResult* result) {
     const size_t events_before = events_.size();
-    const int64_t duplicates_before = duplicates_;
+    const Tally tally_before = tally_;
     Undo undo;
     absl::Status status;
     int64_t now = 0;
@@ -84,20 +102,23 @@ class Ingest::Group {
       EventResult event_result;
       if (!event.producer_id.empty() && event.producer_number <= LastNumber(event.producer_id)) {
         event_result.outcome = EventResult::Outcome::kDuplicate;
-        ++duplicates_;
+        ++tally_.duplicates;
       } else if (const DedupeEntry* original = FindId(event)) {
         if (original->content == ContentHash(event)) {
           event_result = {EventResult::Outcome::kDuplicate, original->sequence};
-          ++duplicates_;
+          ++tally_.duplicates;
         } else if (request.allow_partial) {
           event_result.outcome = EventResult::Outcome::kConflict;
+          ++tally_.conflicts;
         } else {
+          ++conflicts_that_refused_;
           status = absl::AlreadyExistsError(
               absl::StrCat("events[", i, "].event_id: was used for another rating, at sequence ",
                            original->sequence));
           break;
         }
       } else if (refuse_new_) {
+        ++refused_by_disk_;
         status = absl::FailedPreconditionError(
             "the disk is nearly full (--min_free_bytes): nothing was written");
         break;
@@ -122,10 +143,16 @@ class Ingest::Group {
     }
     events_.resize(events_before);
     next_sequence_ = state_->sequence() + 1 + static_cast<int64_t>(events_.size());
-    duplicates_ = duplicates_before;
+    tally_ = tally_before;
     *result = RecordResult();
     return status;
   }
+
+  // Events of requests that were not refused.
+  struct Tally {
+    int64_t duplicates = 0;
+    int64_t conflicts = 0;
+  };
 
   // What a refused request takes back.
   struct Undo {
@@ -167,7 +194,9 @@ class Ingest::Group {
   // What this group will add to the state.
   absl::flat_hash_map<Hash128, DedupeEntry, KeyHash> ids_;
   absl::flat_hash_map<std::string, int64_t> numbers_;
-  int64_t duplicates_ = 0;
+  Tally tally_;
+  int64_t conflicts_that_refused_ = 0;
+  int64_t refused_by_disk_ = 0;
   std::vector<Answer> answers_;
 };
 
@@ -193,16 +222,18 @@ void Ingest::Stop() {
 
 absl::Status Ingest::write_health() const { return store_->log()->health(); }
 
-absl::Status Ingest::Enqueue(Job job, int64_t events) {
+absl::Status Ingest::Enqueue(Job job, Load load) {
   {
     MutexLock lock(&mu_);
     if (stopping_) return absl::UnavailableError("the server is shutting down");
     // A request larger than the whole queue is let in when the queue is empty.
-    if (queued_events_ > 0 && queued_events_ + events > options_.max_queued_events) {
+    if (queued_.events > 0 && queued_.events + load.events > options_.max_queued_events) {
+      Add(1, &counts_.refused_by_queue);
       return absl::ResourceExhaustedError(
-          absl::StrCat(queued_events_, " events wait already (--max_queued_events)"));
+          absl::StrCat(queued_.events, " events wait already (--max_queued_events)"));
     }
-    queued_events_ += events;
+    queued_.events += load.events;
+    queued_.bytes += load.bytes;
     queue_.push_back(std::move(job));
     if (queue_.size() > 1) return absl::OkStatus();  // the writer has been told
   }
@@ -211,16 +242,16 @@ absl::Status Ingest::Enqueue(Job job, int64_t events) {
 }
 
 void Ingest::Record(RecordRequest request) {
-  const auto events = static_cast<int64_t>(request.events.size());
+  const Load load{static_cast<int64_t>(request.events.size()), QueuedBytes(request)};
   // Kept outside the job for the case that it is refused.
   const std::function<void(RecordResult)> done = request.done;
-  const absl::Status status = Enqueue(std::move(request), events);
+  const absl::Status status = Enqueue(Write{std::move(request), load.bytes}, load);
   if (!status.ok()) done(Refusal(status));
 }
 
 void Ingest::LastProducerNumber(std::string producer_id,
                                 std::function<void(absl::StatusOr<int64_t>)> done) {
-  const absl::Status status = Enqueue(ProducerQuery{std::move(producer_id), done}, 0);
+  const absl::Status status = Enqueue(ProducerQuery{std::move(producer_id), done}, {});
   if (!status.ok()) done(status);
 }
 
@@ -230,7 +261,7 @@ absl::Status Ingest::RunOnWriter(const std::function<void()>& task) {
                                     task();
                                     finished.set_value();
                                   }},
-                                  0));
+                                  {}));
   finished.get_future().wait();
   return absl::OkStatus();
 }
@@ -252,11 +283,12 @@ void Ingest::Process(std::vector<Job> jobs) {
   auto job = jobs.begin();
   while (job != jobs.end()) {
     Group group(state_, DiskIsNearlyFull());
-    int64_t taken = 0;
-    for (; job != jobs.end() && taken < options_.max_group_events; ++job) {
-      if (auto* request = std::get_if<RecordRequest>(&*job)) {
-        taken += static_cast<int64_t>(request->events.size());
-        group.Add(std::move(*request));
+    Load taken;
+    for (; job != jobs.end() && taken.events < options_.max_group_events; ++job) {
+      if (auto* write = std::get_if<Write>(&*job)) {
+        taken.events += static_cast<int64_t>(write->request.events.size());
+        taken.bytes += write->bytes;
+        group.Add(std::move(write->request));
       } else if (auto* query = std::get_if<ProducerQuery>(&*job)) {
         group.Add(std::move(*query));
       } else {
@@ -266,7 +298,8 @@ void Ingest::Process(std::vector<Job> jobs) {
     Commit(group);
     {
       MutexLock lock(&mu_);
-      queued_events_ -= taken;
+      queued_.events -= taken.events;
+      queued_.bytes -= taken.bytes;
     }
     if (job != jobs.end() && std::holds_alternative<Task>(*job)) {
       std::get<Task>(*job).run();
@@ -295,19 +328,38 @@ void Ingest::Commit(Group& group) {
       options_.on_published();
       waiters_->Advance(state_->sequence());
       options_.on_logged(bytes);
+      group_events_.Observe(static_cast<double>(events.size()));
+      Add(static_cast<int64_t>(events.size()), &counts_.applied);
     }
   }
   if (!status.ok()) {
     status = absl::UnavailableError(
         absl::StrCat("the store has failed, the outcome is unknown: ", status.message()));
   } else {
-    duplicates_.fetch_add(group.duplicates(), std::memory_order_relaxed);
+    Add(group.duplicates(), &counts_.duplicates);
+    Add(group.conflicts(), &counts_.conflicts);
   }
+  Add(group.refused_by_disk(), &counts_.refused_by_disk);
   std::vector<std::function<void()>> callbacks;
   for (Group::Answer& answer : group.TakeAnswers()) {
     callbacks.push_back([answer = std::move(answer), status] { answer(status); });
   }
   completions_->Run(std::move(callbacks));
+}
+
+void Ingest::AddMetrics(EngineMetrics* metrics) const {
+  const auto get = [](const std::atomic<int64_t>& count) {
+    return count.load(std::memory_order_relaxed);
+  };
+  metrics->applied = get(counts_.applied);
+  metrics->duplicates = get(counts_.duplicates);
+  metrics->conflicts = get(counts_.conflicts);
+  metrics->refusals.queue = get(counts_.refused_by_queue);
+  metrics->refusals.disk = get(counts_.refused_by_disk);
+  metrics->group_events = group_events_.Snapshot();
+  MutexLock lock(&mu_);
+  metrics->queue_events = queued_.events;
+  metrics->queue_bytes = queued_.bytes;
 }
 
 bool Ingest::DiskIsNearlyFull() {

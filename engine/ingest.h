@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/histogram.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "engine/completions.h"
@@ -58,11 +59,17 @@ class Ingest {
   // The last sequence that was given to an event; at most the log's append ahead of what is
   // visible.
   int64_t assigned_sequence() const { return assigned_.load(std::memory_order_acquire); }
-  int64_t duplicates() const { return duplicates_.load(std::memory_order_relaxed); }
+  int64_t duplicates() const { return counts_.duplicates.load(std::memory_order_relaxed); }
   // OK, or why the log takes nothing any more.
   absl::Status write_health() const;
+  // Fills in what is said of the queue, of events, refusals and groups.
+  void AddMetrics(EngineMetrics* metrics) const;
 
  private:
+  struct Write {
+    RecordRequest request;
+    int64_t bytes = 0;  // of the queue
+  };
   struct ProducerQuery {
     std::string producer_id;
     std::function<void(absl::StatusOr<int64_t>)> done;
@@ -70,11 +77,23 @@ class Ingest {
   struct Task {
     std::function<void()> run;
   };
-  using Job = std::variant<RecordRequest, ProducerQuery, Task>;
+  using Job = std::variant<Write, ProducerQuery, Task>;
   class Group;
+  // What a job takes of the queue.
+  struct Load {
+    int64_t events = 0;
+    int64_t bytes = 0;
+  };
+  struct Counts {
+    std::atomic<int64_t> applied{0};
+    std::atomic<int64_t> duplicates{0};
+    std::atomic<int64_t> conflicts{0};
+    std::atomic<int64_t> refused_by_queue{0};
+    std::atomic<int64_t> refused_by_disk{0};
+  };
 
   // False, with the reason, when the job may not enter.
-  absl::Status Enqueue(Job job, int64_t events);
+  absl::Status Enqueue(Job job, Load load);
   void Loop();
   void Process(std::vector<Job> jobs);
   void Commit(Group& group);
@@ -86,12 +105,13 @@ class Ingest {
   SequenceWaiters* const waiters_;
   std::unique_ptr<Completions> completions_ = std::make_unique<Completions>();
   std::atomic<int64_t> assigned_;
-  std::atomic<int64_t> duplicates_{0};
+  Counts counts_;
+  Histogram group_events_{kSizeBounds};
 
-  Mutex mu_;
+  mutable Mutex mu_;
   CondVar changed_;
   std::vector<Job> queue_ ABSL_GUARDED_BY(mu_);
-  int64_t queued_events_ ABSL_GUARDED_BY(mu_) = 0;
+  Load queued_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
   std::chrono::steady_clock::time_point next_disk_check_;

@@ -42,10 +42,6 @@ ModelState::ModelState(const ModelConfig& config)
   Publish();
 }
 
-bool ModelState::HasRoom() const {
-  return users_.size() < UserTable::kMaxRows && items_.size() < UserTable::kMaxRows;
-}
-
 // --- Apply
 // -------------------------------------------------------------------------------------------
 
@@ -84,7 +80,9 @@ void ModelState::Apply(const Event& event) {
                                              row.factors(), item_row.factors);
     ++row->state.count;
     ++item_row.state->count;
+    history_bytes_ -= static_cast<int64_t>(row->history.MemoryBytes());
     row->history.Record(item, event.rating);
+    history_bytes_ += static_cast<int64_t>(row->history.MemoryBytes());
     CountError(event.rating, outcome.prediction, outcome.passive);
   }
 
@@ -138,7 +136,27 @@ void ModelState::CountError(float rating, float prediction, bool passive) {
 
 void ModelState::Publish() {
   items_.Publish(sequence_);
+  const auto set = [](std::atomic<int64_t>& to, int64_t value) {
+    to.store(value, std::memory_order_relaxed);
+  };
+  set(published_history_bytes_, history_bytes_);
+  set(dedupe_bytes_, static_cast<int64_t>(dedupe_.MemoryBytes() +
+                                          new_dedupe_entries_.capacity() * sizeof(DedupeEntry)));
+  set(dedupe_entries_, static_cast<int64_t>(dedupe_.size()));
+  set(dedupe_evictions_, dedupe_.evictions());
+  set(producer_count_, static_cast<int64_t>(producers_.size()));
   visible_.store(sequence_, std::memory_order_release);
+}
+
+MemoryUsage ModelState::memory() const {
+  MemoryUsage memory;
+  memory.users = static_cast<int64_t>(users_.MemoryBytes());
+  memory.histories = published_history_bytes_.load(std::memory_order_relaxed);
+  memory.user_ids = static_cast<int64_t>(user_ids_.MemoryBytes());
+  memory.items = static_cast<int64_t>(items_.MemoryBytes());
+  memory.item_ids = static_cast<int64_t>(item_ids_.MemoryBytes());
+  memory.dedupe = dedupe_bytes_.load(std::memory_order_relaxed);
+  return memory;
 }
 
 int64_t ModelState::LastProducerNumber(absl::string_view producer_id) const {
@@ -269,6 +287,7 @@ void ModelState::LoadUser(const Row& row) {
   locked->state =
       RowState{static_cast<uint32_t>(row.count), row.bias, row.bias_variance, row.confidence};
   locked->history.Assign(row.history_items, row.history_ratings);
+  history_bytes_ += static_cast<int64_t>(locked->history.MemoryBytes());
   user_ids_.Add(row.id);
   scratch_.clear();
   EncodeUser(index, locked, &scratch_);

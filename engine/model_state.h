@@ -28,6 +28,7 @@
 #include "base/hash128.h"
 #include "base/mutex.h"
 #include "engine/dedupe_window.h"
+#include "engine/metrics.h"
 #include "model/config.h"
 #include "model/id_map.h"
 #include "model/item_matrix.h"
@@ -82,9 +83,6 @@ class ModelState {
   int64_t LastProducerNumber(absl::string_view producer_id) const;
   const ModelStatistics& statistics() const { return statistics_; }
 
-  // OK if new users and items can still be numbered.
-  bool HasRoom() const;
-
   // --- Loading, before the first Apply
   // ------------------------------------------------------------
   void LoadUser(const Row& row);
@@ -121,6 +119,11 @@ class ModelState {
   const UserTable& users() const { return users_; }
   const ItemMatrix& items() const { return items_; }
   int64_t visible_sequence() const { return visible_.load(std::memory_order_acquire); }
+  // As of the last Publish; `store` is left out.
+  MemoryUsage memory() const;
+  int64_t producers() const { return producer_count_.load(std::memory_order_relaxed); }
+  int64_t dedupe_entries() const { return dedupe_entries_.load(std::memory_order_relaxed); }
+  int64_t dedupe_evictions() const { return dedupe_evictions_.load(std::memory_order_relaxed); }
 
   // Hash of an encoded row.
   static Hash128 HashRow(Side side, absl::string_view payload);
@@ -150,6 +153,14 @@ class ModelState {
   absl::flat_hash_map<std::string, int64_t> producers_;
   Hash128 producer_hash_;
   ModelStatistics statistics_;
+  int64_t history_bytes_ = 0;
+
+  // Set by Publish, for other threads.
+  std::atomic<int64_t> published_history_bytes_{0};
+  std::atomic<int64_t> dedupe_bytes_{0};
+  std::atomic<int64_t> dedupe_entries_{0};
+  std::atomic<int64_t> dedupe_evictions_{0};
+  std::atomic<int64_t> producer_count_{0};
 
   // The current period, from 1.
   uint32_t cut_number_ = 1;

@@ -137,6 +137,33 @@ TEST(ModelStateTest, ACutIsConsistentWhileTheWriterGoesOn) {
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
 }
 
+int64_t HistoryBytes(const ModelState& state) {
+  int64_t bytes = 0;
+  for (uint32_t user = 0; user < state.users().size(); ++user) {
+    bytes += static_cast<int64_t>(state.users().Lock(user)->history.MemoryBytes());
+  }
+  return bytes;
+}
+
+TEST(ModelStateTest, KnowsItsMemoryWithoutAWalk) {
+  ModelState state(SmallConfig());
+  Feeder feeder(&state, 6);
+  const MemoryUsage before = state.memory();
+  feeder.Feed(2000);
+  const MemoryUsage after = state.memory();
+  EXPECT_EQ(after.histories, HistoryBytes(state));
+  EXPECT_GT(after.histories, 0);
+  EXPECT_GT(after.users, before.users);
+  EXPECT_GT(after.items, before.items);
+  EXPECT_GT(after.user_ids, before.user_ids);
+  EXPECT_GT(after.item_ids, before.item_ids);
+  EXPECT_GE(after.dedupe, before.dedupe + static_cast<int64_t>(50 * sizeof(DedupeEntry)));
+  EXPECT_GT(state.dedupe_entries(), 0);
+  EXPECT_LE(state.dedupe_entries(), 50);
+  EXPECT_GT(state.dedupe_evictions(), 500);
+  EXPECT_EQ(state.producers(), 4);
+}
+
 TEST(ModelStateTest, LoadingEncodedRowsGivesTheSameState) {
   ModelState state(SmallConfig());
   Feeder feeder(&state, 5);
@@ -164,6 +191,7 @@ TEST(ModelStateTest, LoadingEncodedRowsGivesTheSameState) {
   loaded.FinishLoad(cut.sequence, cut.statistics);
   EXPECT_EQ(loaded.ComputeHash(), state.ComputeHash());
   EXPECT_EQ(loaded.RunningHash(), state.ComputeHash());
+  EXPECT_EQ(loaded.memory().histories, HistoryBytes(loaded));
   // And it goes on in the same way.
   Feeder(&loaded, 6).Feed(200);
   Feeder(&state, 6).Feed(200);

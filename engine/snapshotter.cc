@@ -117,6 +117,27 @@ absl::StatusOr<SnapshotInfo> Snapshotter::Snapshot() {
 }
 
 absl::StatusOr<SnapshotInfo> Snapshotter::SnapshotLocked() {
+  const auto start = std::chrono::steady_clock::now();
+  running_.store(true, std::memory_order_relaxed);
+  absl::StatusOr<SnapshotInfo> info = WriteSnapshot();
+  running_.store(false, std::memory_order_relaxed);
+  if (info.ok()) {
+    seconds_.Observe(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  } else {
+    failures_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return info;
+}
+
+void Snapshotter::AddMetrics(EngineMetrics* metrics) const {
+  metrics->snapshot_running = running_.load(std::memory_order_relaxed);
+  metrics->snapshot_failures = failures_.load(std::memory_order_relaxed);
+  metrics->snapshot_seconds = seconds_.Snapshot();
+  metrics->snapshot_unix_seconds = store_->snapshot_unix_seconds();
+}
+
+absl::StatusOr<SnapshotInfo> Snapshotter::WriteSnapshot() {
   FACTORD_RETURN_IF_ERROR(ingest_->write_health());
   auto writer = store_->NewSnapshot();
   if (!writer.ok()) return writer.status();

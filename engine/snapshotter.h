@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <thread>
 
+#include "base/histogram.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "engine/engine.h"
@@ -41,12 +42,16 @@ class Snapshotter {
   // The last committed snapshot's; 0: none.
   int64_t snapshot_sequence() const { return snapshot_sequence_.load(std::memory_order_acquire); }
 
+  // Fills in what is said of snapshots.
+  void AddMetrics(EngineMetrics* metrics) const;
+
   // Ends the timer thread after the snapshot that is under way.
   void Stop();
 
  private:
   void Loop();
   absl::StatusOr<SnapshotInfo> SnapshotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(snapshot_mu_);
+  absl::StatusOr<SnapshotInfo> WriteSnapshot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(snapshot_mu_);
   void WriteRows(Cut& cut, SnapshotWriter* writer, Hash128* row_hash, absl::Status* status);
 
   const Options options_;
@@ -57,6 +62,9 @@ class Snapshotter {
   // Held for the length of a snapshot or backup: one at a time.
   Mutex snapshot_mu_;
   std::atomic<int64_t> snapshot_sequence_;
+  std::atomic<bool> running_{false};
+  std::atomic<int64_t> failures_{0};
+  Histogram seconds_{kLongSecondsBounds};
 
   Mutex mu_;
   CondVar changed_;

@@ -84,6 +84,12 @@ UserTable::LockedRow UserTable::Lock(uint32_t index) const {
   return LockedRow(row, c->factors + within * stride_);
 }
 
+size_t UserTable::MemoryBytes(uint32_t rows) const {
+  const size_t chunks = (size_t{rows} + kChunkRows - 1) / kChunkRows;
+  return kMaxChunks * sizeof(chunks_[0]) +
+         chunks * (sizeof(Chunk) + kChunkRows * stride_ * sizeof(float));
+}
+
 void UserTable::Prefetch(uint32_t index) const {
   const Chunk* const c = chunk(index);
   const uint32_t within = index & (kChunkRows - 1);

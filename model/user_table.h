@@ -103,6 +103,9 @@ class UserTable {
   uint32_t size() const { return size_.load(std::memory_order_acquire); }
   size_t rank() const { return rank_; }
   size_t stride() const { return stride_; }
+  // Any thread: bytes in use for this many rows, but for their histories.
+  size_t MemoryBytes(uint32_t rows) const;
+  size_t MemoryBytes() const { return MemoryBytes(size()); }
 
  private:
   // Rows of a chunk are allocated together and never move.

@@ -64,6 +64,19 @@ TEST(UserTableTest, RowsStartAtZeroAndStayInPlaceAcrossChunks) {
   }
 }
 
+TEST(UserTableTest, MemoryGrowsByChunks) {
+  UserTable users(64);
+  const size_t empty = users.MemoryBytes();
+  users.Add();
+  const size_t one = users.MemoryBytes();
+  EXPECT_GE(one - empty, 4096 * 64 * sizeof(float));
+  while (users.size() < 4096) users.Add();
+  EXPECT_EQ(users.MemoryBytes(), one);
+  EXPECT_EQ(users.MemoryBytes(4097) - one, one - empty);
+  users.Add();
+  EXPECT_EQ(users.MemoryBytes() - one, one - empty);
+}
+
 // A reader must never see half of an update.
 TEST(UserTableTest, ReadersSeeWholeRows) {
   UserTable users(64);

@@ -184,6 +184,7 @@ class FakeEngine : public Engine {
     info.sequence = sequence_;
     return info;
   }
+  EngineMetrics Metrics() const override { return {}; }
   Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const override {
     return on_topics ? on_topics(items_per_topic, min_ratings) : Topics();
   }
