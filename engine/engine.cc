@@ -61,7 +61,8 @@ class EngineImpl : public Engine {
   ~EngineImpl() override { Close().IgnoreError(); }
 
   absl::Status Start() {
-    FACTORD_RETURN_IF_ERROR(Recover(*store_, state_));
+    RecoveryProgress* const progress = options_.recovery_progress.get();
+    FACTORD_RETURN_IF_ERROR(Recover(*store_, state_, progress));
     FACTORD_RETURN_IF_ERROR(store_->ClearEvidence());
     CopyStatistics();
     ingest_.emplace(Ingest::Options{.max_queued_events = options_.max_queued_events,
@@ -75,6 +76,7 @@ class EngineImpl : public Engine {
                                               .log_retention = options_.log_retention},
                          store_.get(), &state_, &*ingest_);
     started_.store(true, std::memory_order_release);
+    if (progress != nullptr) progress->Finish();
     return absl::OkStatus();
   }
 

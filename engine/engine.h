@@ -33,6 +33,7 @@
 #include "base/hash128.h"
 #include "base/status.h"
 #include "engine/metrics.h"
+#include "engine/recovery_progress.h"
 #include "model/config.h"
 #include "storage/records.h"
 #include "storage/store.h"
@@ -70,6 +71,8 @@ struct EngineOptions {
   // Pinned views (see PinItems): how many at once, and for how long after their last use.
   int32_t max_pinned_views = 16;
   std::chrono::milliseconds pinned_view_ttl = std::chrono::minutes(1);
+  // Kept up to date by Open, for whoever watches it. May be null.
+  std::shared_ptr<RecoveryProgress> recovery_progress = nullptr;
 
   // INVALID_ARGUMENT naming every bad field.
   absl::Status Validate() const;

@@ -257,6 +257,76 @@ TEST_F(EngineTest, MetricsTellThatASnapshotIsBeingWritten) {
   EXPECT_FALSE(engine->Metrics().snapshot_running);
 }
 
+// --- Recovery's progress
+// ---------------------------------------------------------------------------------------
+
+TEST_F(EngineTest, RecoveryCountsRowsAndEvents) {
+  options_.log_retention =
+      LogRetention::kAll;  // no trim whose files would go while they are copied
+  const auto open = [&] {
+    options_.recovery_progress = std::make_shared<RecoveryProgress>();
+    EXPECT_EQ(options_.recovery_progress->fraction(), 0);
+    return OpenOrDie(options_);
+  };
+  auto engine = open();
+  EXPECT_EQ(options_.recovery_progress->total(), 0);
+  EXPECT_EQ(options_.recovery_progress->fraction(), 1);
+  Record(*engine, {{"u", "i", 4}, {"v", "i", 4}, {"w", "j", 4}});
+  ASSERT_TRUE(engine->CreateSnapshot().ok());
+  Record(*engine, RandomRatings(13, 100));
+  const std::string backup = dir_ / "crashed";
+  // As after a crash: Close would take a snapshot.
+  std::filesystem::copy(options_.data_dir, backup, std::filesystem::copy_options::recursive);
+  engine.reset();
+  options_.data_dir = backup;
+  engine = open();
+  EXPECT_EQ(options_.recovery_progress->total(), 3 + 2 + 100);
+  EXPECT_EQ(options_.recovery_progress->done(), 3 + 2 + 100);
+  EXPECT_EQ(options_.recovery_progress->fraction(), 1);
+}
+
+TEST_F(EngineTest, ARecoveryThatFailsNeverSeemsComplete) {
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(14, 100));
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  {
+    auto store = Store::Open({.path = options_.data_dir});
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)->ClearEvidence().ok());
+    ASSERT_TRUE((*store)->CloseClean({100, Hash128{1, 2}}).ok());
+  }
+  options_.recovery_progress = std::make_shared<RecoveryProgress>();
+  EXPECT_EQ(Engine::Open(options_).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(options_.recovery_progress->done(), options_.recovery_progress->total());
+  EXPECT_GT(options_.recovery_progress->done(), 0);
+  EXPECT_GT(options_.recovery_progress->fraction(), 0.9);
+  EXPECT_LT(options_.recovery_progress->fraction(), 1);
+}
+
+// Another thread sees it move while Open blocks.
+TEST_F(EngineTest, RecoveryCanBeWatched) {
+  auto engine = OpenOrDie(options_);
+  for (uint32_t i = 0; i < 20; ++i) Record(*engine, RandomRatings(i, 5000));
+  const std::string crashed = dir_ / "crashed";
+  std::filesystem::copy(options_.data_dir, crashed, std::filesystem::copy_options::recursive);
+  options_.data_dir = crashed;
+  options_.recovery_progress = std::make_shared<RecoveryProgress>();
+  auto opened = std::async(std::launch::async, [&] { return OpenOrDie(options_); });
+  bool between = false;
+  double last = 0;
+  while (last < 1) {
+    const double now = options_.recovery_progress->fraction();
+    ASSERT_GE(now, last);
+    between = between || (now > 0 && now < 1);
+    last = now;
+    if (opened.wait_for(std::chrono::seconds(0)) == std::future_status::ready) break;
+  }
+  ASSERT_NE(opened.get(), nullptr);
+  EXPECT_TRUE(between);
+  EXPECT_EQ(options_.recovery_progress->fraction(), 1);
+}
+
 // --- Reading
 // ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ absl::Status CheckHash(absl::string_view what, int64_t sequence, const Hash128& 
 
 }  // namespace
 
-absl::Status LoadSnapshot(Store& store, ModelState& state) {
+absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* progress) {
   const SnapshotMeta& meta = store.snapshot();
   if (meta.sequence == 0) return absl::OkStatus();
   const auto rank = static_cast<size_t>(state.config().rank);
@@ -35,6 +35,7 @@ absl::Status LoadSnapshot(Store& store, ModelState& state) {
     } else {
       state.LoadItem(row);
     }
+    if (progress != nullptr) progress->Advance(1);
     return absl::OkStatus();
   };
   FACTORD_RETURN_IF_ERROR(
@@ -60,7 +61,7 @@ absl::Status LoadSnapshot(Store& store, ModelState& state) {
   return CheckHash("the snapshot", meta.sequence, meta.hash, state.RunningHash());
 }
 
-absl::Status Replay(EventLog& log, int64_t last, ModelState& state) {
+absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProgress* progress) {
   // Publishing now and then lets copied leaves be taken back; nobody reads yet.
   constexpr int64_t kPublishEvery = 4096;
   if (state.sequence() >= last) return absl::OkStatus();
@@ -71,6 +72,7 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state) {
       return absl::DataLossError(
           absl::StrCat("the log ends at sequence ", state.sequence(), ", before ", last));
     }
+    const int64_t before = state.sequence();
     for (const Event& event : events) {
       if (state.sequence() == last) break;
       if (event.sequence != state.sequence() + 1) {
@@ -80,14 +82,21 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state) {
       state.Apply(event);
       if (event.sequence % kPublishEvery == 0) state.Publish();
     }
+    if (progress != nullptr) progress->Advance(state.sequence() - before);
   }
   state.Publish();
   return absl::OkStatus();
 }
 
-absl::Status Recover(Store& store, ModelState& state) {
-  FACTORD_RETURN_IF_ERROR(LoadSnapshot(store, state));
-  FACTORD_RETURN_IF_ERROR(Replay(*store.log(), store.log()->range().last, state));
+absl::Status Recover(Store& store, ModelState& state, RecoveryProgress* progress) {
+  const SnapshotMeta snapshot = store.snapshot();
+  const int64_t last = store.log()->range().last;
+  if (progress != nullptr) {
+    progress->Begin(static_cast<int64_t>(snapshot.users + snapshot.items) + last -
+                    snapshot.sequence);
+  }
+  FACTORD_RETURN_IF_ERROR(LoadSnapshot(store, state, progress));
+  FACTORD_RETURN_IF_ERROR(Replay(*store.log(), last, state, progress));
   const std::optional<StateEvidence> evidence = store.evidence();
   if (!evidence.has_value()) return absl::OkStatus();
   // The store has checked the evidence's sequence.
