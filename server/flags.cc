@@ -424,9 +424,11 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
 
   Mistakes mistakes = std::move(sources.mistakes);
   line.unknown_variables = std::move(sources.unknown_variables);
-  const EngineOptions engine = ToEngineOptions(&mistakes);
+  EngineOptions engine = ToEngineOptions(&mistakes);
+  engine.recovery_progress = std::make_shared<RecoveryProgress>();
   const ModelOverrides overrides = ToModelOverrides(&mistakes);
   line.server = ToServerOptions(&mistakes);
+  line.server.recovery_progress = engine.recovery_progress;
   line.data_dir = engine.data_dir;
   line.log_level = Choose<log::Level>("log_level", absl::GetFlag(FLAGS_log_level),
                                       {{"info", log::Level::kInfo},

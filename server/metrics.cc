@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "model/kernels.h"
+#include "server/engine_metric_families.h"
 #include "server/metric_families.h"
 
 namespace factord {
@@ -134,54 +135,24 @@ void AddSecurity(const MetricsSources& sources, MetricFamilies* metrics) {
   }
 }
 
-// --- The engine
+// --- What was refused, by the gate and by the engine
 
-double Number(int64_t value) { return static_cast<double>(value); }
-
-void AddModel(const ModelInfo& info, MetricFamilies* metrics) {
-  metrics->Gauge("factord_sequence", "Sequence of the newest visible event.",
-                 Number(info.sequence));
-  metrics->Gauge("factord_users", "Users of the model.", Number(info.users));
-  metrics->Gauge("factord_items", "Items of the model.", Number(info.items));
-  metrics->Gauge("factord_log_events", "Events in the log.",
-                 Number(info.sequence - info.log_start_sequence + 1));
-  metrics->Gauge("factord_snapshot_sequence", "Sequence of the last committed snapshot.",
-                 Number(info.snapshot_sequence));
-  metrics->Counter("factord_passive_updates_total",
-                   "Events, since the model was created, that changed no row.",
-                   Number(info.passive_updates));
-  const PrequentialError& error = info.prequential_error;
-  metrics->Counter(
-      "factord_prequential_events_total",
-      "Events, since the model was created, that were predicted before they were learned.",
-      Number(error.events));
-  metrics->Gauge("factord_prequential_mae", "Mean absolute error of those predictions.", error.mae);
-  metrics->Gauge("factord_prequential_rmse", "Root of the mean squared error.", error.rmse);
-  metrics->Gauge("factord_prequential_fading_mae",
-                 "Mean absolute error with fading weights (half-life some 7,000 events).",
-                 error.fading_mae);
-}
-
-void AddRefusals(const CallGate& gate, MetricFamilies* metrics) {
+void AddRefusals(const CallMetrics& calls, const EngineMetrics::Refusals& engine,
+                 MetricFamilies* metrics) {
   std::vector<MetricFamilies::Labelled<double>> refused;
   const auto add = [&](const char* reason, int64_t count) {
-    refused.push_back({{{"reason", reason}}, Number(count)});
+    refused.push_back({{{"reason", reason}}, static_cast<double>(count)});
   };
-  const CallMetrics& calls = gate.metrics();
   add("calls", calls.refusals(Refusal::kCalls));
   add("streams", calls.refusals(Refusal::kStreams));
   add("rate_limit", calls.refusals(Refusal::kRateLimit));
   add("auth_missing", calls.refusals(Refusal::kAuthMissing));
   add("auth_unknown", calls.refusals(Refusal::kAuthUnknown));
   add("auth_scope", calls.refusals(Refusal::kAuthScope));
+  add("queue", engine.queue);
+  add("disk", engine.disk);
   metrics->Counter("factord_refused_total", "Calls and events that were refused, by what limit.",
                    refused);
-}
-
-void AddEvents(const CallGate& gate, const ModelInfo& info, MetricFamilies* metrics) {
-  metrics->Counter("factord_events_total", "Events since the start, by what became of them.",
-                   {{{{"outcome", "duplicate"}}, Number(info.duplicates)},
-                    {{{"outcome", "rejected"}}, Number(gate.metrics().rejected_events())}});
 }
 
 }  // namespace
@@ -195,18 +166,23 @@ std::vector<prometheus::MetricFamily> MetricsCollector::Collect() const {
   MetricFamilies metrics;
   AddProcess(&metrics);
   AddCalls(*sources_.gate, &metrics);
-  AddRefusals(*sources_.gate, &metrics);
   AddConnections(sources_.listener, &metrics);
   AddSecurity(sources_, &metrics);
   metrics.Gauge("factord_serving", "1 while reads or writes are served.",
                 {{{{"operation", "reads"}}, sources_.health->serves_reads() ? 1.0 : 0.0},
                  {{{"operation", "writes"}}, sources_.health->serves_writes() ? 1.0 : 0.0}});
+  metrics.Gauge("factord_recovery_progress_ratio",
+                "How much of the folder is loaded and replayed; 1: all of it.",
+                sources_.recovery == nullptr ? 0 : sources_.recovery->fraction());
+  metrics.Gauge("factord_recovery_duration_seconds", "How long recovery took; 0: not done yet.",
+                recovery_seconds_.load(std::memory_order_relaxed));
   MutexLock lock(&mu_);
+  EngineMetrics engine;
   if (engine_ != nullptr) {
-    const ModelInfo info = engine_->Info();
-    AddModel(info, &metrics);
-    AddEvents(*sources_.gate, info, &metrics);
+    engine = engine_->Metrics();
+    AddEngine(engine_->Info(), engine, sources_.gate->metrics(), &metrics);
   }
+  AddRefusals(sources_.gate->metrics(), engine.refusals, &metrics);
   return std::move(metrics).Take();
 }
 

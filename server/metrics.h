@@ -1,11 +1,11 @@
 // The server's numbers for Prometheus, at http://HOST:PORT/metrics. Names and meanings stand in
-// metrics.cc, beside each number, and in the answer itself (# HELP).
+// metrics.cc and engine_metric_families.cc, beside each number, and in the answer itself (# HELP).
 #pragma once
 
 #include <prometheus/collectable.h>
 #include <prometheus/exposer.h>
 
-#include <functional>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/recovery_progress.h"
 #include "server/call_gate.h"
 #include "server/certificates.h"
 #include "server/health_service.h"
@@ -28,6 +29,7 @@ struct MetricsSources {
   Listener* listener = nullptr;
   const CertificateStore* certificates = nullptr;  // null: no TLS
   const Reloadable<TokenTable>* tokens = nullptr;  // null: no tokens
+  const RecoveryProgress* recovery = nullptr;      // null: unknown
 };
 
 // Thread-safe.
@@ -38,10 +40,15 @@ class MetricsCollector final : public prometheus::Collectable {
   // Null: none, or none any more. Once this returns the former one is not asked again.
   void SetEngine(const Engine* engine);
 
+  void SetRecoverySeconds(double seconds) {
+    recovery_seconds_.store(seconds, std::memory_order_relaxed);
+  }
+
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   const MetricsSources sources_;
+  std::atomic<double> recovery_seconds_{0};
   mutable Mutex mu_;  // held while the engine is asked
   const Engine* engine_ ABSL_GUARDED_BY(mu_) = nullptr;
 };

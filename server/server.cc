@@ -196,11 +196,13 @@ absl::Status Server::ListenForProbes() {
 }
 
 absl::Status Server::ListenForMetrics() {
-  metrics_ = std::make_shared<MetricsCollector>(MetricsSources{.gate = &gate_,
-                                                               .health = &health_,
-                                                               .listener = api_.listener.get(),
-                                                               .certificates = certificates_.get(),
-                                                               .tokens = tokens_.get()});
+  metrics_ = std::make_shared<MetricsCollector>(
+      MetricsSources{.gate = &gate_,
+                     .health = &health_,
+                     .listener = api_.listener.get(),
+                     .certificates = certificates_.get(),
+                     .tokens = tokens_.get(),
+                     .recovery = options_.recovery_progress.get()});
   if (options_.metrics_listen.empty()) return absl::OkStatus();
   FACTORD_ASSIGN_OR_RETURN(metrics_server_,
                            MetricsServer::Start(options_.metrics_listen, metrics_));
@@ -227,6 +229,7 @@ void Server::Recover() {
   const auto start = std::chrono::steady_clock::now();
   absl::StatusOr<std::unique_ptr<Engine>> engine = options_.open_engine();
   if (engine.ok()) {
+    metrics_->SetRecoverySeconds(SecondsSince(start));
     const ModelInfo info = (*engine)->Info();
     log::Info("recovered", {{"seconds", SecondsSince(start)},
                             {"sequence", info.sequence},

@@ -84,6 +84,8 @@ struct ServerOptions {
   bool reflection = true;
   // Opens the engine: blocks for as long as recovery takes.
   std::function<absl::StatusOr<std::unique_ptr<Engine>>()> open_engine;
+  // What open_engine keeps up to date meanwhile, for /metrics. May be null.
+  std::shared_ptr<RecoveryProgress> recovery_progress;
   NetworkOptions network;
   CallGate::Options calls;
   Limits limits;
