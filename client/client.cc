@@ -84,7 +84,7 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
                                       const Request& request, absl::Duration timeout, Repeat repeat,
                                       bool* maybe_done) {
   const absl::Time deadline = absl::Now() + timeout;
-  Retrier retrier(deadline);
+  Retrier retrier(channel_.get(), deadline);
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));

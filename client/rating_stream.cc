@@ -41,7 +41,8 @@ absl::StatusOr<std::unique_ptr<RatingStream>> RatingStream::Create(
 
 RatingStream::RatingStream(std::shared_ptr<grpc::Channel> channel, Options options)
     : options_(std::move(options)),
-      stub_(v1::RatingService::NewStub(std::move(channel))),
+      channel_(std::move(channel)),
+      stub_(v1::RatingService::NewStub(channel_)),
       backoff_(absl::FromChrono(options_.initial_backoff), absl::FromChrono(options_.max_backoff)) {
   thread_ = std::thread([this] { Run(); });
 }
@@ -134,19 +135,21 @@ void RatingStream::WaitForChange() {
 // --- The background thread ---
 
 void RatingStream::Run() {
-  while (PrepareReconnect(ServeConnection())) {
+  while (const auto delay = PrepareReconnect(ServeConnection())) {
+    if (!Pause(*delay)) break;
   }
   MutexLock lock(&mu_);
   finished_ = true;
   changed_.NotifyAll();
 }
 
-bool RatingStream::PrepareReconnect(const absl::Status& status) {
+std::optional<RatingStream::Clock::duration> RatingStream::PrepareReconnect(
+    const absl::Status& status) {
   MutexLock lock(&mu_);
-  if (HasNothingLeftToDo()) return false;
+  if (HasNothingLeftToDo()) return std::nullopt;
   if (!IsWorthAReconnect(status)) {
     final_status_ = status;
-    return false;
+    return std::nullopt;
   }
   const Clock::time_point now = Clock::now();
   if (!trouble_since_.has_value()) trouble_since_ = now;
@@ -155,12 +158,23 @@ bool RatingStream::PrepareReconnect(const absl::Status& status) {
     final_status_ = absl::UnavailableError(absl::StrCat(
         "gave up after ", absl::FormatDuration(absl::FromChrono(options_.give_up_after)),
         " without progress; the last error: ", status.ToString()));
-    return false;
+    return std::nullopt;
   }
-  while (Clock::now() < now + delay && !HasNothingLeftToDo()) {
-    changed_.WaitUntil(&mu_, now + delay);
+  return delay;
+}
+
+bool RatingStream::Pause(Clock::duration delay) {
+  // Nothing interrupts gRPC while it waits for a connection, so it does that bit by bit.
+  constexpr std::chrono::milliseconds kBit(20);
+  const Clock::time_point end = Clock::now() + delay;
+  while (Clock::now() < end) {
+    const bool is_lost = channel_->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY;
+    if (is_lost && channel_->WaitForConnected(std::chrono::system_clock::now() + kBit)) break;
+    MutexLock lock(&mu_);
+    if (HasNothingLeftToDo()) return false;
+    if (!is_lost) changed_.WaitUntil(&mu_, end);
   }
-  return !HasNothingLeftToDo();
+  return true;
 }
 
 absl::Status RatingStream::ServeConnection() {

@@ -135,9 +135,11 @@ class RatingStream {
 
   // The background thread: connects, serves the connection until it ends, waits, and so on.
   void Run();
-  // Decides what follows a connection that ended with `status`; true: try again. Waits for the
-  // backoff.
-  bool PrepareReconnect(const absl::Status& status);
+  // Decides what follows a connection that ended with `status`: try again after this time, or not.
+  std::optional<Clock::duration> PrepareReconnect(const absl::Status& status);
+  // Waits so long, or until a lost connection is there again (client/retrier.h says why sleeping
+  // would not do). False: nothing is left to do.
+  bool Pause(Clock::duration delay);
 
   // One connection, from Start to its end. OK: closed as asked for.
   absl::Status ServeConnection();
@@ -164,6 +166,7 @@ class RatingStream {
   }
 
   const Options options_;
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::RatingService::Stub> stub_;
 
   mutable Mutex mu_;

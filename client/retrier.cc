@@ -28,8 +28,16 @@ std::optional<absl::Duration> Pushback(const grpc::ClientContext& context) {
 
 }  // namespace
 
-Retrier::Retrier(absl::Time deadline)
-    : deadline_(deadline), backoff_(kFirstBackoff, kLastBackoff) {}
+void WaitOrReconnect(grpc::Channel* channel, absl::Time end) {
+  if (channel->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY) {
+    absl::SleepFor(end - absl::Now());
+  } else {
+    channel->WaitForConnected(absl::ToChronoTime(end));
+  }
+}
+
+Retrier::Retrier(grpc::Channel* channel, absl::Time deadline)
+    : channel_(channel), deadline_(deadline), backoff_(kFirstBackoff, kLastBackoff) {}
 
 bool Retrier::WaitToRetry(const grpc::ClientContext& context, const absl::Status& status) {
   if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return false;
@@ -37,9 +45,9 @@ bool Retrier::WaitToRetry(const grpc::ClientContext& context, const absl::Status
   if (absl::IsResourceExhausted(status) && !pushback.has_value()) return false;
   const absl::Duration asked = pushback.value_or(absl::ZeroDuration());
   if (asked < absl::ZeroDuration()) return false;
-  const absl::Duration delay = asked + backoff_.Next();
-  if (absl::Now() + delay >= deadline_) return false;
-  absl::SleepFor(delay);
+  const absl::Time next = absl::Now() + asked + backoff_.Next();
+  if (next >= deadline_) return false;
+  WaitOrReconnect(channel_, next);
   ++attempts_;
   return true;
 }

@@ -1,6 +1,6 @@
 // Decides, for one call that is safe to repeat, whether and when it is tried again.
 //
-//   Retrier retrier(deadline);
+//   Retrier retrier(channel, deadline);
 //   do {
 //     grpc::ClientContext context;
 //     status = ...;
@@ -19,13 +19,20 @@
 #include "absl/time/time.h"
 #include "base/status.h"
 #include "client/backoff.h"
+#include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 
 namespace factord {
 
+// Waits until `end`, or until a connection that is lost is there again. To sleep instead would keep
+// it from coming back: gRPC goes on with a connection only while some thread waits within it, or
+// else every five seconds.
+void WaitOrReconnect(grpc::Channel* channel, absl::Time end);
+
 class Retrier {
  public:
-  explicit Retrier(absl::Time deadline);
+  // `channel` must outlive this.
+  Retrier(grpc::Channel* channel, absl::Time deadline);
 
   // Whether to try again; if so, returns when the time has come.
   bool WaitToRetry(const grpc::ClientContext& context, const absl::Status& status);
@@ -33,6 +40,7 @@ class Retrier {
   int attempts() const { return attempts_; }
 
  private:
+  grpc::Channel* const channel_;
   const absl::Time deadline_;
   int attempts_ = 1;
   Backoff backoff_;

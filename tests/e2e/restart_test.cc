@@ -1,0 +1,173 @@
+// SIGTERM, and a start on the same folder and port, again and again, under closed loops of the
+// shipped client: no call fails, and every rating is there exactly once. Prints the longest gap
+// that a caller saw.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+#include "storage/store.h"
+#include "tests/e2e/server_process.h"
+
+namespace factord {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kRestarts = 6;
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// Makes one call after another, each of which must succeed, until it is destroyed.
+class ClosedLoop {
+ public:
+  // `call` is given 1, 2, 3, ...
+  ClosedLoop(std::string name, std::function<absl::Status(int64_t)> call)
+      : name_(std::move(name)), thread_([this, call = std::move(call)] {
+          Clock::time_point last = Clock::now();
+          for (int64_t number = 1; !stop_; ++number) {
+            const absl::Status status = call(number);
+            ASSERT_TRUE(status.ok()) << name_ << ": " << status;
+            const Clock::time_point now = Clock::now();
+            longest_gap_ = std::max(longest_gap_.load(), now - last);
+            last = now;
+            ++calls_;
+          }
+        }) {}
+  ~ClosedLoop() { Stop(); }
+
+  void Stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  // Waits for `more` calls; false: in vain.
+  bool WaitForCalls(int64_t more) const {
+    const int64_t target = calls_ + more;
+    const Clock::time_point end = Clock::now() + kPatience;
+    while (calls_ < target && Clock::now() < end) std::this_thread::yield();
+    return calls_ >= target;
+  }
+  int64_t calls() const { return calls_; }
+  // Between the ends of two successive calls.
+  double longest_gap() const { return Seconds(longest_gap_); }
+
+ private:
+  const std::string name_;
+  std::atomic<bool> stop_{false};
+  std::atomic<int64_t> calls_{0};
+  std::atomic<Clock::duration> longest_gap_{Clock::duration::zero()};
+  std::thread thread_;
+};
+
+v1::Rating RatingNumber(int64_t number) {
+  v1::Rating rating;
+  SetRating(absl::StrCat("user ", number % 50), absl::StrCat("item ", number % 70),
+            static_cast<float>(number % 11) / 2, &rating);
+  return rating;
+}
+
+TEST(RestartTest, NoCallFailsAndEveryRatingIsThereOnce) {
+  TempDir dir;
+  const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--log_retention=all",
+                                          "--rank=8"};
+  auto server = std::make_unique<ServerProcess>(flags);
+  server->WaitUntilServing();
+  const std::string address = absl::StrCat("127.0.0.1:", server->port());
+  auto client = Client::Create({.target = address,
+                                .read_timeout = absl::FromChrono(kPatience),
+                                .write_timeout = absl::FromChrono(kPatience)});
+  ASSERT_TRUE(client.ok()) << client.status();
+
+  ClosedLoop reads("RecommendItems", [&](int64_t number) {
+    v1::RecommendItemsRequest request;
+    request.set_user_id(absl::StrCat("user ", number % 50));
+    return (*client)->RecommendItems(request).status();
+  });
+  std::map<std::string, int64_t> sequences;  // of the unary writes, by event id
+  ClosedLoop writes("RecordRatings", [&](int64_t number) {
+    v1::RecordRatingsRequest request;
+    *request.add_events() = RatingNumber(number);
+    (*client)->StampEventIds(&request);
+    auto response = (*client)->RecordRatings(request);
+    if (response.ok()) sequences[request.events(0).event_id()] = response->last_sequence();
+    return response.status();
+  });
+  auto stream = (*client)->StreamRatings({.producer_id = "producer"});
+  ASSERT_TRUE(stream.ok()) << stream.status();
+  ClosedLoop streamed("StreamRatings", [&](int64_t number) {
+    const absl::Status status = (*stream)->Write(number, RatingNumber(number));
+    return status.ok() ? (*stream)->Flush() : status;
+  });
+
+  double longest_restart = 0;
+  for (int restart = 0; restart <= kRestarts; ++restart) {
+    for (ClosedLoop* const loop : {&reads, &writes, &streamed}) {
+      ASSERT_TRUE(loop->WaitForCalls(50)) << server->output();
+    }
+    if (restart == kRestarts) break;
+    const Clock::time_point start = Clock::now();
+    ASSERT_EQ(server->Stop(), kExitOk);
+    std::vector<std::string> again = flags;
+    again.push_back("--listen=" + address);
+    server = std::make_unique<ServerProcess>(again);
+    server->WaitUntilServing();
+    longest_restart = std::max(longest_restart, Seconds(Clock::now() - start));
+  }
+  for (ClosedLoop* const loop : {&reads, &writes, &streamed}) loop->Stop();
+  EXPECT_TRUE((*stream)->Close().ok());
+  EXPECT_EQ((*stream)->stats().reconnects, kRestarts);
+  EXPECT_EQ(server->Stop(), kExitOk);
+  std::printf("%d restarts, the longest took %.3f s from SIGTERM to serving. Calls, longest gap:\n",
+              kRestarts, longest_restart);
+  std::printf("  RecommendItems %8lld  %.3f s\n", static_cast<long long>(reads.calls()),
+              reads.longest_gap());
+  std::printf("  RecordRatings  %8lld  %.3f s\n", static_cast<long long>(writes.calls()),
+              writes.longest_gap());
+  std::printf("  StreamRatings  %8lld  %.3f s\n", static_cast<long long>(streamed.calls()),
+              streamed.longest_gap());
+
+  // Symptom once: calls that slept between attempts left the connection to gRPC's own poller, and a
+  // restart of 0.2 s became a gap of 10 s.
+  for (ClosedLoop* const loop : {&reads, &writes, &streamed}) {
+    EXPECT_LT(loop->longest_gap(), longest_restart + 4);
+  }
+
+  auto store = Store::Open({.path = dir / "data", .read_only = true});
+  ASSERT_TRUE(store.ok()) << store.status();
+  auto cursor = (*store)->log()->ReadFrom(1);
+  ASSERT_TRUE(cursor.ok()) << cursor.status();
+  int64_t last_number = 0;
+  while (true) {
+    const auto events = (*cursor)->Next();
+    ASSERT_TRUE(events.ok()) << events.status();
+    if (events->empty()) break;
+    for (const Event& event : *events) {
+      if (event.producer_id == "producer") {
+        EXPECT_EQ(event.producer_number, ++last_number);
+        continue;
+      }
+      const auto found = sequences.find(std::string(event.event_id));
+      ASSERT_NE(found, sequences.end()) << "twice, or never acknowledged: " << event.event_id;
+      EXPECT_EQ(found->second, event.sequence);
+      sequences.erase(found);
+    }
+  }
+  EXPECT_EQ(last_number, streamed.calls());
+  EXPECT_THAT(sequences, ::testing::IsEmpty()) << "acknowledged, and missing";
+}
+
+}  // namespace
+}  // namespace factord
