@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that factord needs. Does nothing when all are there.
 #   tools/install_deps.sh [--python] [--checks]
-# --python: for the tests with a foreign gRPC client. --checks: for tools/check_*.sh.
+# --python: for the Python client, and tests with a foreign gRPC client. --checks: for tools/check_*.sh.
 set -euo pipefail
 
 packages=(
@@ -10,8 +10,8 @@ packages=(
   librocksdb-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev prometheus-cpp-dev libssl-dev
   libgtest-dev libgmock-dev
 )
-python_packages=(python3-grpcio python3-protobuf python3-grpc-tools)
-check_packages=(clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git)
+python_packages=(python3-grpcio python3-protobuf python3-pip python3-setuptools python3-wheel python3-venv openssl)
+check_packages=(clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy)
 # buf comes from npm. Debian's npm would clash with one from elsewhere.
 command -v npm >/dev/null || check_packages+=(npm)
 

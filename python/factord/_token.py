@@ -1,0 +1,53 @@
+"""Bearer tokens: where they come from, and where they may go."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+
+
+def goes_to_loopback(target: str) -> bool:
+    """Whether what is sent to `target` in plain text stays on this machine."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    address = re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", target)
+    # An address, or the one name for it: 127.evil.example is neither.
+    loopback = r"(localhost|127(\.\d{1,3}){3}|\[::1\]|::1)(:\d+)?"
+    return re.fullmatch(loopback, address, re.IGNORECASE) is not None
+
+
+def check_token(token: str, source: str) -> str:
+    if not re.fullmatch(r"[!-~]{16,256}", token):
+        raise ValueError(f"{source}: a token has 16 to 256 visible ASCII characters")
+    return token
+
+
+class TokenFile:
+    """The first word of a file. Read anew when the file has changed. Thread-safe."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._stat = self._look()
+        self._token = self._read()
+
+    def token(self) -> str:
+        with self._lock:
+            try:
+                stat = self._look()
+                if stat != self._stat:
+                    self._token = self._read()
+                    self._stat = stat
+            except (OSError, ValueError):
+                pass  # while it is being replaced the former token is as good as any
+            return self._token
+
+    def _look(self) -> tuple[int, int, int]:
+        stat = os.stat(self._path)
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def _read(self) -> str:
+        with open(self._path, encoding="utf-8") as file:
+            words = file.read().split(maxsplit=1)
+        return check_token(words[0] if words else "", self._path)

@@ -1,0 +1,443 @@
+"""The RPCs as plain methods, with deadlines, retries and event ids."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from factord import _wire_pb2
+from factord._service_config import retry_policy
+from factord._token import TokenFile, check_token, goes_to_loopback
+from factord.errors import DeadlineExceeded, FactordError, from_rpc_error
+from factord.stream import RatingStream, RejectedCallback
+from factord.types import Prediction, Rating, RatingResult, Recommendation, to_message
+from factord.v1 import (
+    admin_service_pb2,
+    model_service_pb2,
+    rating_service_pb2,
+    recommendation_service_pb2,
+)
+
+# How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
+# of two minutes would leave a server that is back up unseen for as long.
+_FIRST_RECONNECT_MS = 100
+_LAST_RECONNECT_MS = 1_000
+
+# Sent with RESOURCE_EXHAUSTED: after how long to try again.
+_PUSHBACK_KEY = "grpc-retry-pushback-ms"
+
+_Response = TypeVar("_Response", bound=Message)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PEM files of a connection over TLS, read when the client is made."""
+
+    ca_file: str | None = None  # who may sign the server's certificate; None: the roots of grpcio
+    cert_file: str | None = None  # with key_file: this client's certificate (mTLS)
+    key_file: str | None = None
+    server_name: str | None = None  # the name expected in the certificate; None: that of the target
+
+    def _credentials(self) -> grpc.ChannelCredentials:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        ca, key, cert = (
+            None if path is None else Path(path).read_bytes()
+            for path in (self.ca_file, self.key_file, self.cert_file)
+        )
+        return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+class Client:
+    """A connection to a factord server. Thread-safe. Does not connect before it is used.
+
+    target: host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
+    tls: None is plain text.
+    token, token_file: the bearer token, or the file whose first word it is, read anew when it
+      changes. ValueError when it would travel in plain text to another machine.
+    The timeouts are in seconds, of calls that name none.
+
+    Every method takes a `timeout`, and raises a FactordError, or ValueError and TypeError for
+    arguments that cannot be sent. Reads and ratings are repeated until then, after UNAVAILABLE and
+    RESOURCE_EXHAUSTED: a server that restarts is waited for. A rating is applied once all the same,
+    because every one without an event_id is given one. To repeat a failed call yourself, set the
+    ids yourself.
+    """
+
+    def __init__(
+        self,
+        target: str = "127.0.0.1:7070",
+        *,
+        tls: Tls | None = None,
+        token: str | None = None,
+        token_file: str | None = None,
+        read_timeout: float = 5.0,
+        write_timeout: float = 10.0,
+        # Snapshots, hashes and backups read or write the whole model.
+        admin_timeout: float = 600.0,
+        # A page of 10,000 rows at rank 256 has 10 MiB.
+        max_response_bytes: int = 64 << 20,
+    ) -> None:
+        if not target:
+            raise ValueError("target must not be empty")
+        if min(read_timeout, write_timeout, admin_timeout) <= 0:
+            raise ValueError("timeouts must be above 0")
+        if token is not None and token_file is not None:
+            raise ValueError("token and token_file exclude each other")
+        has_token = token is not None or token_file is not None
+        if has_token and tls is None and not goes_to_loopback(target):
+            raise ValueError(f"a token is not sent to {target} in plain text: set tls")
+
+        self._target = target
+        self._read_timeout = read_timeout
+        self._write_timeout = write_timeout
+        self._admin_timeout = admin_timeout
+        self._token: Callable[[], str] | None = None
+        if token is not None:
+            checked = check_token(token, "token")
+            self._token = lambda: checked
+        elif token_file is not None:
+            self._token = TokenFile(token_file).token
+        # The system's randomness: two processes must never draw the same ids.
+        self._event_id_prefix = secrets.token_hex(16)
+        self._event_id_counter = itertools.count(1)
+
+        options: list[tuple[str, Any]] = [
+            ("grpc.enable_retries", 0),  # see _service_config.py
+            ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+            ("grpc.max_reconnect_backoff_ms", _LAST_RECONNECT_MS),
+            ("grpc.max_receive_message_length", max_response_bytes),
+        ]
+        if tls is None and not has_token:
+            self._channel = grpc.insecure_channel(target, options)
+        elif tls is None:
+            # Plain text, but for a check of the connection's own address, whatever the name
+            # resolved to. And a proxy from the environment would see the token.
+            options.append(("grpc.enable_http_proxy", 0))
+            kind = grpc.LocalConnectionType
+            local = kind.UDS if target.startswith("unix") else kind.LOCAL_TCP
+            credentials = grpc.local_channel_credentials(local)
+            self._channel = grpc.secure_channel(target, credentials, options)
+        else:
+            if tls.server_name is not None:
+                options.append(("grpc.ssl_target_name_override", tls.server_name))
+            self._channel = grpc.secure_channel(target, tls._credentials(), options)
+
+    @classmethod
+    def from_environment(cls) -> Client:
+        """FACTORD_SERVER (127.0.0.1:7070), FACTORD_TOKEN, FACTORD_CA_FILE (TLS)."""
+        ca_file = os.environ.get("FACTORD_CA_FILE")
+        return cls(
+            os.environ.get("FACTORD_SERVER") or "127.0.0.1:7070",
+            tls=Tls(ca_file=ca_file) if ca_file else None,
+            token=os.environ.get("FACTORD_TOKEN") or None,
+        )
+
+    def close(self) -> None:
+        """Ends everything that is under way, streams too."""
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- Ratings ---
+
+    def rate(
+        self,
+        user: str,
+        item: str,
+        rating: float,
+        *,
+        event_time: datetime | None = None,
+        event_id: str | None = None,
+        recommendation_id: str | None = None,
+        timeout: float | None = None,
+    ) -> RatingResult:
+        """Records a rating: when it returns, it is durable and visible, and was applied once."""
+        event = Rating(user, item, rating, event_time, event_id, recommendation_id)
+        return self.rate_many([event], timeout=timeout)[0]
+
+    def rate_many(
+        self, ratings: Iterable[Rating], *, timeout: float | None = None
+    ) -> list[RatingResult]:
+        """Records up to 10,000 ratings in their order, all or none; rating_stream() takes more."""
+        events = [to_message(rating) for rating in ratings]
+        for event in events:
+            event.event_id = event.event_id or self._next_event_id()
+        response = self._call(
+            "factord.v1.RatingService/RecordRatings",
+            rating_service_pb2.RecordRatingsRequest(events=events),
+            rating_service_pb2.RecordRatingsResponse,
+            timeout or self._write_timeout,
+        )
+        duplicate = rating_service_pb2.RatingResult.OUTCOME_DUPLICATE
+        return [
+            RatingResult(sequence=result.sequence, duplicate=result.outcome == duplicate)
+            for result in response.results
+        ]
+
+    def rating_stream(
+        self,
+        producer_id: str,
+        *,
+        max_batch_events: int = 1_000,
+        max_unacknowledged: int = 100_000,
+        ack_timeout: float = 30.0,
+        give_up_after: float = 60.0,
+        initial_backoff: float = 0.05,
+        max_backoff: float = 1.0,
+        on_rejected: RejectedCallback | None = None,
+    ) -> RatingStream:
+        """Opens a stream over this connection (factord/stream.py says what the arguments mean)."""
+        method = self._channel.stream_stream(
+            "/factord.v1.RatingService/StreamRatings",
+            request_serializer=rating_service_pb2.StreamRatingsRequest.SerializeToString,
+            response_deserializer=rating_service_pb2.StreamRatingsResponse.FromString,
+        )
+        return RatingStream(
+            lambda requests, wait_for_ready: method(
+                requests, metadata=self._metadata(), wait_for_ready=wait_for_ready
+            ),
+            producer_id,
+            max_batch_events=max_batch_events,
+            max_unacknowledged=max_unacknowledged,
+            ack_timeout=ack_timeout,
+            give_up_after=give_up_after,
+            initial_backoff=initial_backoff,
+            max_backoff=max_backoff,
+            on_rejected=on_rejected,
+        )
+
+    # --- Reads ---
+
+    def recommend(
+        self,
+        user: str,
+        max_items: int = 10,
+        exclude_rated: bool = True,
+        deny: Iterable[str] = (),
+        strict: bool = False,
+        min_sequence: int = 0,
+        *,
+        timeout: float | None = None,
+    ) -> Recommendation:
+        """The exact best items for a user, without those that it has rated and those in `deny`.
+
+        strict: NotFound for an unknown user, instead of the most rated items.
+        min_sequence: wait until this sequence is visible.
+        """
+        response = self._call(
+            "factord.v1.RecommendationService/RecommendItems",
+            recommendation_service_pb2.RecommendItemsRequest(
+                user_id=user,
+                max_items=max_items,
+                exclude_rated=exclude_rated,
+                deny_item_ids=deny,
+                strict=strict,
+                min_sequence=min_sequence,
+            ),
+            recommendation_service_pb2.RecommendItemsResponse,
+            timeout or self._read_timeout,
+        )
+        return Recommendation(
+            items=[(item.item_id, item.score) for item in response.items],
+            sequence=response.sequence,
+            cold_start=response.cold_start,
+            recommendation_id=response.recommendation_id,
+        )
+
+    def predict(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        strict: bool = False,
+        min_sequence: int = 0,
+        *,
+        timeout: float | None = None,
+    ) -> list[Prediction]:
+        """The predicted ratings of up to 10,000 pairs (user, item), in their order."""
+        response = self._call(
+            "factord.v1.RecommendationService/PredictRatings",
+            recommendation_service_pb2.PredictRatingsRequest(
+                pairs=[
+                    recommendation_service_pb2.UserItemPair(user_id=user, item_id=item)
+                    for user, item in pairs
+                ],
+                strict=strict,
+                min_sequence=min_sequence,
+            ),
+            recommendation_service_pb2.PredictRatingsResponse,
+            timeout or self._read_timeout,
+        )
+        return [Prediction(p.rating, p.cold_start) for p in response.predictions]
+
+    # The rest is for operators, and answers with the messages of proto/factord/v1.
+
+    def model(self, *, timeout: float | None = None) -> model_service_pb2.GetModelResponse:
+        """Counts, configuration, sequence and prequential error."""
+        return self._call(
+            "factord.v1.ModelService/GetModel",
+            model_service_pb2.GetModelRequest(),
+            model_service_pb2.GetModelResponse,
+            timeout or self._read_timeout,
+        )
+
+    def topics(
+        self, items_per_topic: int = 10, min_ratings: int = 0, *, timeout: float | None = None
+    ) -> list[model_service_pb2.Topic]:
+        """The items with the largest value of each factor, without those with fewer ratings."""
+        response = self._call(
+            "factord.v1.ModelService/ListTopics",
+            model_service_pb2.ListTopicsRequest(
+                items_per_topic=items_per_topic, min_ratings=min_ratings
+            ),
+            model_service_pb2.ListTopicsResponse,
+            timeout or self._read_timeout,
+        )
+        return list(response.topics)
+
+    def factors(
+        self,
+        side: Literal["items", "users"],
+        page_size: int = 1_000,
+        *,
+        timeout: float | None = None,
+    ) -> Iterator[model_service_pb2.FactorRow]:
+        """All rows, fetched page by page: items as of one sequence, users as they are then.
+
+        timeout: of each page.
+        """
+        sides = {
+            "items": model_service_pb2.GetFactorsRequest.SIDE_ITEMS,
+            "users": model_service_pb2.GetFactorsRequest.SIDE_USERS,
+        }
+        request = model_service_pb2.GetFactorsRequest(side=sides[side], page_size=page_size)
+        while True:
+            page = self._call(
+                "factord.v1.ModelService/GetFactors",
+                request,
+                model_service_pb2.GetFactorsResponse,
+                timeout or self._read_timeout,
+            )
+            yield from page.rows
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+            request.view_token = page.view_token
+
+    # --- Operations ---
+
+    def snapshot(self, *, timeout: float | None = None) -> admin_service_pb2.CreateSnapshotResponse:
+        """Writes a snapshot now. Not repeated."""
+        return self._call(
+            "factord.v1.AdminService/CreateSnapshot",
+            admin_service_pb2.CreateSnapshotRequest(),
+            admin_service_pb2.CreateSnapshotResponse,
+            timeout or self._admin_timeout,
+        )
+
+    def compute_hash(
+        self, *, timeout: float | None = None
+    ) -> admin_service_pb2.ComputeHashResponse:
+        """The hash of the whole state: two models are equal if and only if their hashes are."""
+        return self._call(
+            "factord.v1.AdminService/ComputeHash",
+            admin_service_pb2.ComputeHashRequest(),
+            admin_service_pb2.ComputeHashResponse,
+            timeout or self._admin_timeout,
+        )
+
+    def backup(
+        self, name: str, *, timeout: float | None = None
+    ) -> admin_service_pb2.BackupResponse:
+        """Copies the data folder below the server's --backup_dir. Not repeated."""
+        return self._call(
+            "factord.v1.AdminService/Backup",
+            admin_service_pb2.BackupRequest(name=name),
+            admin_service_pb2.BackupResponse,
+            timeout or self._admin_timeout,
+        )
+
+    def health(self, service: str = "", *, timeout: float | None = None) -> bool:
+        """Whether a service is serving. NotFound for an unknown name. Not repeated.
+
+        "" for reads, "factord.v1.RatingService" for writes, "liveness" for the process.
+        """
+        response = self._call(
+            "grpc.health.v1.Health/Check",
+            _wire_pb2.HealthCheckRequest(service=service),
+            _wire_pb2.HealthCheckResponse,
+            timeout or self._read_timeout,
+        )
+        return response.status == _wire_pb2.HealthCheckResponse.SERVING
+
+    def _call(
+        self,
+        method: str,
+        request: Message,
+        response_type: type[_Response],
+        timeout: float,
+    ) -> _Response:
+        call = self._channel.unary_unary(
+            f"/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response_type.FromString,
+        )
+        policy = retry_policy(method)
+        backoff = 0.0 if policy is None else policy.initial_backoff
+        deadline = time.monotonic() + timeout
+        error: FactordError | None = None
+        while True:
+            try:
+                # The first attempt tells why there is no connection. The others wait for one: while
+                # no call waits, gRPC looks after its connections every five seconds only.
+                response: _Response = call(
+                    request,
+                    timeout=max(0.0, deadline - time.monotonic()),
+                    metadata=self._metadata(),
+                    wait_for_ready=error is not None,
+                )
+                return response
+            except grpc.RpcError as rpc_error:
+                before, error = error, from_rpc_error(rpc_error)
+                pushback = dict(rpc_error.trailing_metadata() or ()).get(_PUSHBACK_KEY)
+            if isinstance(error, DeadlineExceeded):
+                message = f"no answer from {self._target} within {timeout:g} s"
+                if before is not None:
+                    message += f"; the last error: {before}"
+                raise DeadlineExceeded(error.code, message)
+            if policy is None or error.code not in policy.codes:
+                raise error
+            # The random factor keeps clients apart that failed together.
+            delay = backoff * random.uniform(0.5, 1.0)
+            if pushback is not None:
+                delay = max(delay, int(pushback) / 1000)
+            if time.monotonic() + delay > deadline:
+                raise error
+            time.sleep(delay)
+            backoff = min(backoff * policy.backoff_multiplier, policy.max_backoff)
+
+    def _next_event_id(self) -> str:
+        return f"{self._event_id_prefix}-{next(self._event_id_counter)}"
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        return [] if self._token is None else [("authorization", f"Bearer {self._token()}")]

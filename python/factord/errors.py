@@ -1,0 +1,86 @@
+"""The errors of calls and streams.
+
+ValueError and TypeError are for arguments that cannot be sent; everything else is a FactordError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+
+from factord import _wire_pb2
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is wrong with a request."""
+
+    field: str  # as in proto/: "events[3].rating"
+    description: str
+
+
+class FactordError(Exception):
+    """What the server answered, or why there is no answer.
+
+    After UNAVAILABLE, DEADLINE_EXCEEDED and CANCELLED a write may or may not have been applied;
+    after every other code nothing was written.
+    """
+
+    def __init__(
+        self, code: grpc.StatusCode, message: str, violations: tuple[Violation, ...] = ()
+    ) -> None:
+        super().__init__(code, message, violations)
+        self.code = code
+        self.message = message
+        self.violations = violations  # of InvalidArgument
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}"
+
+
+class InvalidArgument(FactordError):
+    """The request breaks a rule: `violations` names every bad field."""
+
+
+class NotFound(FactordError):
+    """With `strict`: an unknown user or item."""
+
+
+class Unavailable(FactordError):
+    """No server, or it starts, drains, or cannot write."""
+
+
+class DeadlineExceeded(FactordError):
+    """No answer in time."""
+
+
+_CLASSES = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+
+def make_error(
+    code: grpc.StatusCode, message: str, violations: tuple[Violation, ...] = ()
+) -> FactordError:
+    return _CLASSES.get(code, FactordError)(code, message, violations)
+
+
+def from_rpc_error(error: grpc.RpcError) -> FactordError:
+    violations: list[Violation] = []
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            violations = _parse_violations(value)
+    return make_error(error.code(), error.details() or "", tuple(violations))
+
+
+def _parse_violations(details: bytes) -> list[Violation]:
+    violations = []
+    for detail in _wire_pb2.Status.FromString(details).details:
+        if detail.type_url.endswith("/google.rpc.BadRequest"):
+            for violation in _wire_pb2.BadRequest.FromString(detail.value).field_violations:
+                violations.append(Violation(violation.field, violation.description))
+    return violations

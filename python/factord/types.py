@@ -1,0 +1,66 @@
+"""What programs hand to the client and get from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from factord.v1 import rating_pb2
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One user's rating of one item: an event."""
+
+    user: str  # 1 to 256 bytes of UTF-8, as is `item`
+    item: str
+    rating: float
+    # When it was given, to the microsecond; with a time zone. None: when the server gets it.
+    event_time: datetime | None = None
+    # Makes the event idempotent: 1 to 64 bytes. None: Client gives it one, RatingStream needs none.
+    event_id: str | None = None
+    # Of the recommendation that led to this rating. Kept in the log.
+    recommendation_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RatingResult:
+    """What became of a rating that was acknowledged."""
+
+    sequence: int  # of the event; of the original, if it is a duplicate
+    duplicate: bool  # True: it had been applied before, and was not applied again
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The best items for a user."""
+
+    items: list[tuple[str, float]]  # (item, score), best first
+    sequence: int  # of the view that was scored
+    cold_start: bool  # True: the user is unknown, and these are the most rated items
+    recommendation_id: str  # ratings may carry it back
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted rating."""
+
+    rating: float  # within the model's range
+    cold_start: bool  # True: the user or the item is unknown, and this is a fallback
+
+
+def to_message(rating: Rating) -> rating_pb2.Rating:
+    """ValueError or TypeError for what cannot be sent at all; the server checks the rest."""
+    message = rating_pb2.Rating(
+        user_id=rating.user,
+        item_id=rating.item,
+        rating=rating.rating,
+        event_id=rating.event_id or "",
+        recommendation_id=rating.recommendation_id or "",
+    )
+    if rating.event_time is not None:
+        # A time without a zone would be taken for UTC, whatever was meant.
+        if rating.event_time.tzinfo is None:
+            raise ValueError("event_time must have a time zone")
+        message.event_time.FromDatetime(rating.event_time)
+    return message

@@ -1,0 +1,1 @@
+"""The messages of proto/factord/v1, made when the package is built."""

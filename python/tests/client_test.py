@@ -1,0 +1,344 @@
+"""Client against the real server: every method, its errors, deadlines, and restarts on the way."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import threading
+import time
+import unittest
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+from unittest import mock
+
+import support
+
+import factord
+import grpc
+from factord._service_config import SERVICE_CONFIG
+
+
+class CallsTest(support.ServerTestCase):
+    def test_what_was_rated_is_seen_by_the_next_read(self) -> None:
+        client = self.client(self.server().target)
+        for n in range(1, 21):
+            result = client.rate("ann", f"i{n}", 4.5)
+            self.assertEqual((result.sequence, result.duplicate), (n, False))
+            answer = client.recommend("ann", 1000, exclude_rated=False, min_sequence=n)
+            self.assertEqual((answer.sequence, answer.cold_start), (n, False))
+            self.assertIn(f"i{n}", [item for item, _ in answer.items])
+            self.assertEqual(client.recommend("ann").items, [])
+
+    def test_many_ratings_are_applied_in_order_and_all_or_none(self) -> None:
+        client = self.client(self.server().target)
+        results = client.rate_many(factord.Rating("ann", f"i{n}", 3) for n in range(5))
+        self.assertEqual([result.sequence for result in results], [1, 2, 3, 4, 5])
+        with self.assertRaises(factord.InvalidArgument) as raised:
+            client.rate_many([factord.Rating("ann", "x", 3), factord.Rating("", "y" * 257, 9)])
+        self.assertEqual(raised.exception.code, grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertEqual(
+            {violation.field for violation in raised.exception.violations},
+            {"events[1].user_id", "events[1].item_id", "events[1].rating"},
+        )
+        for violation in raised.exception.violations:
+            self.assertIn(f"{violation.field}: {violation.description}", str(raised.exception))
+        self.assertEqual(client.model().sequence, 5)
+
+    def test_every_field_of_a_rating_arrives(self) -> None:
+        server = self.server()
+        client = self.client(server.target)
+        at = datetime(2024, 2, 29, 12, 30, 1, 250_000, tzinfo=timezone.utc)
+        client.rate("ann", "i", 2.5, event_time=at, event_id="mine", recommendation_id="r1")
+        with self.assertRaisesRegex(ValueError, "time zone"):
+            client.rate("ann", "i", 2.5, event_time=support.NAIVE_TIME)
+        server.terminate()
+        [event] = server.log()
+        self.assertEqual((event["user_id"], event["item_id"], event["rating"]), ("ann", "i", 2.5))
+        self.assertEqual(datetime.fromisoformat(event["event_time"].replace("Z", "+00:00")), at)
+        self.assertEqual((event["event_id"], event["recommendation_id"]), ("mine", "r1"))
+
+    def test_a_repeated_event_id_is_a_duplicate(self) -> None:
+        client = self.client(self.server().target)
+        first = client.rate("ann", "i", 3, event_id="x")
+        again = client.rate("ann", "i", 3, event_id="x")
+        self.assertEqual((again.sequence, again.duplicate), (first.sequence, True))
+        with self.assertRaises(factord.FactordError) as raised:
+            client.rate("ann", "i", 4, event_id="x")
+        self.assertEqual(raised.exception.code, grpc.StatusCode.ALREADY_EXISTS)
+
+    def test_ratings_without_an_id_are_given_one(self) -> None:
+        server = self.server()
+        for _ in range(2):
+            client = self.client(server.target)
+            client.rate("ann", "i", 3)
+            client.rate_many([factord.Rating("ann", "i", 3)] * 2)
+        server.terminate()
+        ids = [event["event_id"] for event in server.log()]
+        self.assertEqual(len(set(ids)), 6)
+        for event_id in ids:
+            self.assertRegex(event_id, "^[0-9a-f]{32}-[0-9]+$")
+
+    def test_recommendations(self) -> None:
+        client = self.client(self.server().target)
+        client.rate_many(factord.Rating("ann", f"i{n}", n % 6) for n in range(20))
+        client.rate("bob", "i0", 5)
+        answer = client.recommend("bob", max_items=7, deny=["i1", "i2", "nothing"])
+        self.assertEqual(len(answer.items), 7)
+        self.assertEqual(answer.items, sorted(answer.items, key=lambda item: (-item[1], item[0])))
+        self.assertFalse({"i0", "i1", "i2"} & {item for item, _ in answer.items})
+        self.assertRegex(answer.recommendation_id, "^[0-9a-f]{32}$")
+        stranger = client.recommend("nobody")
+        self.assertTrue(stranger.cold_start)
+        self.assertEqual(stranger.items[0], ("i0", 2.0))
+        with self.assertRaises(factord.NotFound):
+            client.recommend("nobody", strict=True)
+        with self.assertRaises(factord.FactordError) as raised:
+            client.recommend("ann", min_sequence=1000)
+        self.assertEqual(raised.exception.code, grpc.StatusCode.OUT_OF_RANGE)
+
+    def test_predictions_are_the_product_of_the_rows(self) -> None:
+        client = self.client(self.server().target)
+        for n in range(200):
+            client.rate(f"u{n % 7}", f"i{n % 11}", n % 6)
+        known, unknown = client.predict([("u1", "i2"), ("nobody", "i2")])
+        self.assertEqual((known.cold_start, unknown.cold_start), (False, True))
+        # Three pages, the last of them not full.
+        items = {row.id: row.factors for row in client.factors("items", page_size=5)}
+        users = {row.id: row.factors for row in client.factors("users")}
+        self.assertEqual((len(items), len(users)), (11, 7))
+        product = sum(p * q for p, q in zip(users["u1"], items["i2"]))
+        self.assertAlmostEqual(known.rating, min(max(product, 0), 5), places=4)
+        with self.assertRaises(factord.NotFound):
+            client.predict([("nobody", "i2")], strict=True)
+
+    def test_operations(self) -> None:
+        backups = self.folder()
+        client = self.client(self.server("--rank=4", f"--backup_dir={backups}").target)
+        client.rate_many(factord.Rating("ann", f"i{n}", 3) for n in range(5))
+        model = client.model()
+        self.assertEqual((model.config.rank, model.users, model.items), (4, 1, 5))
+        topics = client.topics(items_per_topic=2, min_ratings=1)
+        self.assertEqual([len(topic.items) for topic in topics], [2, 2, 2, 2])
+        state = client.compute_hash()
+        snapshot = client.snapshot()
+        backup = client.backup("monday")
+        self.assertEqual(snapshot.hash, state.hash)
+        self.assertEqual((backup.hash, backup.sequence), (state.hash, 5))
+        self.assertTrue(os.path.isdir(os.path.join(backups, "monday")))
+        with self.assertRaises(factord.FactordError) as raised:
+            client.backup("monday")
+        self.assertEqual(raised.exception.code, grpc.StatusCode.ALREADY_EXISTS)
+
+    def test_health(self) -> None:
+        client = self.client(self.server().target)
+        client.model()  # it serves
+        for service in ("", "factord.v1.RatingService", "liveness"):
+            self.assertIs(client.health(service), True)
+        with self.assertRaises(factord.NotFound):
+            client.health("factord.v1.Nothing")
+
+    def test_a_large_answer_is_taken(self) -> None:
+        # 10,000 rows of 256 factors: 10 MiB, where gRPC takes 4 by itself.
+        client = self.client(self.server("--rank=256").target, read_timeout=60)
+        client.rate_many((factord.Rating("ann", f"i{n}", 3) for n in range(10_000)), timeout=60)
+        self.assertEqual(len(list(client.factors("items", page_size=10_000))), 10_000)
+
+    def test_a_closed_client_refuses_calls(self) -> None:
+        with factord.Client(self.server().target) as client:
+            client.model()
+        with self.assertRaisesRegex(ValueError, "closed"):
+            client.model()
+
+
+class FailuresTest(support.ServerTestCase):
+    def test_a_hanging_server_is_a_deadline_exceeded(self) -> None:
+        server = self.server()
+        client = self.client(server.target, read_timeout=0.3, write_timeout=0.3, admin_timeout=0.3)
+        client.model(timeout=support.PATIENCE)
+        server.pause()
+        calls: list[Callable[[], object]] = [
+            lambda: client.recommend("ann"),
+            lambda: client.rate("ann", "i", 3),
+            client.compute_hash,
+        ]
+        for call in calls:
+            start = time.monotonic()
+            with self.assertRaisesRegex(
+                factord.DeadlineExceeded, f"no answer from {server.target} within 0.3 s"
+            ):
+                call()
+            self.assertGreaterEqual(time.monotonic() - start, 0.29)
+            self.assertLess(time.monotonic() - start, 10)  # a slow machine, but no default
+        # The timeout of a call goes before that of the client.
+        answer = self.thread(lambda: client.recommend("ann", timeout=support.PATIENCE))
+        time.sleep(0.4)  # longer than the client's
+        server.resume()
+        self.assertTrue(answer.finish().cold_start)
+
+    def test_the_last_error_is_told_when_time_is_up(self) -> None:
+        client = self.client(self.server(start=False).target, read_timeout=1, write_timeout=1)
+        calls: list[Callable[[], object]] = [
+            lambda: client.recommend("ann"),
+            lambda: client.rate("ann", "i", 3),
+        ]
+        for call in calls:
+            start = time.monotonic()
+            with self.assertRaisesRegex(factord.FactordError, "(?i)refused"):
+                call()
+            self.assertLess(time.monotonic() - start, 10)
+
+    def test_what_is_not_safe_to_repeat_is_not_repeated(self) -> None:
+        client = self.client(self.server(start=False).target, read_timeout=120)
+        start = time.monotonic()
+        calls: list[Callable[[], object]] = [
+            client.snapshot,
+            lambda: client.backup("x"),
+            client.health,
+        ]
+        for call in calls:
+            with self.assertRaises(factord.Unavailable):
+                call()
+        self.assertLess(time.monotonic() - start, support.PATIENCE)
+
+    def test_calls_wait_for_a_server_that_is_not_there_yet(self) -> None:
+        server = self.server(start=False)
+        client = self.client(server.target)
+        read = self.thread(lambda: client.recommend("ann", timeout=support.PATIENCE))
+        write = self.thread(lambda: client.rate("ann", "i", 3, timeout=support.PATIENCE))
+        time.sleep(2)  # until gRPC alone would have given up
+        server.start()
+        read.finish()
+        self.assertEqual(write.finish().sequence, 1)
+
+    def test_a_rating_whose_answer_was_lost_is_applied_once(self) -> None:
+        server = self.server()
+        proxy = self.proxy(server)
+        direct = self.client(server.target)
+        client = self.client(proxy.target)
+        for n in range(1, 4):
+            client.model()  # the connection is there
+            proxy.lose_replies = True
+            rating = self.thread(
+                lambda: client.rate_many(
+                    [factord.Rating("ann", "a", 3), factord.Rating("ann", "b", 3)],
+                    timeout=support.PATIENCE,
+                )
+            )
+            support.wait_until(lambda: direct.model().sequence == 2 * n, "the rating")
+            proxy.cut()
+            self.assertEqual(
+                rating.finish(),
+                [factord.RatingResult(2 * n - 1, True), factord.RatingResult(2 * n, True)],
+            )
+        server.terminate()
+        self.assertEqual(len(server.log()), 6)
+
+    def test_calls_ride_over_restarts_and_are_applied_once(self) -> None:
+        server = self.server()
+        client = self.client(
+            server.target, read_timeout=support.PATIENCE, write_timeout=support.PATIENCE
+        )
+        stop = threading.Event()
+
+        def work(name: str) -> int:
+            for n in itertools.count(1):
+                if stop.is_set():
+                    return n - 1
+                result = client.rate(name, f"{name}-{n}", 3)
+                answer = client.recommend(name, 1000, exclude_rated=False)
+                self.assertGreaterEqual(answer.sequence, result.sequence)
+            raise AssertionError
+
+        workers = {f"w{w}": self.thread(work, f"w{w}") for w in range(4)}
+        for end in (server.kill, server.terminate, server.kill, server.kill):
+            before = client.model().sequence
+            support.wait_until(lambda: client.model().sequence > before + 20, "some ratings")
+            end()
+            server.start()
+        before = client.model().sequence
+        support.wait_until(lambda: client.model().sequence > before + 20, "some ratings")
+        stop.set()
+        rated = {name: worker.finish() for name, worker in workers.items()}
+        server.terminate()
+        items = [event["item_id"] for event in server.log()]
+        self.assertEqual(
+            sorted(items), sorted(f"{name}-{n + 1}" for name in rated for n in range(rated[name]))
+        )
+
+    def test_an_overloaded_server_is_asked_again(self) -> None:
+        server = self.server("--max_queued_events=10")
+        client = self.client(server.target, write_timeout=support.PATIENCE)
+
+        def work(name: str) -> None:
+            for n in range(20):
+                client.rate_many(factord.Rating(name, f"{name}-{n}-{i}", 3) for i in range(10))
+
+        for worker in [self.thread(work, f"w{w}") for w in range(8)]:
+            worker.finish()
+        server.terminate()
+        items = [event["item_id"] for event in server.log()]
+        self.assertEqual((len(items), len(set(items))), (1600, 1600))
+
+
+class OptionsTest(unittest.TestCase):
+    def test_a_token_goes_in_plain_text_to_this_machine_only(self) -> None:
+        for target in ("localhost:1", "LocalHost", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1",
+        "ipv4:127.0.0.1:1",
+                       "ipv6:[::1]:1", "dns:///localhost:1", "unix:/tmp/x"):  # fmt: skip
+            factord.Client(target, token="t" * 16).close()
+        for target in ("10.0.0.1:7070", "factord.example:7070", "127.0.0.1.example:1", "[::2]:1",
+                       "localhost.example:1", "ipv4:127.0.0.1:1,10.0.0.1:1", "dns:///example:1",
+                       "dns://localhost/example:1", "0.0.0.0:1"):  # fmt: skip
+            factord.Client(target).close()
+            factord.Client(target, token="t" * 16, tls=factord.Tls()).close()
+            with self.assertRaisesRegex(ValueError, "plain text", msg=target):
+                factord.Client(target, token="t" * 16)
+
+    def test_bad_options_are_refused(self) -> None:
+        bad: list[dict[str, Any]] = [
+            {"target": ""},
+            {"read_timeout": 0},
+            {"write_timeout": -1},
+            {"admin_timeout": 0},
+            {"token": ""},
+            {"token": "with a space in it"},
+            {"token": "t" * 16 + "\n"},
+            {"token": "t" * 15},
+            {"token": "t" * 257},
+            {"token": "t" * 16, "token_file": "f"},
+            {"tls": factord.Tls(cert_file="f")},
+        ]
+        for options in bad:
+            with self.assertRaises(ValueError, msg=str(options)):
+                factord.Client(**options)
+        with self.assertRaises(FileNotFoundError):
+            factord.Client(token_file="/nowhere/token")
+        with self.assertRaises(FileNotFoundError):
+            factord.Client(tls=factord.Tls(ca_file="/nowhere/ca.pem"))
+
+    def test_the_environment(self) -> None:
+        with mock.patch.object(factord.Client, "__init__", return_value=None) as init:
+            with mock.patch.dict(os.environ, clear=True):
+                factord.Client.from_environment()
+            init.assert_called_with("127.0.0.1:7070", tls=None, token=None)
+            environment = {
+                "FACTORD_SERVER": "h:1",
+                "FACTORD_TOKEN": "secret",
+                "FACTORD_CA_FILE": "ca.pem",
+            }
+            with mock.patch.dict(os.environ, environment):
+                factord.Client.from_environment()
+            init.assert_called_with("h:1", tls=factord.Tls(ca_file="ca.pem"), token="secret")
+
+    def test_the_service_config_is_that_of_the_other_clients(self) -> None:
+        header = (support.ROOT / "client/service_config.h").read_text()
+        shipped = re.search(r'R"json\((.*)\)json"', header, re.DOTALL)
+        assert shipped is not None
+        self.assertEqual(json.loads(SERVICE_CONFIG), json.loads(shipped[1]))
+
+
+if __name__ == "__main__":
+    unittest.main()
