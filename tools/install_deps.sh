@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that factord needs. Does nothing when all are there.
-#   tools/install_deps.sh [--python] [--checks]
-# --python: for the Python client, and tests with a foreign gRPC client. --checks: for tools/check_*.sh.
+#   tools/install_deps.sh [--python] [--checks] [--image]
+# --python: for the Python client, and the tests written in Python. --checks: for tools/check_*.sh, and
+# promtool. --image: for tools/build_image.sh where there is no docker or podman.
 set -euo pipefail
 
 packages=(
@@ -10,8 +11,16 @@ packages=(
   librocksdb-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev prometheus-cpp-dev libssl-dev
   libgtest-dev libgmock-dev
 )
-python_packages=(python3-grpcio python3-protobuf python3-pip python3-setuptools python3-wheel python3-venv openssl)
-check_packages=(clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy)
+python_packages=(
+  python3-grpcio python3-protobuf python3-grpc-tools python3-pip python3-setuptools python3-wheel
+  python3-venv python3-yaml python3-kubernetes openssl
+)
+command -v kubectl >/dev/null || python_packages+=(kubernetes-client)
+check_packages=(
+  clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy
+  prometheus
+)
+image_packages=(buildah debootstrap iproute2 openssl)
 # buf comes from npm. Debian's npm would clash with one from elsewhere.
 command -v npm >/dev/null || check_packages+=(npm)
 
@@ -19,6 +28,7 @@ for argument in "$@"; do
   case "$argument" in
     --python) packages+=("${python_packages[@]}") ;;
     --checks) packages+=("${check_packages[@]}") ;;
+    --image) packages+=("${image_packages[@]}") ;;
     *) echo "install_deps: unknown argument $argument" >&2; exit 2 ;;
   esac
 done

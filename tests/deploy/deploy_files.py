@@ -1,0 +1,67 @@
+"""What the tests of deploy/ share: where things are, and how to read them."""
+
+import re
+import subprocess
+import sys
+import os
+from pathlib import Path
+
+SKIPPED = 77  # ctest counts it as skipped
+
+try:
+    import yaml
+except ImportError:
+    print("skipped: no yaml module (tools/install_deps.sh --python installs it)")
+    sys.exit(SKIPPED)
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+
+# The binaries under test; CMake sets these.
+FACTORD = os.environ.get("FACTORD_BINARY", str(ROOT / "build/release/server/factord"))
+FACTORCTL = os.environ.get("FACTORCTL_BINARY", str(ROOT / "build/release/factorctl/factorctl"))
+
+PORTS = {"api": 7070, "metrics": 7071, "health": 7072}
+UID = 10001
+
+
+def load(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def flags():
+    """The names of all flags of the binary."""
+    text = subprocess.run([FACTORD, "--help"], check=True, capture_output=True, text=True).stdout
+    return set(re.findall(r"^  --(\w+)", text, re.MULTILINE))
+
+
+def unknown_settings(environment):
+    """The FACTORD_ variables that are no flag of the binary."""
+    known = flags()
+    return sorted(name for name in environment
+                  if name.startswith("FACTORD_") and name.removeprefix("FACTORD_").lower() not in known)
+
+
+def image_environment():
+    """ENV of the Dockerfile's last stage."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    last_stage = re.split(r"^FROM ", text, flags=re.MULTILINE)[-1]
+    variables = {}
+    for line in re.findall(r"^ENV (.*)$", last_stage, re.MULTILINE):
+        variables.update(word.split("=", 1) for word in line.split())
+    return variables
+
+
+def seconds(duration):
+    """Of "90s", "1m30s" or "2m"."""
+    parts = re.findall(r"(\d+)(h|m|s)", duration)
+    assert parts and "".join(n + u for n, u in parts) == duration, duration
+    return sum(int(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in parts)
+
+
+def need(program, package):
+    """Ends the test as skipped where `program` is not installed."""
+    import shutil
+    if not shutil.which(program):
+        print(f"skipped: no {program} ({package})")
+        sys.exit(SKIPPED)
