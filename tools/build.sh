@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds factord and factorctl into build/release, optimized.
+# Builds build/release, optimized. Arguments go to cmake --build:
+#   tools/build.sh --target factord factorctl
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
 cmake --preset release
-cmake --build --preset release
+cmake --build --preset release "$@"
