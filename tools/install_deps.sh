@@ -12,7 +12,7 @@ packages=(
   libgtest-dev libgmock-dev
 )
 python_packages=(
-  python3-grpcio python3-protobuf python3-grpc-tools python3-pip python3-setuptools python3-wheel
+  python3-grpcio python3-protobuf python3-pip python3-setuptools python3-wheel
   python3-venv python3-yaml python3-kubernetes openssl
 )
 command -v kubectl >/dev/null || python_packages+=(kubernetes-client)
