@@ -16,7 +16,6 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET GLOBAL libxxhash)
 add_library(xxhash::xxhash ALIAS PkgConfig::xxhash)
 
 if(FACTORD_WITH_GRPC)
-  find_package(OpenSSL REQUIRED)             # OpenSSL::Crypto, OpenSSL::SSL
   find_package(Protobuf MODULE REQUIRED)     # protobuf::libprotobuf; Debian's has no CONFIG package
   find_package(gRPC CONFIG REQUIRED)         # gRPC::grpc++, gRPC::grpc++_reflection, gRPC::grpc_cpp_plugin
 endif()

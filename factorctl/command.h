@@ -20,6 +20,13 @@ struct ServerFlags {
   std::string server;  // empty: $FACTORD_SERVER, or the default
   std::string model;
   double timeout = 0;  // seconds; 0: the default of the kind of call
+  // As in Client::Options.
+  bool tls = false;
+  std::string tls_ca_file;  // empty: $FACTORD_CA_FILE
+  std::string tls_cert_file;
+  std::string tls_key_file;
+  std::string tls_server_name;
+  std::string token_file;  // empty: the token is $FACTORD_TOKEN
 };
 
 // What a command works with. Thread-compatible.
@@ -41,6 +48,8 @@ class Context {
   std::string server() const;
   // Made at the first use.
   absl::StatusOr<Client*> client();
+  // Whether calls carry a token.
+  bool has_token() const;
 
   // For the parser of the command line.
   bool* mutable_json() { return &json_; }

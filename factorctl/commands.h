@@ -21,6 +21,8 @@ std::unique_ptr<Command> NewBackupCommand();
 std::unique_ptr<Command> NewHealthCommand();
 std::unique_ptr<Command> NewLogCommand();
 std::unique_ptr<Command> NewVerifyCommand();
+std::unique_ptr<Command> NewTokenCommand();
+std::unique_ptr<Command> NewCompletionCommand();
 
 inline std::vector<std::unique_ptr<Command>> AllCommands() {
   std::vector<std::unique_ptr<Command>> commands;
@@ -37,6 +39,8 @@ inline std::vector<std::unique_ptr<Command>> AllCommands() {
   commands.push_back(NewBackupCommand());
   commands.push_back(NewLogCommand());
   commands.push_back(NewVerifyCommand());
+  commands.push_back(NewTokenCommand());
+  commands.push_back(NewCompletionCommand());
   return commands;
 }
 

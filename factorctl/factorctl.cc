@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "factorctl/commands.h"
+#include "factorctl/completion.h"
 
 namespace factord {
 namespace {
@@ -20,6 +21,15 @@ First steps, with a server on this machine:
   factorctl rate alice "The Matrix" 4.5
   factorctl import data/ml-latest-small/ratings.csv --sort_by_time
   factorctl recommend 15 --titles data/ml-latest-small/movies.csv
+
+With a server elsewhere, over TLS and with a token (factorctl token makes one):
+
+  factorctl --server ratings.example:7070 --tls_ca_file ca.pem --token_file token state
+  export FACTORD_SERVER=ratings.example:7070 FACTORD_CA_FILE=ca.pem FACTORD_TOKEN=...
+
+While a server restarts, calls wait for it, up to their --timeout. Completion for your shell:
+
+  source <(factorctl completion bash)
 
 Commands ("factorctl help COMMAND" explains one, with examples):
 
@@ -37,6 +47,16 @@ void AddCommonFlags(FlagSet* flags, bool offline, Context* context, bool* help) 
     flags->Add("model", &server->model, "NAME", "the model; without it the server's default one");
     flags->Add("timeout", &server->timeout, "SECONDS",
                "for each call; 0: 5 s for reads, 10 s for writes, 10 min for operations");
+    flags->Add("tls", &server->tls,
+               "use TLS, with the system's CAs; any other --tls flag does, too");
+    flags->Add("tls_ca_file", &server->tls_ca_file, "PEM",
+               "whose certificates to believe; without it $FACTORD_CA_FILE");
+    flags->Add("tls_cert_file", &server->tls_cert_file, "PEM", "your own certificate");
+    flags->Add("tls_key_file", &server->tls_key_file, "PEM", "its key");
+    flags->Add("tls_server_name", &server->tls_server_name, "NAME",
+               "the name in the server's certificate, if it is not that of --server");
+    flags->Add("token_file", &server->token_file, "FILE",
+               "the first word is your token; without it $FACTORD_TOKEN");
   }
   flags->Add("json", context->mutable_json(), "print JSON: one object, or one a line");
   flags->Add("help", help, "print this help");
@@ -68,6 +88,24 @@ void PrintCommandHelp(Command& command, Context* context, std::ostream& out) {
   out << "Flags of every command:\n\n" << common.Help();
 }
 
+// What completion offers for the words of an unfinished command line.
+std::vector<std::string> CompleteWords(const Commands& commands, Context* context,
+                                       const std::vector<std::string>& words) {
+  bool help = false;
+  FlagSet leading;
+  AddCommonFlags(&leading, /*offline=*/false, context, &help);
+  std::vector<CompletableCommand> completable;
+  for (const auto& command : commands) {
+    const Command::Info info = command->info();
+    FlagSet flags;
+    command->AddFlags(&flags);
+    AddCommonFlags(&flags, info.offline, context, &help);
+    completable.push_back({std::string(info.name), std::string(info.arguments),
+                           std::string(info.summary), flags.List()});
+  }
+  return Complete(completable, leading.List(), words);
+}
+
 absl::StatusOr<Command*> FindCommand(const Commands& commands, const std::string& name) {
   std::vector<std::string> names;
   for (const auto& command : commands) {
@@ -90,6 +128,13 @@ absl::Status CheckArgumentCount(const Command::Info& info, size_t count) {
 absl::Status Run(const std::vector<std::string>& arguments, Context& context,
                  std::string* command_name) {
   const Commands commands = AllCommands();
+  if (!arguments.empty() && arguments[0] == kCompleteCommand) {
+    const std::vector<std::string> words(arguments.begin() + 1, arguments.end());
+    for (const std::string& line : CompleteWords(commands, &context, words)) {
+      context.out() << line << "\n";
+    }
+    return absl::OkStatus();
+  }
   bool help = false;
   FlagSet leading;
   AddCommonFlags(&leading, /*offline=*/false, &context, &help);
@@ -145,8 +190,11 @@ CtlExit RunFactorctl(const std::vector<std::string>& arguments, std::ostream& ou
         << "Try: factorctl help" << (command.empty() ? "" : " ") << command << "\n";
     return CtlExit::kUsage;
   }
-  err << name << ": " << absl::StatusCodeToString(status.code()) << ": " << status.message()
-      << "\n";
+  err << name << ": " << absl::StatusCodeToString(status.code()) << ": " << status.message();
+  if (absl::IsUnauthenticated(status) && !context.has_token()) {
+    err << "; give a token with --token_file or $FACTORD_TOKEN";
+  }
+  err << "\n";
   return CtlExit::kFailed;
 }
 

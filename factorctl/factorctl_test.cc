@@ -2,12 +2,16 @@
 // offline against real data folders.
 #include "factorctl/factorctl.h"
 
+#include <openssl/sha.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
+#include "absl/strings/escaping.h"
 #include "client/fake_server.h"
+#include "client/test_certificates.h"
 #include "engine/test_util.h"
 #include "factorctl/json.h"
 #include "gmock/gmock.h"
@@ -77,8 +81,9 @@ TEST(CommandLineTest, HelpListsTheCommandsAndTheExitCodes) {
         std::vector<std::string>{"-h"}}) {
     const Outcome outcome = RunCtl(arguments);
     EXPECT_EQ(outcome.exit, 0);
-    for (const char* name : {"rate", "import", "recommend", "predict", "topics", "factors", "state",
-                             "hash", "snapshot", "backup", "health", "log", "verify"}) {
+    for (const char* name :
+         {"rate", "import", "recommend", "predict", "topics", "factors", "state", "hash",
+          "snapshot", "backup", "health", "log", "verify", "token", "completion"}) {
       EXPECT_THAT(outcome.out, HasSubstr(absl::StrCat("\n  ", name, " "))) << name;
     }
     EXPECT_THAT(outcome.out, HasSubstr("2 wrong usage"));
@@ -88,7 +93,7 @@ TEST(CommandLineTest, HelpListsTheCommandsAndTheExitCodes) {
 TEST(CommandLineTest, EachCommandExplainsItselfWithAnExample) {
   for (const std::string name :
        {"rate", "import", "recommend", "predict", "topics", "factors", "state", "hash", "snapshot",
-        "backup", "health", "log", "verify"}) {
+        "backup", "health", "log", "verify", "token", "completion"}) {
     const Outcome outcome = RunCtl({name, "--help"});
     EXPECT_EQ(outcome.exit, 0);
     EXPECT_THAT(outcome.out, StartsWith("factorctl " + name + " "));
@@ -121,6 +126,125 @@ TEST(CommandLineTest, ArgumentsAreCounted) {
   outcome = RunCtl({"state", "now"});
   EXPECT_EQ(outcome.exit, 2);
   EXPECT_THAT(outcome.err, HasSubstr("too many arguments"));
+}
+
+TEST(CommandLineTest, TokenMakesOneForTheServersFileAndOneForTheClient) {
+  const Outcome outcome = RunCtl({"token", "shop-1", "read,write", "--json"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  const std::string token = json["token"];
+  EXPECT_GE(token.size(), 40u);
+  std::string hash(SHA256_DIGEST_LENGTH, '\0');
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
+         reinterpret_cast<unsigned char*>(hash.data()));
+  EXPECT_EQ(json["server"], "shop-1 read,write sha256:" + absl::BytesToHexString(hash));
+  EXPECT_NE(RunCtl({"token", "shop-1", "read,write", "--json"}).out, outcome.out);
+  EXPECT_THAT(RunCtl({"token", "shop", "admin"}).out, HasSubstr("shop admin sha256:"));
+  for (const char* name : {"", "a b", "a\nb"}) EXPECT_EQ(RunCtl({"token", name, "read"}).exit, 2);
+  for (const char* scopes : {"", "read,", "read write", "root"}) {
+    EXPECT_EQ(RunCtl({"token", "shop", scopes}).exit, 2) << scopes;
+  }
+}
+
+TEST(CommandLineTest, CompletionKnowsThreeShells) {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    EXPECT_THAT(RunCtl({"completion", shell}).out, HasSubstr("__complete")) << shell;
+  }
+  EXPECT_EQ(RunCtl({"completion", "cmd"}).exit, 2);
+}
+
+// --- TLS and tokens ---
+
+// Sets an environment variable for as long as it lives.
+class Environment {
+ public:
+  Environment(const char* name, const std::string& value) : name_(name) {
+    setenv(name, value.c_str(), 1);
+  }
+  ~Environment() { unsetenv(name_); }
+
+ private:
+  const char* const name_;
+};
+
+class SecureFactorctlTest : public testing::Test {
+ protected:
+  SecureFactorctlTest()
+      : server_certificate_(ca_.Issue("server", {"ratings.example"})),
+        own_certificate_(ca_.Issue("client", {})),
+        server_(Credentials()) {
+    server_.RequireToken(kToken);
+    Write("ca.pem", ca_.pem());
+    Write("own.pem", own_certificate_.certificate);
+    Write("own.key", own_certificate_.key);
+    Write("token", absl::StrCat(kToken, "\n"));
+  }
+
+  std::shared_ptr<grpc::ServerCredentials> Credentials() const {
+    grpc::SslServerCredentialsOptions options(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.pem_root_certs = ca_.pem();
+    options.pem_key_cert_pairs.push_back(
+        {server_certificate_.key, server_certificate_.certificate});
+    return grpc::SslServerCredentials(options);
+  }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+  }
+  // "state", with what the test adds, and everything that the server wants but that.
+  Outcome State(std::vector<std::string> flags) {
+    flags.insert(flags.begin(),
+                 {"--server=" + server_.target(), "--tls_server_name=ratings.example",
+                  "--tls_cert_file=" + folder_ / "own.pem", "--tls_key_file=" + folder_ / "own.key",
+                  "--timeout=1"});
+    flags.emplace_back("state");
+    return RunCtl(flags);
+  }
+
+  static constexpr char kToken[] = "0123456789abcdef";
+  TempDir folder_;
+  TestCa ca_{"CA"};
+  const TestCertificate server_certificate_;
+  const TestCertificate own_certificate_;
+  FakeServer server_;
+};
+
+TEST_F(SecureFactorctlTest, FlagsSayWhatToBelieveAndWhoIsThere) {
+  const std::string ca = "--tls_ca_file=" + folder_ / "ca.pem";
+  Outcome outcome = State({ca, "--token_file=" + folder_ / "token"});
+  EXPECT_EQ(outcome.exit, 0) << outcome.err;
+  outcome = State({ca});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("UNAUTHENTICATED"));
+  EXPECT_THAT(outcome.err, HasSubstr("give a token with --token_file or $FACTORD_TOKEN"));
+  outcome = State({"--token_file=" + folder_ / "token"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("does not come from a CA in tls_ca_file"));
+  outcome = State({ca, "--tls_server_name=other.example"});
+  EXPECT_THAT(outcome.err, HasSubstr("certificate is for another name"));
+  outcome = State({ca, "--tls_cert_file="});
+  EXPECT_THAT(outcome.err, HasSubstr("tls_cert_file, tls_key_file: must both be given"));
+}
+
+TEST_F(SecureFactorctlTest, TheEnvironmentDoesToo) {
+  const Environment ca("FACTORD_CA_FILE", folder_ / "ca.pem");
+  Write("other", "a-token-of-someone-else");
+  {
+    const Environment token("FACTORD_TOKEN", kToken);
+    const Outcome outcome = State({});
+    EXPECT_EQ(outcome.exit, 0) << outcome.err;
+    // The flag goes before.
+    EXPECT_EQ(State({"--token_file=" + folder_ / "other"}).exit, 1);
+  }
+  const Environment token("FACTORD_TOKEN", "short");
+  EXPECT_THAT(State({}).err, HasSubstr("token: a token has 16 to 256 visible ASCII characters"));
+}
+
+TEST(CommandLineTest, NoTokenInPlainTextBeyondThisMachine) {
+  const Environment token("FACTORD_TOKEN", "0123456789abcdef");
+  const Outcome outcome = RunCtl({"state", "--server=192.0.2.1:7070"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("token: would go to 192.0.2.1:7070 in plain text"));
 }
 
 // --- Against a server ---

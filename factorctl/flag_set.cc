@@ -92,9 +92,7 @@ std::string NearestName(absl::string_view word, absl::Span<const std::string> ca
 
 void FlagSet::Add(absl::string_view name, std::string* value, absl::string_view value_name,
                   absl::string_view help) {
-  AddFlag({std::string(name),
-           std::string(value_name),
-           std::string(help),
+  AddFlag({{std::string(name), std::string(value_name), std::string(help)},
            *value,
            {},
            [value](absl::string_view text) {
@@ -105,9 +103,7 @@ void FlagSet::Add(absl::string_view name, std::string* value, absl::string_view 
 
 void FlagSet::Add(absl::string_view name, int64_t* value, absl::string_view value_name,
                   absl::string_view help) {
-  AddFlag({std::string(name),
-           std::string(value_name),
-           std::string(help),
+  AddFlag({{std::string(name), std::string(value_name), std::string(help)},
            absl::StrCat(*value),
            {},
            [value, what = Dashes(name)](absl::string_view text) -> absl::Status {
@@ -118,9 +114,7 @@ void FlagSet::Add(absl::string_view name, int64_t* value, absl::string_view valu
 
 void FlagSet::Add(absl::string_view name, double* value, absl::string_view value_name,
                   absl::string_view help) {
-  AddFlag({std::string(name),
-           std::string(value_name),
-           std::string(help),
+  AddFlag({{std::string(name), std::string(value_name), std::string(help)},
            absl::StrCat(*value),
            {},
            [value, what = Dashes(name)](absl::string_view text) -> absl::Status {
@@ -131,9 +125,7 @@ void FlagSet::Add(absl::string_view name, double* value, absl::string_view value
 
 void FlagSet::Add(absl::string_view name, std::optional<int64_t>* value,
                   absl::string_view value_name, absl::string_view help) {
-  AddFlag({std::string(name),
-           std::string(value_name),
-           std::string(help),
+  AddFlag({{std::string(name), std::string(value_name), std::string(help)},
            "",
            {},
            [value, what = Dashes(name)](absl::string_view text) -> absl::Status {
@@ -144,9 +136,7 @@ void FlagSet::Add(absl::string_view name, std::optional<int64_t>* value,
 
 void FlagSet::Add(absl::string_view name, std::optional<double>* value,
                   absl::string_view value_name, absl::string_view help) {
-  AddFlag({std::string(name),
-           std::string(value_name),
-           std::string(help),
+  AddFlag({{std::string(name), std::string(value_name), std::string(help)},
            "",
            {},
            [value, what = Dashes(name)](absl::string_view text) -> absl::Status {
@@ -156,9 +146,7 @@ void FlagSet::Add(absl::string_view name, std::optional<double>* value,
 }
 
 void FlagSet::Add(absl::string_view name, bool* value, absl::string_view help) {
-  AddFlag({std::string(name),
-           "",
-           std::string(help),
+  AddFlag({{std::string(name), "", std::string(help)},
            "",
            {},
            [value, what = Dashes(name)](absl::string_view text) -> absl::Status {
@@ -242,6 +230,10 @@ absl::StatusOr<size_t> FlagSet::ParseLeading(absl::Span<const std::string> argum
     FACTORD_RETURN_IF_ERROR(ParseOne(arguments, &position));
   }
   return position;
+}
+
+std::vector<FlagSet::Info> FlagSet::List() const {
+  return std::vector<Info>(flags_.begin(), flags_.end());
 }
 
 std::string FlagSet::Help() const {

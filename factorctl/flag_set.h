@@ -67,11 +67,16 @@ class FlagSet {
   // One line for each flag, in the order of Add.
   std::string Help() const;
 
- private:
-  struct Flag {
+  // What completion has to know of a flag.
+  struct Info {
     std::string name;
     std::string value_name;  // empty: a switch
     std::string help;
+  };
+  std::vector<Info> List() const;
+
+ private:
+  struct Flag : Info {
     std::string default_text;
     std::vector<std::string> aliases;
     std::function<absl::Status(absl::string_view)> set;

@@ -136,7 +136,7 @@ Ratings that the server rejects count as errors, too.
   }
 
   void AddFlags(FlagSet* flags) override {
-    flags->Add("format", &format_, "NAME", "auto, csv, dat (\"::\") or tab");
+    flags->Add("format", &format_, "auto|csv|dat|tab", "how the file is written; dat: \"::\"");
     flags->Add("producer", &producer_, "ID", "1 to 64 bytes; without it made from the content");
     flags->Add("max_errors", &max_errors_, "N", "malformed or rejected ratings to pass over");
     flags->Add("sort_by_time", &source_.sort_by_time, "oldest first (in memory)");
@@ -144,7 +144,7 @@ Ratings that the server rejects count as errors, too.
     flags->Add("min_rating", &source_.min_rating, "R", "leave out ratings below");
     flags->Add("max_rating", &source_.max_rating, "R", "leave out ratings above");
     flags->Add("limit", &source_.limit, "N", "at most so many ratings");
-    flags->Add("progress", &progress_, "WHEN", "auto (on a terminal), always or never");
+    flags->Add("progress", &progress_, "auto|always|never", "auto: on a terminal");
     flags->Add("give_up_seconds", &give_up_seconds_, "SECONDS",
                "how long to try to reconnect without progress");
   }
