@@ -6,9 +6,10 @@ import itertools
 import os
 import random
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,8 @@ import grpc
 from google.protobuf.message import Message
 
 from factord import _wire_pb2
-from factord._service_config import retry_policy
 from factord._token import TokenFile, check_token, goes_to_loopback
-from factord.errors import DeadlineExceeded, FactordError, from_rpc_error
+from factord.errors import DeadlineExceeded, FactordError, from_rpc_error, retry_pushback
 from factord.stream import RatingStream, RejectedCallback
 from factord.types import Prediction, Rating, RatingResult, Recommendation, to_message
 from factord.v1 import (
@@ -35,8 +35,10 @@ from factord.v1 import (
 _FIRST_RECONNECT_MS = 100
 _LAST_RECONNECT_MS = 1_000
 
-# Sent with RESOURCE_EXHAUSTED: after how long to try again.
-_PUSHBACK_KEY = "grpc-retry-pushback-ms"
+# Between attempts: doubled each time, times a random factor from 0.5 to 1 that keeps clients apart
+# which failed together. The last bounds how late a call notices that the server is back.
+_FIRST_BACKOFF = 0.05
+_LAST_BACKOFF = 0.5
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -45,19 +47,29 @@ _Response = TypeVar("_Response", bound=Message)
 class Tls:
     """PEM files of a connection over TLS, read when the client is made."""
 
-    ca_file: str | None = None  # who may sign the server's certificate; None: the roots of grpcio
+    ca_file: str | None = None  # whose certificates to believe; None: the system's CAs
     cert_file: str | None = None  # with key_file: this client's certificate (mTLS)
     key_file: str | None = None
-    server_name: str | None = None  # the name expected in the certificate; None: that of the target
+    server_name: str | None = None  # the name in the server's certificate; None: the target's
 
     def _credentials(self) -> grpc.ChannelCredentials:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
-        ca, key, cert = (
+        key, cert = (
             None if path is None else Path(path).read_bytes()
-            for path in (self.ca_file, self.key_file, self.cert_file)
+            for path in (self.key_file, self.cert_file)
         )
+        ca = _system_cas() if self.ca_file is None else Path(self.ca_file).read_bytes()
         return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _system_cas() -> bytes | None:
+    """grpcio would bring its own. None: it has to, because this system's are not where we look."""
+    paths = ssl.get_default_verify_paths()  # SSL_CERT_FILE goes first
+    for file in (paths.cafile, f"{paths.capath}/ca-certificates.crt"):
+        if file is not None and os.path.exists(file):
+            return Path(file).read_bytes()
+    return None
 
 
 class Client:
@@ -70,10 +82,10 @@ class Client:
     The timeouts are in seconds, of calls that name none.
 
     Every method takes a `timeout`, and raises a FactordError, or ValueError and TypeError for
-    arguments that cannot be sent. Reads and ratings are repeated until then, after UNAVAILABLE and
-    RESOURCE_EXHAUSTED: a server that restarts is waited for. A rating is applied once all the same,
-    because every one without an event_id is given one. To repeat a failed call yourself, set the
-    ids yourself.
+    arguments that cannot be sent. Reads and ratings are repeated until their time is over while the
+    server is away, starting, stopping or overloaded, so that a restart is no error, only a delay. A
+    rating is applied once all the same, because every one without an event_id is given one first.
+    To send ratings again after an error, give them ids yourself, or with stamp_event_ids().
     """
 
     def __init__(
@@ -115,7 +127,7 @@ class Client:
         self._event_id_counter = itertools.count(1)
 
         options: list[tuple[str, Any]] = [
-            ("grpc.enable_retries", 0),  # see _service_config.py
+            ("grpc.enable_retries", 0),  # they end after five attempts; see _call
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _LAST_RECONNECT_MS),
             ("grpc.max_receive_message_length", max_response_bytes),
@@ -181,9 +193,7 @@ class Client:
         self, ratings: Iterable[Rating], *, timeout: float | None = None
     ) -> list[RatingResult]:
         """Records up to 10,000 ratings in their order, all or none; rating_stream() takes more."""
-        events = [to_message(rating) for rating in ratings]
-        for event in events:
-            event.event_id = event.event_id or self._next_event_id()
+        events = [to_message(rating) for rating in self.stamp_event_ids(ratings)]
         response = self._call(
             "factord.v1.RatingService/RecordRatings",
             rating_service_pb2.RecordRatingsRequest(events=events),
@@ -194,6 +204,13 @@ class Client:
         return [
             RatingResult(sequence=result.sequence, duplicate=result.outcome == duplicate)
             for result in response.results
+        ]
+
+    def stamp_event_ids(self, ratings: Iterable[Rating]) -> list[Rating]:
+        """The ratings, each with an event_id, as rate_many() gives them: to send them twice."""
+        return [
+            rating if rating.event_id else replace(rating, event_id=self._next_event_id())
+            for rating in ratings
         ]
 
     def rating_stream(
@@ -353,6 +370,7 @@ class Client:
             admin_service_pb2.CreateSnapshotRequest(),
             admin_service_pb2.CreateSnapshotResponse,
             timeout or self._admin_timeout,
+            repeat=False,
         )
 
     def compute_hash(
@@ -375,6 +393,7 @@ class Client:
             admin_service_pb2.BackupRequest(name=name),
             admin_service_pb2.BackupResponse,
             timeout or self._admin_timeout,
+            repeat=False,
         )
 
     def health(self, service: str = "", *, timeout: float | None = None) -> bool:
@@ -387,6 +406,7 @@ class Client:
             _wire_pb2.HealthCheckRequest(service=service),
             _wire_pb2.HealthCheckResponse,
             timeout or self._read_timeout,
+            repeat=False,
         )
         return response.status == _wire_pb2.HealthCheckResponse.SERVING
 
@@ -396,17 +416,19 @@ class Client:
         request: Message,
         response_type: type[_Response],
         timeout: float,
+        repeat: bool = True,
     ) -> _Response:
         call = self._channel.unary_unary(
             f"/{method}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=response_type.FromString,
         )
-        policy = retry_policy(method)
-        backoff = 0.0 if policy is None else policy.initial_backoff
         deadline = time.monotonic() + timeout
+        backoff = _FIRST_BACKOFF
         error: FactordError | None = None
+        attempts = 0
         while True:
+            attempts += 1
             try:
                 # The first attempt tells why there is no connection. The others wait for one: while
                 # no call waits, gRPC looks after its connections every five seconds only.
@@ -419,22 +441,22 @@ class Client:
                 return response
             except grpc.RpcError as rpc_error:
                 before, error = error, from_rpc_error(rpc_error)
-                pushback = dict(rpc_error.trailing_metadata() or ()).get(_PUSHBACK_KEY)
+                pushback = retry_pushback(rpc_error)
+            if before is not None and before.outcome_unknown:
+                error.outcome_unknown = True
             if isinstance(error, DeadlineExceeded):
-                message = f"no answer from {self._target} within {timeout:g} s"
+                error.message = f"no answer from {self._target} within {timeout:g} s"
                 if before is not None:
-                    message += f"; the last error: {before}"
-                raise DeadlineExceeded(error.code, message)
-            if policy is None or error.code not in policy.codes:
+                    error.message += f", in {attempts} attempts; the error before: {before}"
                 raise error
-            # The random factor keeps clients apart that failed together.
-            delay = backoff * random.uniform(0.5, 1.0)
-            if pushback is not None:
-                delay = max(delay, int(pushback) / 1000)
-            if time.monotonic() + delay > deadline:
+            delay = pushback + backoff * random.uniform(0.5, 1.0)
+            if not repeat or pushback < 0:
+                raise error
+            if time.monotonic() + delay >= deadline:
+                error.message += f"; gave up after {attempts} attempts in {timeout:g} s"
                 raise error
             time.sleep(delay)
-            backoff = min(backoff * policy.backoff_multiplier, policy.max_backoff)
+            backoff = min(2 * backoff, _LAST_BACKOFF)
 
     def _next_event_id(self) -> str:
         return f"{self._event_id_prefix}-{next(self._event_id_counter)}"

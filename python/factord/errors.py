@@ -11,6 +11,12 @@ import grpc
 
 from factord import _wire_pb2
 
+_UNKNOWN_OUTCOME = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+)
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -21,11 +27,7 @@ class Violation:
 
 
 class FactordError(Exception):
-    """What the server answered, or why there is no answer.
-
-    After UNAVAILABLE, DEADLINE_EXCEEDED and CANCELLED a write may or may not have been applied;
-    after every other code nothing was written.
-    """
+    """What the server answered, or why there is no answer."""
 
     def __init__(
         self, code: grpc.StatusCode, message: str, violations: tuple[Violation, ...] = ()
@@ -34,6 +36,9 @@ class FactordError(Exception):
         self.code = code
         self.message = message
         self.violations = violations  # of InvalidArgument
+        # Of a write: True when it may have been applied, by this attempt or one before. Send it
+        # again with the same event ids. False: nothing was written.
+        self.outcome_unknown = code in _UNKNOWN_OUTCOME
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
@@ -75,6 +80,22 @@ def from_rpc_error(error: grpc.RpcError) -> FactordError:
         if key == "grpc-status-details-bin":
             violations = _parse_violations(value)
     return make_error(error.code(), error.details() or "", tuple(violations))
+
+
+def retry_pushback(error: grpc.RpcError) -> float:
+    """After how many seconds to send a call again that is safe to repeat. Negative: never.
+
+    UNAVAILABLE: the server is starting, stopping or away. RESOURCE_EXHAUSTED where the server says
+    how long to wait; without that it is no matter of load, but a message that is too large, say.
+    Every other error would only come back.
+    """
+    asked = dict(error.trailing_metadata() or ()).get("grpc-retry-pushback-ms")
+    if error.code() == grpc.StatusCode.UNAVAILABLE and asked is None:
+        return 0.0
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        # As gRPC has it: what is no number forbids to try again.
+        return int(asked) / 1000 if asked is not None and asked.isdecimal() else -1.0
+    return -1.0
 
 
 def _parse_violations(details: bytes) -> list[Violation]:

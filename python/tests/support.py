@@ -173,6 +173,27 @@ class Proxy:
             sink.shutdown(socket.SHUT_RDWR)
 
 
+class Authority:
+    """A CA that signs certificates with the openssl program."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.ca_file = self._request("ca", "-x509", "-days", "1")[0]
+
+    def issue(self, name: str, alternative_names: str = "") -> tuple[str, str]:
+        """The files of a certificate and its key."""
+        extensions = ["-addext", f"subjectAltName={alternative_names}"] if alternative_names else []
+        signed_by = ["-CA", self.ca_file, "-CAkey", f"{self._folder}/ca.key", "-days", "1"]
+        return self._request(name, "-x509", *signed_by, *extensions)
+
+    def _request(self, name: str, *arguments: str) -> tuple[str, str]:
+        certificate, key = f"{self._folder}/{name}.pem", f"{self._folder}/{name}.key"
+        command = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        command += ["-nodes", "-subj", f"/CN={name}", "-out", certificate, "-keyout", key]
+        subprocess.run([*command, *arguments], check=True, capture_output=True)
+        return certificate, key
+
+
 class ServerTestCase(unittest.TestCase):
     """Starts servers that end with the test."""
 
