@@ -31,7 +31,7 @@ def queries():
 def names(expression):
     """The metrics of an expression; parts of a histogram under the histogram's name."""
     return {re.sub(r"(_duration_seconds|_group_events)_(bucket|count|sum)$", r"\1", name)
-            for name in re.findall(r"\b(?:factord|process)_\w+", expression)}
+            for name in re.findall(r"\b(?:factord|process|exposer)_\w+", expression)}
 
 
 def promtool(*arguments, stdin=None):
