@@ -5,6 +5,7 @@ containers around it."""
 import subprocess
 import tempfile
 import unittest
+from pathlib import Path
 
 import deploy_files as files
 from server import Server, compose_settings, make_certs
@@ -76,10 +77,10 @@ class Certificates(unittest.TestCase):
         make_certs(self.folder)
 
     def test_a_second_run_renews_the_certificate_alone(self):
-        before = {name: open(f"{self.folder}/{name}").read()
+        before = {name: Path(self.folder, name).read_text()
                   for name in ("tls/tls.crt", "client/ca.crt", "tokens/tokens", "client/token")}
         make_certs(self.folder, "factord.example.com", "192.0.2.1")
-        after = {name: open(f"{self.folder}/{name}").read() for name in before}
+        after = {name: Path(self.folder, name).read_text() for name in before}
         self.assertNotEqual(after.pop("tls/tls.crt"), before.pop("tls/tls.crt"))
         self.assertEqual(after, before)
         names = certificate(f"{self.folder}/tls/tls.crt")

@@ -8,8 +8,10 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import deploy_files as files
 from server import Server, compose_settings, make_certs
@@ -165,7 +167,7 @@ class Prometheus:
         self._port = None
         deadline = time.monotonic() + 60
         while self._port is None:  # it opens port 0, and /proc knows which that became
-            assert self._process.poll() is None and time.monotonic() < deadline, open(self._log.name).read()
+            assert self._process.poll() is None and time.monotonic() < deadline, Path(self._log.name).read_text()
             time.sleep(0.1)
             self._port = listening_port(self._process.pid)
         return self

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 import deploy_files as files
 
@@ -46,7 +47,7 @@ class Server:
         while not os.path.exists(self._port_file):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop(signal.SIGKILL)
-                raise AssertionError("no port: " + open(self.log.name).read())
+                raise AssertionError("no port: " + Path(self.log.name).read_text())
             time.sleep(0.05)
         self.ports = self._read_ports()
         self.factorctl("health", "--service=factord.v1.RecommendationService", "--wait=60",
@@ -55,7 +56,7 @@ class Server:
 
     def _read_ports(self):
         """The first line is the API's port alone; the others have a name before it."""
-        first, *others = open(self._port_file).read().splitlines()
+        first, *others = Path(self._port_file).read_text().splitlines()
         return {"api": int(first)} | {line.split()[0]: int(line.split()[1]) for line in others}
 
     def factorctl(self, *arguments, server=None, check=True):
