@@ -24,6 +24,16 @@ constexpr char kPushbackMillis[] = "100";
 // Never travels: it has no type URL that a client could know.
 constexpr char kPushbackPayload[] = "factord/pushback-ms";
 
+// A message may repeat what the client sent; a name of a megabyte would not reach it.
+constexpr size_t kMaxTextBytes = 2'000;
+
+std::string Shortened(absl::string_view text) {
+  if (text.size() <= kMaxTextBytes) return std::string(text);
+  size_t end = kMaxTextBytes;
+  while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not within a character
+  return absl::StrCat(text.substr(0, end), "...");
+}
+
 // Details travel only where there is something to tell beyond code and message.
 std::string Details(const absl::Status& status) {
   google::rpc::Status details;
@@ -81,8 +91,8 @@ grpc::Status ToGrpc(grpc::CallbackServerContext* context, const absl::Status& st
     context->AddTrailingMetadata(kPushbackKey,
                                  pushback.has_value() ? std::string(*pushback) : kPushbackMillis);
   }
-  return grpc::Status(static_cast<grpc::StatusCode>(status.raw_code()),
-                      std::string(status.message()), Details(status));
+  return grpc::Status(static_cast<grpc::StatusCode>(status.raw_code()), Shortened(status.message()),
+                      Details(status));
 }
 
 }  // namespace factord

@@ -37,6 +37,17 @@ TEST(BadRequestTest, NamesEachFieldInMessageAndDetails) {
   EXPECT_EQ(bad_request.field_violations(1).field(), "a");
 }
 
+// A model's name of a megabyte came back as metadata, which no client accepts.
+TEST(ToGrpcTest, CutsALongMessageBetweenTwoCharacters) {
+  grpc::CallbackServerContext context;
+  std::string umlauts = "x";
+  for (int i = 0; i < 3'000; ++i) umlauts += "ü";
+  const std::string message = ToGrpc(&context, absl::NotFoundError(umlauts)).error_message();
+  EXPECT_THAT(message, EndsWith("ü..."));
+  EXPECT_LE(message.size(), 2'003u);
+  EXPECT_EQ(ToGrpc(&context, absl::NotFoundError("short")).error_message(), "short");
+}
+
 TEST(BadRequestTest, CutsALongListAndSaysSo) {
   Violations violations;
   for (int i = 0; i < 10'000; ++i) {
