@@ -25,16 +25,24 @@
 #   factord_benchmark(NAME engine_benchmark SRCS ... DEPS ...)
 #     a Google Benchmark binary, where FACTORD_BUILD_BENCHMARKS is on.
 #
-# Includes are relative to the repository root: #include "base/status.h".
+#   factord_install_library(NAME client HEADERS client.h rating_stream.h)
+#     makes the library part of the installed CMake package, as factord::client, with
+#     these headers of its folder under include/factord/FOLDER. To be called in the
+#     library's own folder. Everything it links of ours has to be installed, too
+#     (cmake/Install.cmake says what else is).
+#
+# Includes are relative to the repository root: #include "base/status.h". For who uses
+# the installed package they are relative to include/factord.
 #
 # Layers: a library or executable links only factord targets of a strictly lower
 # layer. Tests and benchmarks have none. factord_check_layers() runs at the end of
 # the configuration and looks at what CMake really links.
 
+include(GNUInstallDirs)
 include(GoogleTest)
 
 function(_factord_target_defaults target)
-  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
   target_compile_options(${target} PRIVATE ${FACTORD_WARNINGS})
 endfunction()
 
@@ -66,7 +74,7 @@ function(factord_library)
     add_library(${target} STATIC ${ARG_SRCS})
     target_link_libraries(${target} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
     if(ARG_GENERATED)
-      target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
+      target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
     else()
       _factord_target_defaults(${target})
     endif()
@@ -85,8 +93,21 @@ function(factord_executable)
   add_executable(${ARG_NAME} ${ARG_SRCS})
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS})
   _factord_target_defaults(${ARG_NAME})
-  install(TARGETS ${ARG_NAME} RUNTIME)
+  install(TARGETS ${ARG_NAME} RUNTIME COMPONENT runtime)
   _factord_register(${ARG_NAME} ${ARG_LAYER})
+endfunction()
+
+function(factord_install_library)
+  cmake_parse_arguments(ARG "" "NAME" "HEADERS" ${ARGN})
+  _factord_require_arguments(factord_install_library NAME)
+  set(target factord_${ARG_NAME})
+  set(include "${CMAKE_INSTALL_INCLUDEDIR}/factord")
+  target_include_directories(${target} INTERFACE "$<INSTALL_INTERFACE:${include}>")
+  target_compile_features(${target} INTERFACE cxx_std_20)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${ARG_NAME})
+  install(TARGETS ${target} EXPORT factord ARCHIVE COMPONENT development)
+  file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  install(FILES ${ARG_HEADERS} DESTINATION "${include}/${folder}" COMPONENT development)
 endfunction()
 
 function(factord_test)

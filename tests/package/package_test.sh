@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Installs a build into a temporary folder; configures, builds and runs a project that knows nothing
+# but that folder, against the installed server.
+#   tests/package/package_test.sh BUILD_DIR
+set -euo pipefail
+build="$(cd "$1" && pwd)"
+project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+source_root="$(cd "$project/../.." && pwd)"
+
+work="$(mktemp -d)"
+server=""
+# shellcheck disable=SC2317  # called by the trap
+clean_up() {
+  [[ -z "$server" ]] || { kill -KILL "$server" && wait "$server"; } 2>/dev/null || true
+  rm -rf "$work"
+}
+trap clean_up EXIT
+die() {
+  echo "package_test: $*" >&2
+  [[ ! -s "$work/log" ]] || tail -n 30 "$work/log" >&2
+  exit 1
+}
+
+cmake --install "$build" --prefix "$work/prefix" >"$work/log" || die "the installation fails"
+prefix="$work/prefix"
+for file in bin/factord bin/factorctl share/factord/proto/factord/v1/rating.proto \
+    share/factord/service_config.json share/bash-completion/completions/factorctl \
+    share/zsh/site-functions/_factorctl share/fish/vendor_completions.d/factorctl.fish \
+    share/doc/factord/LICENSE; do
+  [[ -s "$prefix/$file" ]] || die "$file is missing"
+done
+[[ "$(ls "$prefix/include")" == factord ]] || die "there are headers outside of include/factord"
+if grep -rnF -e "$source_root" -e "$build" "$prefix/include" "$prefix/share" "$prefix/lib/cmake" >"$work/log"; then
+  die "the installation names the tree that it comes from"
+fi
+
+# The project is copied out of the tree: nothing of the tree may be found by chance.
+cp -r "$project" "$work/project"
+{ cmake -S "$work/project" -B "$work/build" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_PREFIX_PATH="$prefix" &&
+  cmake --build "$work/build"; } >"$work/log" 2>&1 || die "a project cannot use the package"
+
+"$prefix/bin/factord" --data_dir="$work/data" --listen=127.0.0.1:0 --port_file="$work/port" \
+  --min_free_bytes=1000000 >"$work/log" 2>&1 &
+server=$!
+for ((i = 0; i < 600; ++i)); do
+  [[ ! -s "$work/port" ]] || break
+  kill -0 "$server" 2>/dev/null || die "the server has ended"
+  sleep 0.1
+done
+[[ -s "$work/port" ]] || die "the server opens no port"
+# The port is open before the model is loaded: the client waits for that.
+output="$("$work/build/user" "127.0.0.1:$(head -n 1 "$work/port")")" || die "the program fails"
+[[ "$output" == "sequence 1, first for bob: casablanca" ]] || die "it says: $output"
