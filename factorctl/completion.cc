@@ -57,7 +57,10 @@ function __factorctl_complete
   set -l current (commandline -ct)
   for line in ($words[1] __complete $words[2..-1] "$current" 2>/dev/null)
     if test "$line" = ":files"
-      __fish_complete_path (string replace -r -- '^--[^=]*=' '' "$current")
+      set -l flag (string match -r -- '^--[^=]*=' "$current")
+      for file in (__fish_complete_path (string replace -r -- '^--[^=]*=' '' "$current"))
+        echo "$flag$file"
+      end
     else
       echo $line
     end

@@ -234,7 +234,7 @@ TEST_F(SecureFactorctlTest, TheEnvironmentDoesToo) {
     const Outcome outcome = State({});
     EXPECT_EQ(outcome.exit, 0) << outcome.err;
     // The flag goes before.
-    EXPECT_EQ(State({"--token_file=" + folder_ / "other"}).exit, 1);
+    EXPECT_THAT(State({"--token_file=" + folder_ / "other"}).err, HasSubstr("UNAUTHENTICATED"));
   }
   const Environment token("FACTORD_TOKEN", "short");
   EXPECT_THAT(State({}).err, HasSubstr("token: a token has 16 to 256 visible ASCII characters"));
