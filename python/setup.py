@@ -27,7 +27,9 @@ def find_protoc() -> list[str]:
 class BuildWithMessages(build_py):
     def run(self) -> None:
         super().run()
-        protos = [*(HERE / "proto").glob("factord/v1/*.proto"), HERE / "factord/_wire.proto"]
+        protos = [HERE / "factord/_wire.proto", *(HERE / "proto").glob("factord/v1/*.proto")]
+        if len(protos) == 1:
+            sys.exit("setup.py: no messages in proto/, which is a link to that of the repository")
         command = [*find_protoc(), f"-I{HERE / 'proto'}", f"-I{HERE}"]
         command += [f"--python_out={self.build_lib}", f"--pyi_out={self.build_lib}"]
         subprocess.run([*command, *map(str, protos)], check=True)

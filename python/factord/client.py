@@ -99,7 +99,7 @@ class Client:
         write_timeout: float = 10.0,
         # Snapshots, hashes and backups read or write the whole model.
         admin_timeout: float = 600.0,
-        # A page of 10,000 rows at rank 256 has 10 MiB.
+        # 100 items for each of 256 topics have 7 MiB when their ids are long.
         max_response_bytes: int = 64 << 20,
     ) -> None:
         if not target:
