@@ -112,6 +112,7 @@ use_buildah() {
     # HEALTHCHECK exists only in docker's format.
     b bud --isolation chroot --pull-never --format docker --layers=false \
       --build-arg "VERSION=$version" --build-arg "REVISION=$revision" -t "$tag" .
+    b rmi --prune >/dev/null  # the image of the run before
   }
   run() { ip netns exec "$netns" buildah --root "$store/storage" --runroot "$store/run" --storage-driver vfs \
     run --isolation chroot --cap-drop ALL "$@"; }
