@@ -66,8 +66,12 @@ class EngineImpl : public Engine {
     FACTORD_RETURN_IF_ERROR(store_->ClearEvidence());
     CopyStatistics();
     ingest_.emplace(Ingest::Options{.max_queued_events = options_.max_queued_events,
+                                    .max_queued_bytes = options_.max_queued_bytes,
                                     .max_group_events = options_.max_group_events,
                                     .min_free_bytes = options_.min_free_bytes,
+                                    .limits = {.max_users = options_.max_users,
+                                               .max_items = options_.max_items,
+                                               .memory_limit = options_.memory_limit},
                                     .on_logged = [this](int64_t bytes) { OnLogged(bytes); },
                                     .on_published = [this] { CopyStatistics(); }},
                     store_.get(), &state_, &waiters_);
@@ -158,6 +162,7 @@ class EngineImpl : public Engine {
     metrics.dedupe_evictions = state_.dedupe_evictions();
     metrics.memory = state_.memory();
     metrics.memory.store = store_->MemoryBytes();
+    metrics.memory_limit = options_.memory_limit;
     metrics.disk_free_bytes = store_->FreeBytes().value_or(0);
     return metrics;
   }
@@ -250,6 +255,14 @@ absl::Status EngineOptions::Validate() const {
   require(snapshot_bytes_per_second >= 0, "snapshot_bytes_per_second: must be at least 0");
   require(min_free_bytes >= 0, "min_free_bytes: must be at least 0");
   require(max_queued_events > 0, "max_queued_events: must be at least 1");
+  require(max_queued_bytes > 0, "max_queued_bytes: must be at least 1");
+  const auto is_row_limit = [](int64_t limit) {
+    return limit >= 0 && limit <= UserTable::kMaxRows;
+  };
+  const std::string row_limit = absl::StrCat(": must be 0 to ", UserTable::kMaxRows);
+  require(is_row_limit(max_users), absl::StrCat("max_users", row_limit));
+  require(is_row_limit(max_items), absl::StrCat("max_items", row_limit));
+  require(memory_limit >= 0, "memory_limit: must be at least 0");
   require(max_group_events > 0, "max_group_events: must be at least 1");
   require(max_pinned_views > 0, "max_pinned_views: must be at least 1");
   require(pinned_view_ttl.count() > 0, "pinned_view_ttl: must be above 0");

@@ -62,8 +62,20 @@ struct EngineOptions {
   int64_t snapshot_bytes_per_second = int64_t{100} << 20;
   // Below this much free disk, events are refused before anything is written.
   int64_t min_free_bytes = int64_t{256} << 20;
-  // Events that may wait for the writer; beyond, RESOURCE_EXHAUSTED.
+  // Events that may wait for the writer, and their bytes (strings, and 256 for all else of an
+  // event); beyond, RESOURCE_EXHAUSTED. A request larger than that is let in when none waits.
   int64_t max_queued_events = 1'000'000;
+  int64_t max_queued_bytes = int64_t{256} << 20;
+  // Limits of the state. 0: none (but 268,435,456 users or items are the most there can be). An
+  // event that would create a user or an item beyond one is refused; events of known users and
+  // items go on. Not part of the model: a folder that holds more opens, and only grows no further.
+  int64_t max_users = 0;
+  int64_t max_items = 0;
+  // Bytes of EngineMetrics::memory. Only new users and items are held to it: histories of known
+  // users, copies of items' rows for readers, the dedupe window up to its size and RocksDB's
+  // buffers still grow. So leave room beside it, and for what MemoryUsage does not count. While the
+  // set of ids doubles, the old one is there for a moment as well.
+  int64_t memory_limit = 0;
   // Events applied and made durable together at the most. A single larger request is its own group.
   int32_t max_group_events = 8'192;
   // Where Backup puts its folders; made when first needed. Empty: no backups.
@@ -83,18 +95,21 @@ struct EventResult {
   enum class Outcome {
     kApplied,    // `sequence` is the event's
     kDuplicate,  // `sequence` is the original's; 0 for a producer's number that was taken before
-    kConflict    // same event_id, other content: not applied
+    kConflict,   // same event_id, other content: not applied
+    kRefused     // a new user or item beyond a limit: not applied; see `reason`
   };
   Outcome outcome = Outcome::kApplied;
   int64_t sequence = 0;
+  std::string reason = {};  // e.g. "user_id: would be user 1001 of --max_users=1000"
 };
 
 struct RecordResult {
   // OK: every event is settled as `events` says. ALREADY_EXISTS: a conflict without allow_partial;
   // nothing was applied; the message names the event's place ("events[3].event_id").
-  // RESOURCE_EXHAUSTED: the queue is full. FAILED_PRECONDITION: the disk is nearly full. In these
-  // three nothing was written. UNAVAILABLE: closing, or the store failed; then the outcome is
-  // unknown.
+  // RESOURCE_EXHAUSTED: the queue is full, or, without allow_partial, an event would create a user
+  // or item beyond a limit; the message names the flag and the event's place. FAILED_PRECONDITION:
+  // the disk is nearly full. In these nothing was written. UNAVAILABLE: closing, or the store
+  // failed; then the outcome is unknown.
   absl::Status status;
   int64_t last_sequence = 0;  // the largest in `events`
   std::vector<EventResult> events;
@@ -104,8 +119,8 @@ struct RecordRequest {
   // Valid by the rules of the API (the caller has checked); `sequence` is ignored. time_micros is
   // stamped where time_is_servers is set. The strings must live until `done` is called.
   std::vector<Event> events;
-  // True: conflicts are left out, the rest is applied. False: one conflict refuses the whole
-  // request.
+  // True: conflicts and what is beyond a limit are left out, the rest is applied. False: one of
+  // them refuses the whole request.
   bool allow_partial = false;
   // Called exactly once, on an engine thread (or, for a refusal, on the caller's): must not block.
   std::function<void(RecordResult)> done = nullptr;

@@ -182,6 +182,50 @@ TEST_F(EngineTest, CallsAfterCloseAreRefused) {
   EXPECT_EQ(engine->ComputeHash().status().code(), absl::StatusCode::kUnavailable);
 }
 
+// --- Limits
+// ---------------------------------------------------------------------------------------
+
+TEST_F(EngineTest, OptionsOutOfRangeAreNamed) {
+  options_.max_queued_bytes = 0;
+  options_.max_users = -1;
+  options_.max_items = (int64_t{1} << 28) + 1;
+  options_.memory_limit = -1;
+  const absl::Status status = Engine::Open(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  for (const char* what : {"max_queued_bytes: ", "max_users: must be 0 to 268435456",
+                           "max_items: must be 0 to 268435456", "memory_limit: "}) {
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  }
+}
+
+// Limits are no part of the model: recovery does not know them.
+TEST_F(EngineTest, AFolderThatHoldsMoreThanTheLimitsOpensAndOnlyGrowsNoFurther) {
+  options_.log_retention = LogRetention::kAll;
+  auto engine = OpenOrDie(options_);
+  Record(*engine, RandomRatings(15, 500));
+  ASSERT_TRUE(engine->CreateSnapshot().ok());
+  Record(*engine, RandomRatings(16, 500, 100, 100));
+  std::string hash = HashOf(*engine);
+  const std::string crashed = dir_ / "crashed";
+  std::filesystem::copy(options_.data_dir, crashed, std::filesystem::copy_options::recursive);
+  engine.reset();
+  options_.data_dir = crashed;
+  for (int64_t* const limit : {&options_.max_users, &options_.max_items, &options_.memory_limit}) {
+    *limit = 10;
+    engine = OpenOrDie(options_);
+    ASSERT_NE(engine, nullptr);
+    EXPECT_EQ(HashOf(*engine), hash);
+    EXPECT_EQ(engine->Metrics().memory_limit, options_.memory_limit);
+    EXPECT_EQ(Record(*engine, {{"new", "new", 4}}).status.code(),
+              absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(HashOf(*engine), hash);
+    EXPECT_TRUE(Record(*engine, {{"u0", "i0", 4}}).status.ok());
+    hash = HashOf(*engine);
+    engine.reset();
+    *limit = 0;
+  }
+}
+
 // --- Metrics
 // ---------------------------------------------------------------------------------------
 

@@ -9,16 +9,10 @@
 namespace factord {
 namespace {
 
-// How often the free disk space is looked up.
-constexpr std::chrono::milliseconds kDiskCheckInterval{100};
+// How often the free disk space, and the store's memory, is looked up.
+constexpr std::chrono::milliseconds kCheckInterval{100};
 // How far ahead of the event being applied rows are hinted into the cache.
 constexpr size_t kPrefetchDistance = 8;
-
-int64_t NowMicros() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 int64_t LoggedBytes(const Event& event) {
   // Near enough to say when the log has grown: the fixed fields of a record take some ten bytes.
@@ -51,155 +45,6 @@ RecordResult Refusal(const absl::Status& status) {
 
 }  // namespace
 
-// The requests that share one append. Decides for each event, against the state and against what
-// the group has taken so far, whether it is new.
-class Ingest::Group {
- public:
-  Group(const ModelState* state, bool refuse_new)
-      : state_(state), refuse_new_(refuse_new), next_sequence_(state->sequence() + 1) {}
-
-  void Add(RecordRequest request) {
-    RecordResult result;
-    result.status = Plan(request, &result);
-    answers_.push_back([request = std::move(request),
-                        result = std::move(result)](const absl::Status& commit) mutable {
-      if (result.status.ok() && !commit.ok()) result = Refusal(commit);
-      request.done(std::move(result));
-    });
-  }
-
-  void Add(ProducerQuery query) {
-    const int64_t number = LastNumber(query.producer_id);
-    answers_.push_back([query = std::move(query), number](const absl::Status& commit) {
-      if (commit.ok()) {
-        query.done(number);
-      } else {
-        query.done(commit);
-      }
-    });
-  }
-
-  bool empty() const { return answers_.empty(); }
-  const std::vector<Event>& events() const { return events_; }
-  int64_t duplicates() const { return tally_.duplicates; }
-  int64_t conflicts() const { return tally_.conflicts + conflicts_that_refused_; }
-  int64_t refused_by_disk() const { return refused_by_disk_; }
-
-  // To be called for each, with the outcome of the append.
-  using Answer = std::function<void(const absl::Status&)>;
-  std::vector<Answer> TakeAnswers() { return std::move(answers_); }
-
- private:
-  // Fills result->events and takes the new events; on an error takes none of them.
-  absl::Status Plan(RecordRequest& request, RecordResult* result) {
-    const size_t events_before = events_.size();
-    const Tally tally_before = tally_;
-    Undo undo;
-    absl::Status status;
-    int64_t now = 0;
-    for (size_t i = 0; i < request.events.size(); ++i) {
-      Event& event = request.events[i];
-      EventResult event_result;
-      if (!event.producer_id.empty() && event.producer_number <= LastNumber(event.producer_id)) {
-        event_result.outcome = EventResult::Outcome::kDuplicate;
-        ++tally_.duplicates;
-      } else if (const DedupeEntry* original = FindId(event)) {
-        if (original->content == ContentHash(event)) {
-          event_result = {EventResult::Outcome::kDuplicate, original->sequence};
-          ++tally_.duplicates;
-        } else if (request.allow_partial) {
-          event_result.outcome = EventResult::Outcome::kConflict;
-          ++tally_.conflicts;
-        } else {
-          ++conflicts_that_refused_;
-          status = absl::AlreadyExistsError(
-              absl::StrCat("events[", i, "].event_id: was used for another rating, at sequence ",
-                           original->sequence));
-          break;
-        }
-      } else if (refuse_new_) {
-        ++refused_by_disk_;
-        status = absl::FailedPreconditionError(
-            "the disk is nearly full (--min_free_bytes): nothing was written");
-        break;
-      } else {
-        if (event.time_is_servers) {
-          if (now == 0) now = NowMicros();
-          event.time_micros = now;
-        }
-        event.sequence = next_sequence_++;
-        event_result.sequence = event.sequence;
-        Remember(event, &undo);
-        events_.push_back(event);
-      }
-      result->last_sequence = std::max(result->last_sequence, event_result.sequence);
-      result->events.push_back(event_result);
-    }
-    if (status.ok()) return status;
-
-    for (const Hash128& key : undo.keys) ids_.erase(key);
-    for (auto it = undo.numbers.rbegin(); it != undo.numbers.rend(); ++it) {
-      numbers_[it->first] = it->second;
-    }
-    events_.resize(events_before);
-    next_sequence_ = state_->sequence() + 1 + static_cast<int64_t>(events_.size());
-    tally_ = tally_before;
-    *result = RecordResult();
-    return status;
-  }
-
-  // Events of requests that were not refused.
-  struct Tally {
-    int64_t duplicates = 0;
-    int64_t conflicts = 0;
-  };
-
-  // What a refused request takes back.
-  struct Undo {
-    std::vector<Hash128> keys;
-    std::vector<std::pair<std::string, int64_t>> numbers;  // as they were before
-  };
-
-  void Remember(const Event& event, Undo* undo) {
-    if (!event.producer_id.empty()) {
-      undo->numbers.emplace_back(std::string(event.producer_id), LastNumber(event.producer_id));
-      numbers_[event.producer_id] = event.producer_number;
-    }
-    if (event.event_id.empty()) return;
-    const Hash128 key = DedupeWindow::KeyOf(event.event_id);
-    ids_[key] = DedupeEntry{event.sequence, key, ContentHash(event)};
-    undo->keys.push_back(key);
-  }
-
-  const DedupeEntry* FindId(const Event& event) const {
-    if (event.event_id.empty()) return nullptr;
-    const Hash128 key = DedupeWindow::KeyOf(event.event_id);
-    if (const auto it = ids_.find(key); it != ids_.end()) return &it->second;
-    return state_->dedupe().Find(key, next_sequence_);
-  }
-
-  int64_t LastNumber(absl::string_view producer_id) const {
-    const auto it = numbers_.find(producer_id);
-    return it != numbers_.end() ? it->second : state_->LastProducerNumber(producer_id);
-  }
-
-  struct KeyHash {
-    size_t operator()(const Hash128& key) const { return key.low; }
-  };
-
-  const ModelState* const state_;
-  const bool refuse_new_;
-  int64_t next_sequence_;
-  std::vector<Event> events_;
-  // What this group will add to the state.
-  absl::flat_hash_map<Hash128, DedupeEntry, KeyHash> ids_;
-  absl::flat_hash_map<std::string, int64_t> numbers_;
-  Tally tally_;
-  int64_t conflicts_that_refused_ = 0;
-  int64_t refused_by_disk_ = 0;
-  std::vector<Answer> answers_;
-};
-
 Ingest::Ingest(Options options, Store* store, ModelState* state, SequenceWaiters* waiters)
     : options_(std::move(options)),
       store_(store),
@@ -226,12 +71,7 @@ absl::Status Ingest::Enqueue(Job job, Load load) {
   {
     MutexLock lock(&mu_);
     if (stopping_) return absl::UnavailableError("the server is shutting down");
-    // A request larger than the whole queue is let in when the queue is empty.
-    if (queued_.events > 0 && queued_.events + load.events > options_.max_queued_events) {
-      Add(1, &counts_.refused_by_queue);
-      return absl::ResourceExhaustedError(
-          absl::StrCat(queued_.events, " events wait already (--max_queued_events)"));
-    }
+    FACTORD_RETURN_IF_ERROR(CheckRoomInQueue(load));
     queued_.events += load.events;
     queued_.bytes += load.bytes;
     queue_.push_back(std::move(job));
@@ -239,6 +79,21 @@ absl::Status Ingest::Enqueue(Job job, Load load) {
   }
   changed_.NotifyOne();
   return absl::OkStatus();
+}
+
+absl::Status Ingest::CheckRoomInQueue(const Load& load) {
+  // A request larger than the whole queue is let in when the queue is empty.
+  if (queued_.events == 0 || load.events == 0) return absl::OkStatus();
+  absl::Status status;
+  if (queued_.events + load.events > options_.max_queued_events) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat(queued_.events, " events wait already (--max_queued_events)"));
+  } else if (queued_.bytes + load.bytes > options_.max_queued_bytes) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat(queued_.bytes, " bytes of events wait already (--max_queued_bytes)"));
+  }
+  if (!status.ok()) Add(1, &counts_.refused_by_queue);
+  return status;
 }
 
 void Ingest::Record(RecordRequest request) {
@@ -282,7 +137,8 @@ void Ingest::Loop() {
 void Ingest::Process(std::vector<Job> jobs) {
   auto job = jobs.begin();
   while (job != jobs.end()) {
-    Group group(state_, DiskIsNearlyFull());
+    CheckResources();
+    EventGroup group(state_, disk_nearly_full_, Admission(options_.limits, state_, store_bytes_));
     Load taken;
     for (; job != jobs.end() && taken.events < options_.max_group_events; ++job) {
       if (auto* write = std::get_if<Write>(&*job)) {
@@ -290,7 +146,7 @@ void Ingest::Process(std::vector<Job> jobs) {
         taken.bytes += write->bytes;
         group.Add(std::move(write->request));
       } else if (auto* query = std::get_if<ProducerQuery>(&*job)) {
-        group.Add(std::move(*query));
+        group.AddQuery(query->producer_id, std::move(query->done));
       } else {
         break;  // a task wants everything before it settled
       }
@@ -308,7 +164,7 @@ void Ingest::Process(std::vector<Job> jobs) {
   }
 }
 
-void Ingest::Commit(Group& group) {
+void Ingest::Commit(EventGroup& group) {
   if (group.empty()) return;
   const std::vector<Event>& events = group.events();
   absl::Status status = store_->log()->health();
@@ -336,12 +192,16 @@ void Ingest::Commit(Group& group) {
     status = absl::UnavailableError(
         absl::StrCat("the store has failed, the outcome is unknown: ", status.message()));
   } else {
-    Add(group.duplicates(), &counts_.duplicates);
-    Add(group.conflicts(), &counts_.conflicts);
+    Add(group.tally().duplicates, &counts_.duplicates);
+    Add(group.tally().conflicts, &counts_.conflicts);
   }
-  Add(group.refused_by_disk(), &counts_.refused_by_disk);
+  const EngineMetrics::Refusals& refusals = group.tally().refusals;
+  Add(refusals.users, &counts_.refused_by_users);
+  Add(refusals.items, &counts_.refused_by_items);
+  Add(refusals.memory, &counts_.refused_by_memory);
+  Add(refusals.disk, &counts_.refused_by_disk);
   std::vector<std::function<void()>> callbacks;
-  for (Group::Answer& answer : group.TakeAnswers()) {
+  for (EventGroup::Answer& answer : group.TakeAnswers()) {
     callbacks.push_back([answer = std::move(answer), status] { answer(status); });
   }
   completions_->Run(std::move(callbacks));
@@ -355,6 +215,9 @@ void Ingest::AddMetrics(EngineMetrics* metrics) const {
   metrics->duplicates = get(counts_.duplicates);
   metrics->conflicts = get(counts_.conflicts);
   metrics->refusals.queue = get(counts_.refused_by_queue);
+  metrics->refusals.users = get(counts_.refused_by_users);
+  metrics->refusals.items = get(counts_.refused_by_items);
+  metrics->refusals.memory = get(counts_.refused_by_memory);
   metrics->refusals.disk = get(counts_.refused_by_disk);
   metrics->group_events = group_events_.Snapshot();
   MutexLock lock(&mu_);
@@ -362,14 +225,13 @@ void Ingest::AddMetrics(EngineMetrics* metrics) const {
   metrics->queue_bytes = queued_.bytes;
 }
 
-bool Ingest::DiskIsNearlyFull() {
+void Ingest::CheckResources() {
   const auto now = std::chrono::steady_clock::now();
-  if (now >= next_disk_check_) {
-    next_disk_check_ = now + kDiskCheckInterval;
-    const absl::StatusOr<int64_t> free = store_->FreeBytes();
-    disk_nearly_full_ = free.ok() && *free < options_.min_free_bytes;
-  }
-  return disk_nearly_full_;
+  if (now < next_check_) return;
+  next_check_ = now + kCheckInterval;
+  const absl::StatusOr<int64_t> free = store_->FreeBytes();
+  disk_nearly_full_ = free.ok() && *free < options_.min_free_bytes;
+  if (options_.limits.memory_limit > 0) store_bytes_ = store_->MemoryBytes();
 }
 
 }  // namespace factord

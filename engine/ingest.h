@@ -19,8 +19,10 @@
 #include "base/histogram.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "engine/admission.h"
 #include "engine/completions.h"
 #include "engine/engine.h"
+#include "engine/event_group.h"
 #include "engine/model_state.h"
 #include "engine/sequence_waiters.h"
 #include "storage/store.h"
@@ -31,8 +33,10 @@ class Ingest {
  public:
   struct Options {
     int64_t max_queued_events;
+    int64_t max_queued_bytes;
     int32_t max_group_events;
     int64_t min_free_bytes;
+    StateLimits limits;
     // Called on the writer thread after each group with the bytes of events logged.
     std::function<void(int64_t bytes)> on_logged;
     // Called on the writer thread after each publication.
@@ -78,7 +82,6 @@ class Ingest {
     std::function<void()> run;
   };
   using Job = std::variant<Write, ProducerQuery, Task>;
-  class Group;
   // What a job takes of the queue.
   struct Load {
     int64_t events = 0;
@@ -89,15 +92,20 @@ class Ingest {
     std::atomic<int64_t> duplicates{0};
     std::atomic<int64_t> conflicts{0};
     std::atomic<int64_t> refused_by_queue{0};
+    std::atomic<int64_t> refused_by_users{0};
+    std::atomic<int64_t> refused_by_items{0};
+    std::atomic<int64_t> refused_by_memory{0};
     std::atomic<int64_t> refused_by_disk{0};
   };
 
-  // False, with the reason, when the job may not enter.
+  // Refuses a job that may not enter.
   absl::Status Enqueue(Job job, Load load);
+  absl::Status CheckRoomInQueue(const Load& load) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Loop();
   void Process(std::vector<Job> jobs);
-  void Commit(Group& group);
-  bool DiskIsNearlyFull();
+  void Commit(EventGroup& group);
+  // Looks at the disk and at the store's memory, now and then.
+  void CheckResources();
 
   const Options options_;
   Store* const store_;
@@ -114,8 +122,10 @@ class Ingest {
   Load queued_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
-  std::chrono::steady_clock::time_point next_disk_check_;
+  // The writer's.
+  std::chrono::steady_clock::time_point next_check_;
   bool disk_nearly_full_ = false;
+  int64_t store_bytes_ = 0;
 
   std::thread thread_;
 };

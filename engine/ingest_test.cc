@@ -1,9 +1,12 @@
 // The writer and its queue, with control over which requests share a group.
 #include "engine/ingest.h"
 
+#include <chrono>
 #include <deque>
 #include <future>
 #include <memory>
+#include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,13 +41,13 @@ class IngestTest : public ::testing::Test {
 
   // Stops the writer in the middle of a group: what is sent from here on waits, and becomes the
   // next group.
-  void Hold(const OwnedRating& rating = {"first", "first", 1}) {
+  void Hold(const std::vector<OwnedRating>& ratings = {{"first", "first", 1}}) {
     {
       MutexLock lock(&mu_);
       holding_ = true;
       is_held_ = false;
     }
-    Send({rating});
+    Send(ratings);
     MutexLock lock(&mu_);
     while (!is_held_) changed_.Wait(&mu_);
   }
@@ -69,7 +72,12 @@ class IngestTest : public ::testing::Test {
     return promise->get_future();
   }
   RecordResult SendAndWait(const std::vector<OwnedRating>& ratings, bool allow_partial = false) {
-    return Send(ratings, allow_partial).get();
+    std::future<RecordResult> result = Send(ratings, allow_partial);
+    if (result.wait_for(std::chrono::seconds(30)) != std::future_status::ready) {
+      ADD_FAILURE() << "waited in vain for an answer";
+      Release();
+    }
+    return result.get();
   }
 
   EngineMetrics Metrics() const {
@@ -85,12 +93,15 @@ class IngestTest : public ::testing::Test {
 
   ModelConfig config_;
   Ingest::Options options_{.max_queued_events = 1000,
+                           .max_queued_bytes = 1 << 20,
                            .max_group_events = 1000,
                            .min_free_bytes = 0,
+                           .limits = {},
                            .on_logged = nullptr,
                            .on_published = nullptr};
   std::unique_ptr<Store> store_;
   std::unique_ptr<ModelState> state_;
+  SequenceWaiters waiters_;
   std::unique_ptr<Ingest> ingest_;
 
  private:
@@ -102,7 +113,6 @@ class IngestTest : public ::testing::Test {
   }
 
   TempDir dir_;
-  SequenceWaiters waiters_;
   std::deque<std::vector<OwnedRating>> sent_;  // the strings of events
   Mutex mu_;
   CondVar changed_;
@@ -147,6 +157,269 @@ TEST_F(IngestTest, AFullQueueRefusesAndTakesAgainLater) {
   // Larger than the whole queue, but alone.
   EXPECT_TRUE(
       SendAndWait({{"u", "a", 1}, {"u", "b", 1}, {"u", "c", 1}, {"u", "d", 1}}).status.ok());
+}
+
+TEST_F(IngestTest, AQueueOfTooManyBytesRefusesAndTakesAgainLater) {
+  options_.max_queued_bytes = 2000;
+  Start();
+  Hold();
+  const std::string long_id(256, 'x');
+  auto long_ids = Send({{long_id, long_id, 1, long_id}});
+  const RecordResult refused = SendAndWait({{long_id, long_id, 1, long_id}});
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.status.message()), HasSubstr("--max_queued_bytes"));
+  auto short_ids = Send({{"u", "i", 1}});  // this one still fits
+  Release();
+  EXPECT_TRUE(long_ids.get().status.ok());
+  EXPECT_TRUE(short_ids.get().status.ok());
+  EXPECT_EQ(MetricsAtRest().refusals.queue, 1);
+  // Larger than the whole queue, but alone.
+  EXPECT_TRUE(SendAndWait(std::vector<OwnedRating>(10, {"u", "i", 1})).status.ok());
+}
+
+TEST_F(IngestTest, ATaskPassesAFullQueue) {
+  options_.max_queued_events = 1;
+  Start();
+  Hold({{"u", "i", 1}, {"u", "j", 1}});
+  EXPECT_EQ(SendAndWait({{"u", "i", 1}}).status.code(), absl::StatusCode::kResourceExhausted);
+  auto task = std::async(std::launch::async, [&] { return ingest_->RunOnWriter([] {}); });
+  Release();
+  EXPECT_TRUE(task.get().ok());
+}
+
+// --- Limits of the state
+// ---------------------------------------------------------------------------------------
+
+void ExpectRefused(const RecordResult& result, const std::string& message) {
+  EXPECT_EQ(result.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(result.status.message(), message);
+  EXPECT_TRUE(result.events.empty());
+}
+
+TEST_F(IngestTest, NewUsersBeyondTheLimitAreRefusedAndKnownOnesGoOn) {
+  options_.limits.max_users = 3;
+  Start();
+  Hold();
+  auto within = Send({{"u1", "i", 1}, {"u2", "i", 1}});
+  auto whole = Send({{"u1", "x", 1, "id", "p", 1}, {"u3", "x", 1}});
+  auto partial = Send({{"u1", "y", 1, "id", "p", 1}, {"u3", "z", 1}, {"u2", "y", 1}}, true);
+  Release();
+  EXPECT_TRUE(within.get().status.ok());
+  ExpectRefused(whole.get(), "events[1].user_id: would be user 4 of --max_users=3");
+  const RecordResult result = partial.get();
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.events[0].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[0].sequence, 4);
+  EXPECT_EQ(result.events[1].outcome, Outcome::kRefused);
+  EXPECT_EQ(result.events[1].sequence, 0);
+  EXPECT_EQ(result.events[1].reason, "user_id: would be user 4 of --max_users=3");
+  EXPECT_EQ(result.events[2].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[2].sequence, 5);
+  EXPECT_EQ(result.last_sequence, 5);
+  const EngineMetrics metrics = MetricsAtRest();
+  EXPECT_EQ(metrics.applied, 5);
+  EXPECT_EQ(metrics.refusals.users, 2);
+  EXPECT_EQ(state_->user_ids().size(), 3u);
+  // Not x and not z, which came with what was refused.
+  EXPECT_EQ(state_->item_ids().size(), 3u);
+}
+
+TEST_F(IngestTest, NewItemsBeyondTheLimitAreRefused) {
+  options_.limits.max_items = 2;
+  Start();
+  Hold();
+  auto within = Send({{"u", "i1", 1}, {"u", "i1", 2}});
+  auto whole = Send({{"v", "i1", 1}, {"w", "i2", 1}});
+  auto partial = Send({{"x", "i2", 1}, {"v", "i1", 1}}, true);
+  Release();
+  EXPECT_TRUE(within.get().status.ok());
+  ExpectRefused(whole.get(), "events[1].item_id: would be item 3 of --max_items=2");
+  const RecordResult result = partial.get();
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.events[0].outcome, Outcome::kRefused);
+  EXPECT_EQ(result.events[0].reason, "item_id: would be item 3 of --max_items=2");
+  EXPECT_EQ(result.events[1].outcome, Outcome::kApplied);
+  EXPECT_EQ(MetricsAtRest().refusals.items, 2);
+  EXPECT_EQ(state_->user_ids().size(), 3u);  // first, u, v
+}
+
+TEST_F(IngestTest, ARefusedRequestGivesItsUsersAndItemsBack) {
+  options_.limits = {.max_users = 3, .max_items = 3};
+  Start();
+  Hold();
+  auto refused = Send({{"u1", "i1", 1}, {"u2", "i2", 1}, {"u3", "i3", 1}});
+  auto taken = Send({{"u4", "i4", 1}, {"u5", "i5", 1}});
+  auto beyond = Send({{"u1", "first", 1}, {"first", "i1", 1}}, true);
+  Release();
+  ExpectRefused(refused.get(), "events[2].user_id: would be user 4 of --max_users=3");
+  EXPECT_TRUE(taken.get().status.ok());
+  const RecordResult result = beyond.get();
+  EXPECT_EQ(result.events[0].outcome, Outcome::kRefused);
+  EXPECT_EQ(result.events[1].outcome, Outcome::kRefused);
+}
+
+// The first request that can go beyond a limit does so by one.
+TEST_F(IngestTest, ALimitOfUsersHoldsToTheOne) {
+  options_.limits.max_users = 3;
+  Start();
+  ASSERT_TRUE(SendAndWait({{"u1", "i1", 1}}).status.ok());
+  const RecordResult result =
+      SendAndWait({{"u2", "i1", 1}, {"u3", "i1", 1}, {"u4", "i1", 1}}, true);
+  EXPECT_EQ(result.events[1].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[2].outcome, Outcome::kRefused);
+}
+
+TEST_F(IngestTest, ALimitOfItemsHoldsToTheOne) {
+  options_.limits.max_items = 3;
+  Start();
+  ASSERT_TRUE(SendAndWait({{"u1", "i1", 1}}).status.ok());
+  const RecordResult result =
+      SendAndWait({{"u1", "i2", 1}, {"u1", "i3", 1}, {"u1", "i4", 1}}, true);
+  EXPECT_EQ(result.events[1].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[2].outcome, Outcome::kRefused);
+}
+
+// Ids are looked up only from the request on that could reach the limit: those before it count too.
+TEST_F(IngestTest, WhatTheGroupTookBeforeCounts) {
+  options_.limits.max_users = 4;
+  Start();
+  Hold();
+  auto before = Send({{"u1", "i", 1}, {"u1", "i", 1}, {"u2", "i", 1}});
+  auto after = Send({{"u3", "i", 1}, {"u1", "j", 1}, {"u4", "i", 1}, {"u3", "k", 1}}, true);
+  Release();
+  EXPECT_TRUE(before.get().status.ok());
+  const RecordResult result = after.get();
+  ASSERT_TRUE(result.status.ok());
+  EXPECT_EQ(result.events[0].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[1].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[2].outcome, Outcome::kRefused);
+  EXPECT_EQ(result.events[3].outcome, Outcome::kApplied);
+}
+
+TEST_F(IngestTest, WhatIsLoggedAlreadyIsADuplicateAlsoBeyondTheLimits) {
+  Start();
+  ASSERT_TRUE(SendAndWait({{"u", "i", 1, "id"}, {"v", "i", 1, "", "p", 1}}).status.ok());
+  ingest_->Stop();
+  options_.limits = {.max_users = 1, .max_items = 1, .memory_limit = 1};
+  ingest_ = std::make_unique<Ingest>(options_, store_.get(), state_.get(), &waiters_);
+  const RecordResult result = SendAndWait({{"u", "i", 1, "id"},
+                                           {"w", "i", 1, "", "p", 1},
+                                           {"w", "i", 1, "id"},
+                                           {"v", "i", 1},
+                                           {"w", "i", 1}},
+                                          true);
+  ASSERT_TRUE(result.status.ok());
+  EXPECT_EQ(result.events[0].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(result.events[1].outcome, Outcome::kDuplicate);
+  EXPECT_EQ(result.events[2].outcome, Outcome::kConflict);
+  EXPECT_EQ(result.events[3].outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events[4].outcome, Outcome::kRefused);
+}
+
+// What happens must not depend on how requests fall into groups: a model that takes one event after
+// the other agrees.
+TEST_F(IngestTest, LimitsAgreeWithANaiveModelWhateverTheGroups) {
+  options_.limits = {.max_users = 60, .max_items = 70};
+  Start();
+  std::mt19937 random(5);
+  std::set<std::string> users{"first"}, items{"first"};
+  const auto fits = [&](const OwnedRating& rating) {
+    return (users.contains(rating.user) || users.size() < 60) &&
+           (items.contains(rating.item) || items.size() < 70);
+  };
+  for (int round = 0; round < 40; ++round) {
+    Hold();
+    std::vector<std::vector<OwnedRating>> sent;
+    std::vector<std::future<RecordResult>> results;
+    std::vector<bool> partial;
+    for (int i = 0; i < 5; ++i) {
+      sent.push_back(RandomRatings(random(), 1 + random() % 6, 120, 150));
+      partial.push_back(random() % 2 == 0);
+      results.push_back(Send(sent.back(), partial.back()));
+    }
+    Release();
+    for (size_t i = 0; i < sent.size(); ++i) {
+      const RecordResult result = results[i].get();
+      const auto users_before = users, items_before = items;
+      bool all = true;
+      for (size_t e = 0; e < sent[i].size(); ++e) {
+        const bool taken = fits(sent[i][e]);
+        if (taken) users.insert(sent[i][e].user), items.insert(sent[i][e].item);
+        all = all && taken;
+        if (partial[i]) {
+          ASSERT_TRUE(result.status.ok());
+          ASSERT_EQ(result.events[e].outcome, taken ? Outcome::kApplied : Outcome::kRefused);
+        }
+      }
+      if (partial[i]) continue;
+      ASSERT_EQ(result.status.ok(), all) << result.status;
+      if (!all) users = users_before, items = items_before;
+    }
+  }
+  MetricsAtRest();
+  EXPECT_EQ(state_->user_ids().size(), 60u);
+  EXPECT_EQ(state_->item_ids().size(), 70u);
+}
+
+class MemoryLimitTest : public IngestTest {
+ protected:
+  // A limit that leaves `room` above what a small state takes.
+  void StartWithRoom(int64_t room) {
+    Start();
+    ASSERT_TRUE(SendAndWait({{"first", "first", 1}}).status.ok());
+    ingest_->Stop();
+    options_.limits.memory_limit = Memory() + room;
+    ingest_ = std::make_unique<Ingest>(options_, store_.get(), state_.get(), &waiters_);
+  }
+  int64_t Memory() const { return state_->memory().total() + store_->MemoryBytes(); }
+};
+
+TEST_F(MemoryLimitTest, OneGroupStopsAtTheLimit) {
+  constexpr int64_t kRoom = 4 << 20;
+  options_.max_group_events = 100'000;
+  options_.max_queued_events = 100'000;
+  options_.max_queued_bytes = 100 << 20;
+  StartWithRoom(kRoom);
+  const int64_t before = state_->memory().total();
+  std::vector<OwnedRating> ratings;
+  for (int i = 0; i < 50'000; ++i) ratings.push_back({"u" + std::to_string(i), "first", 1});
+  const RecordResult result = SendAndWait(ratings, true);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.events.front().outcome, Outcome::kApplied);
+  EXPECT_EQ(result.events.back().outcome, Outcome::kRefused);
+  EXPECT_THAT(result.events.back().reason,
+              HasSubstr("user_id: is new, and would bring memory to "));
+  EXPECT_THAT(result.events.back().reason,
+              HasSubstr("of --memory_limit=" + std::to_string(options_.limits.memory_limit)));
+  const EngineMetrics metrics = MetricsAtRest();
+  const int64_t grown = state_->memory().total() - before;
+  EXPECT_LE(grown, kRoom);
+  EXPECT_GE(grown, kRoom / 2);
+  EXPECT_GT(metrics.refusals.memory, 1000);
+  EXPECT_EQ(metrics.applied + metrics.refusals.memory, 50'000);
+}
+
+TEST_F(MemoryLimitTest, ManyGroupsStopAtTheLimitAndKnownIdsGoOn) {
+  constexpr int64_t kRoom = 4 << 20;
+  StartWithRoom(kRoom);
+  const int64_t before = state_->memory().total();
+  bool refused = false;
+  for (int batch = 0; batch < 500 && !refused; ++batch) {
+    std::vector<OwnedRating> ratings;
+    for (int i = 0; i < 500; ++i) {
+      ratings.push_back({"first", "i" + std::to_string(batch * 500 + i), 1});
+    }
+    const RecordResult result = SendAndWait(ratings, true);
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    refused = result.events.back().outcome == Outcome::kRefused;
+  }
+  EXPECT_TRUE(refused);
+  const int64_t grown = state_->memory().total() - before;
+  EXPECT_LE(grown, kRoom + (512 << 10));  // items' rows are taken in slabs
+  EXPECT_GE(grown, kRoom / 4);            // the store grows as well
+  EXPECT_THAT(std::string(SendAndWait({{"first", "new", 1}}).status.message()),
+              HasSubstr("events[0].item_id: is new, and would bring memory to "));
+  EXPECT_TRUE(SendAndWait({{"first", "i7", 1}}).status.ok());
 }
 
 }  // namespace

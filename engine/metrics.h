@@ -39,8 +39,11 @@ struct EngineMetrics {
   // How often something was refused, by what stood against it: a whole request, or, with
   // allow_partial, a single event.
   struct Refusals {
-    int64_t queue = 0;  // max_queued_events or max_queued_bytes
-    int64_t disk = 0;   // min_free_bytes
+    int64_t queue = 0;   // max_queued_events or max_queued_bytes
+    int64_t users = 0;   // max_users
+    int64_t items = 0;   // max_items
+    int64_t memory = 0;  // memory_limit
+    int64_t disk = 0;    // min_free_bytes
   };
   Refusals refusals;
 
@@ -62,6 +65,7 @@ struct EngineMetrics {
   int64_t dedupe_entries = 0;
   int64_t dedupe_evictions = 0;  // ids forgotten because the window went on, with those of recovery
   MemoryUsage memory;
+  int64_t memory_limit = 0;  // EngineOptions'; 0: none
   int64_t disk_free_bytes = 0;
 };
 

@@ -159,6 +159,19 @@ MemoryUsage ModelState::memory() const {
   return memory;
 }
 
+int64_t ModelState::GrowthFor(const NewRows& rows) const {
+  const uint32_t users = users_.size();
+  size_t bytes =
+      users_.MemoryBytes(users + static_cast<uint32_t>(rows.users)) - users_.MemoryBytes(users);
+  bytes += static_cast<size_t>(rows.users) * RatingHistory::kFirstBytes;
+  bytes += items_.RowBytes(static_cast<size_t>(rows.items));
+  bytes +=
+      user_ids_.GrowthFor(static_cast<size_t>(rows.users), static_cast<size_t>(rows.user_id_bytes));
+  bytes +=
+      item_ids_.GrowthFor(static_cast<size_t>(rows.items), static_cast<size_t>(rows.item_id_bytes));
+  return static_cast<int64_t>(bytes);
+}
+
 int64_t ModelState::LastProducerNumber(absl::string_view producer_id) const {
   const auto it = producers_.find(producer_id);
   return it == producers_.end() ? 0 : it->second;

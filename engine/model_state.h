@@ -64,6 +64,14 @@ struct Cut {
   std::optional<ItemView> item_view;
 };
 
+// Users and items that may be added.
+struct NewRows {
+  int64_t users = 0;
+  int64_t user_id_bytes = 0;
+  int64_t items = 0;
+  int64_t item_id_bytes = 0;
+};
+
 class ModelState {
  public:
   explicit ModelState(const ModelConfig& config);
@@ -82,6 +90,9 @@ class ModelState {
   // 0 for a producer never seen.
   int64_t LastProducerNumber(absl::string_view producer_id) const;
   const ModelStatistics& statistics() const { return statistics_; }
+  // By how much memory() would grow with these rows, to some 1 MiB: what a table takes ahead when
+  // it is full counts.
+  int64_t GrowthFor(const NewRows& rows) const;
 
   // --- Loading, before the first Apply
   // ------------------------------------------------------------

@@ -39,6 +39,17 @@ class Arena {
     return reserved;
   }
 
+  // What appending `bytes` would reserve, but for what is left over at the ends of chunks.
+  size_t GrowthFor(size_t bytes) const {
+    size_t room = static_cast<size_t>(end_ - next_);
+    size_t reserved = 0;
+    for (size_t size = next_size_; room < bytes; size = std::min(size * 2, kLargestChunk)) {
+      room += size;
+      reserved += size;
+    }
+    return reserved;
+  }
+
  private:
   static constexpr size_t kFirstChunk = size_t{64} << 10;
   static constexpr size_t kLargestChunk = size_t{1} << 20;
@@ -81,6 +92,15 @@ class RecordTable {
       chunks_[place.chunk].store(chunk, std::memory_order_release);
     }
     chunk[place.offset] = record;
+    return reserved;
+  }
+  // Writer. What setting the entries up to `size` would reserve. REQUIRES: size > 0.
+  size_t GrowthFor(uint32_t size) const {
+    size_t reserved = 0;
+    for (int c = PlaceOf(size - 1).chunk;
+         c >= 0 && chunks_[c].load(std::memory_order_relaxed) == nullptr; --c) {
+      reserved += (kFirst << c) * sizeof(Record);
+    }
     return reserved;
   }
 
@@ -150,6 +170,12 @@ struct IdMap::Impl {
 
   // Approximate: one byte of control beside each member, at a load of 7/8.
   static size_t SetBytes(size_t capacity) { return capacity * (sizeof(Member) + 1); }
+  // The capacity that the set grows to for `size` members.
+  size_t CapacityFor(size_t size) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    size_t capacity = set.capacity();
+    while (capacity - capacity / 8 < size) capacity = capacity * 2 + 1;
+    return capacity;
+  }
 
   Arena arena;          // writer only
   RecordTable records;  // written by the writer, read by all
@@ -182,6 +208,14 @@ uint32_t IdMap::Add(absl::string_view id) {
   }
   impl_->bytes.fetch_add(reserved, std::memory_order_relaxed);
   return index;
+}
+
+size_t IdMap::GrowthFor(size_t ids, size_t text_bytes) const {
+  if (ids == 0) return 0;
+  const size_t size = this->size() + ids;
+  return impl_->arena.GrowthFor(text_bytes + ids * sizeof(uint16_t)) +
+         impl_->records.GrowthFor(static_cast<uint32_t>(size)) +
+         Impl::SetBytes(impl_->CapacityFor(size) - impl_->SetAsWriter().capacity());
 }
 
 void IdMap::Reserve(size_t ids) {

@@ -43,6 +43,9 @@ class IdMap {
 
   // Any thread: bytes in use.
   size_t MemoryBytes() const;
+  // Writer only: by how much MemoryBytes would grow with this many more ids of `text_bytes` in all,
+  // to a chunk of text (1 MiB at the most). The set doubles at times, which is most of it.
+  size_t GrowthFor(size_t ids, size_t text_bytes) const;
 
  private:
   struct Impl;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
 
 namespace factord {
@@ -112,6 +113,26 @@ TEST(IdMapTest, LookupsWhileAdding) {
   done = true;
   for (std::thread& reader : readers) reader.join();
   EXPECT_EQ(wrong, 0);
+}
+
+TEST(IdMapTest, ForetellsItsGrowth) {
+  IdMap ids;
+  size_t next = 0;
+  for (size_t step : {1u, 1u, 5u, 100u, 1000u, 1u, 3000u, 10'000u, 1u, 300'000u}) {
+    const size_t foretold = ids.GrowthFor(step, step * 14);
+    const size_t before = ids.MemoryBytes();
+    // With its two bytes of length such an id leaves no rest at the end of a chunk.
+    for (size_t i = 0; i < step; ++i) ids.Add(absl::StrFormat("%014d", next++));
+    EXPECT_EQ(ids.MemoryBytes() - before, foretold) << next;
+  }
+  EXPECT_EQ(ids.GrowthFor(0, 0), 0u);
+  // One after the other, past all steps.
+  for (int i = 0; i < 50'000; ++i) {
+    const size_t foretold = ids.GrowthFor(1, 14);
+    const size_t before = ids.MemoryBytes();
+    ids.Add(absl::StrFormat("%014d", next++));
+    ASSERT_EQ(ids.MemoryBytes() - before, foretold) << next;
+  }
 }
 
 }  // namespace

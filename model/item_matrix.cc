@@ -89,6 +89,9 @@ ItemView ItemMatrix::Pin() const {
 
 size_t ItemMatrix::rank() const { return storage_->rank(); }
 size_t ItemMatrix::stride() const { return storage_->stride(); }
+size_t ItemMatrix::RowBytes(size_t rows) const {
+  return rows * Leaf::Bytes(storage_->stride()) / ItemView::kLeafRows;
+}
 size_t ItemMatrix::MemoryBytes() const { return storage_->MemoryBytes(); }
 size_t ItemMatrix::PendingBlocks() const { return storage_->PendingBlocks(); }
 

@@ -87,6 +87,8 @@ class ItemMatrix {
 
   size_t rank() const;
   size_t stride() const;
+  // Bytes of so many rows.
+  size_t RowBytes(size_t rows) const;
   // Any thread: bytes in use, and how many retired blocks wait for a reader.
   size_t MemoryBytes() const;
   size_t PendingBlocks() const;

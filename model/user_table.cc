@@ -9,7 +9,7 @@
 namespace factord {
 
 void RatingHistory::Grow(uint32_t capacity) {
-  auto words = std::make_unique<char[]>(size_t{capacity} * 8);
+  auto words = std::make_unique<char[]>(size_t{capacity} * kItemBytes);
   if (size_ > 0) {
     std::memcpy(words.get(), items_begin(), size_ * sizeof(uint32_t));
     std::memcpy(words.get() + size_t{capacity} * sizeof(uint32_t), ratings_begin(),
@@ -30,7 +30,7 @@ void RatingHistory::Record(uint32_t item, float rating) {
     --size_;
   } else if (size_ == capacity_) {
     // A quarter more: most users have few ratings and the slack counts for millions of them.
-    Grow(std::max<uint32_t>(4, capacity_ + capacity_ / 4));
+    Grow(std::max<uint32_t>(kFirstBytes / kItemBytes, capacity_ + capacity_ / 4));
   }
   items_begin()[size_] = item;
   ratings_begin()[size_] = rating;

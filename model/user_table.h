@@ -35,9 +35,14 @@ class RatingHistory {
   // Replaces everything. REQUIRES: equal sizes, items distinct.
   void Assign(absl::Span<const uint32_t> items, absl::Span<const float> ratings);
 
-  size_t MemoryBytes() const { return size_t{capacity_} * 8; }
+  size_t MemoryBytes() const { return size_t{capacity_} * kItemBytes; }
+
+  // What the first item takes.
+  static constexpr size_t kFirstBytes = 32;
 
  private:
+  static constexpr size_t kItemBytes = sizeof(uint32_t) + sizeof(float);
+
   void Grow(uint32_t capacity);
   uint32_t* items_begin() const { return reinterpret_cast<uint32_t*>(words_.get()); }
   float* ratings_begin() const {

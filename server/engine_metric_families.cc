@@ -88,6 +88,17 @@ void AddEvents(const EngineMetrics& engine, const CallMetrics& calls, MetricFami
 
 }  // namespace
 
+void AddLimits(const EngineLimits& limits, MetricFamilies* metrics) {
+  metrics->Gauge("factord_queue_limit_events", "--max_queued_events.",
+                 Number(limits.queued_events));
+  metrics->Gauge("factord_queue_limit_bytes", "--max_queued_bytes.", Number(limits.queued_bytes));
+  metrics->Gauge("factord_users_limit", "--max_users; 0: none.", Number(limits.users));
+  metrics->Gauge("factord_items_limit", "--max_items; 0: none.", Number(limits.items));
+  metrics->Gauge("factord_memory_limit_bytes", "--memory_limit; 0: none.",
+                 Number(limits.memory_limit));
+  metrics->Gauge("factord_disk_min_free_bytes", "--min_free_bytes.", Number(limits.min_free_bytes));
+}
+
 void AddEngine(const ModelInfo& info, const EngineMetrics& engine, const CallMetrics& calls,
                MetricFamilies* metrics) {
   AddModel(info, metrics);

@@ -7,6 +7,18 @@
 
 namespace factord {
 
+// What the engine was told to keep within; 0: no limit.
+struct EngineLimits {
+  int64_t queued_events = 0;
+  int64_t queued_bytes = 0;
+  int64_t users = 0;
+  int64_t items = 0;
+  int64_t memory_limit = 0;
+  int64_t min_free_bytes = 0;
+};
+
+void AddLimits(const EngineLimits& limits, MetricFamilies* metrics);
+
 // `calls` tells what was refused before it reached the engine.
 void AddEngine(const ModelInfo& info, const EngineMetrics& engine, const CallMetrics& calls,
                MetricFamilies* metrics);

@@ -92,6 +92,16 @@ ABSL_FLAG(int32_t, stream_window_events, 65'536,
           "Events of a StreamRatings call that may be sent and not yet acknowledged.");
 ABSL_FLAG(int64_t, max_queued_events, 1'000'000,
           "Events that may wait for the writer; more are refused (RESOURCE_EXHAUSTED).");
+ABSL_FLAG(ByteSize, max_queued_bytes, ByteSize{256 << 20},
+          "Their bytes, with some 256 an event; more are refused (RESOURCE_EXHAUSTED).");
+ABSL_FLAG(int64_t, max_users, 0,
+          "Users of the model: an event that would make one more is refused (RESOURCE_EXHAUSTED), "
+          "those of known users go on. 0: no limit.");
+ABSL_FLAG(int64_t, max_items, 0, "Items of the model, likewise. 0: no limit.");
+ABSL_FLAG(ByteSize, memory_limit, ByteSize{0},
+          "Memory of the model's state (factord_memory_bytes): beyond it new users and items are "
+          "refused (RESOURCE_EXHAUSTED), known ones go on and still take a little. Leave a quarter "
+          "of the machine's memory beside it. 0: no limit.");
 ABSL_FLAG(absl::Duration, max_sequence_wait, absl::Seconds(1),
           "How long a read waits for its min_sequence to become visible, at the most.");
 
@@ -197,8 +207,8 @@ const std::vector<FlagSection>& Sections() {
        "",
        {"max_connections", "max_calls_per_connection", "max_concurrent_calls", "max_streams",
         "max_call_time", "max_message_bytes", "network_memory_bytes", "client_calls_per_second",
-        "client_events_per_second", "stream_window_events", "max_queued_events",
-        "max_sequence_wait"}},
+        "client_events_per_second", "stream_window_events", "max_queued_events", "max_queued_bytes",
+        "max_users", "max_items", "memory_limit", "max_sequence_wait"}},
       {"Connections",
        "",
        {"keepalive_time", "keepalive_timeout", "min_client_ping_interval", "max_connection_idle",
@@ -283,6 +293,11 @@ EngineOptions ToEngineOptions(Mistakes* mistakes) {
   options.min_free_bytes = absl::GetFlag(FLAGS_min_free_bytes).bytes;
   options.max_queued_events =
       AtLeast<int64_t>("max_queued_events", 1, absl::GetFlag(FLAGS_max_queued_events), mistakes);
+  options.max_queued_bytes = Bytes("max_queued_bytes", 1, std::numeric_limits<int64_t>::max(),
+                                   absl::GetFlag(FLAGS_max_queued_bytes), mistakes);
+  options.max_users = AtLeast<int64_t>("max_users", 0, absl::GetFlag(FLAGS_max_users), mistakes);
+  options.max_items = AtLeast<int64_t>("max_items", 0, absl::GetFlag(FLAGS_max_items), mistakes);
+  options.memory_limit = absl::GetFlag(FLAGS_memory_limit).bytes;
   options.backup_dir = absl::GetFlag(FLAGS_backup_dir);
   return options;
 }
@@ -429,6 +444,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   const ModelOverrides overrides = ToModelOverrides(&mistakes);
   line.server = ToServerOptions(&mistakes);
   line.server.recovery_progress = engine.recovery_progress;
+  line.server.engine_limits = {engine.max_queued_events, engine.max_queued_bytes,
+                               engine.max_users,         engine.max_items,
+                               engine.memory_limit,      engine.min_free_bytes};
   line.data_dir = engine.data_dir;
   line.log_level = Choose<log::Level>("log_level", absl::GetFlag(FLAGS_log_level),
                                       {{"info", log::Level::kInfo},

@@ -150,6 +150,9 @@ void AddRefusals(const CallMetrics& calls, const EngineMetrics::Refusals& engine
   add("auth_unknown", calls.refusals(Refusal::kAuthUnknown));
   add("auth_scope", calls.refusals(Refusal::kAuthScope));
   add("queue", engine.queue);
+  add("users", engine.users);
+  add("items", engine.items);
+  add("memory", engine.memory);
   add("disk", engine.disk);
   metrics->Counter("factord_refused_total", "Calls and events that were refused, by what limit.",
                    refused);
@@ -176,6 +179,7 @@ std::vector<prometheus::MetricFamily> MetricsCollector::Collect() const {
                 sources_.recovery == nullptr ? 0 : sources_.recovery->fraction());
   metrics.Gauge("factord_recovery_duration_seconds", "How long recovery took; 0: not done yet.",
                 recovery_seconds_.load(std::memory_order_relaxed));
+  AddLimits(sources_.engine_limits, &metrics);
   MutexLock lock(&mu_);
   EngineMetrics engine;
   if (engine_ != nullptr) {

@@ -16,6 +16,7 @@
 #include "engine/recovery_progress.h"
 #include "server/call_gate.h"
 #include "server/certificates.h"
+#include "server/engine_metric_families.h"
 #include "server/health_service.h"
 #include "server/listener.h"
 #include "server/tokens.h"
@@ -30,6 +31,7 @@ struct MetricsSources {
   const CertificateStore* certificates = nullptr;  // null: no TLS
   const Reloadable<TokenTable>* tokens = nullptr;  // null: no tokens
   const RecoveryProgress* recovery = nullptr;      // null: unknown
+  EngineLimits engine_limits;
 };
 
 // Thread-safe.

@@ -23,6 +23,10 @@ void Convert(const EventResult& event, v1::RatingResult* result) {
       result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
       result->set_reason(kConflictReason);
       break;
+    case EventResult::Outcome::kRefused:
+      result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
+      result->set_reason(event.reason);
+      break;
   }
 }
 

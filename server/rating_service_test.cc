@@ -121,6 +121,23 @@ TEST_F(RatingServiceTest, TellsDuplicatesAndConflicts) {
   EXPECT_EQ(response_.last_sequence(), 41);
 }
 
+TEST_F(RatingServiceTest, AnEventBeyondALimitIsRejectedWithTheReason) {
+  server_.engine().HoldRequests();
+  SetRating("u", "i", 1, request_.add_events());
+  SetRating("new", "i", 1, request_.add_events());
+  request_.set_allow_partial(true);
+  std::thread client([&] { EXPECT_TRUE(Record().ok()); });
+  server_.engine().WaitForRequests(1);
+  server_.engine().Complete(0, RecordResult{absl::OkStatus(),
+                                            41,
+                                            {{EventResult::Outcome::kApplied, 41},
+                                             {EventResult::Outcome::kRefused, 0, "user_id: no"}}});
+  client.join();
+  EXPECT_EQ(response_.results(0).outcome(), v1::RatingResult::OUTCOME_APPLIED);
+  EXPECT_EQ(response_.results(1).outcome(), v1::RatingResult::OUTCOME_REJECTED);
+  EXPECT_EQ(response_.results(1).reason(), "user_id: no");
+}
+
 TEST_F(RatingServiceTest, PassesTheEnginesErrorsOn) {
   SetRating("u", "i", 1, request_.add_events());
   for (const auto code : {absl::StatusCode::kAlreadyExists, absl::StatusCode::kResourceExhausted,

@@ -278,6 +278,9 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
       case EventResult::Outcome::kConflict:
         batch->rejected.emplace_back(numbers[i], kConflictReason);
         break;
+      case EventResult::Outcome::kRefused:
+        batch->rejected.emplace_back(numbers[i], event.reason);
+        break;
     }
   }
   std::sort(batch->rejected.begin(), batch->rejected.end());

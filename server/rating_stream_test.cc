@@ -165,6 +165,24 @@ TEST_F(RatingStreamTest, BatchesArePipelined) {
   EXPECT_EQ(stream.acks().back().last_sequence(), 20);
 }
 
+TEST_F(RatingStreamTest, AnEventBeyondALimitIsRejectedByItsNumber) {
+  engine().HoldRequests();
+  Stream stream(server_.channel());
+  stream.Start("p");
+  stream.SendBatch(7, 2);
+  engine().WaitForRequests(1);
+  engine().Complete(0, RecordResult{absl::OkStatus(),
+                                    41,
+                                    {{EventResult::Outcome::kApplied, 41},
+                                     {EventResult::Outcome::kRefused, 0, "user_id: no"}}});
+  const v1::StreamAck ack = stream.ReadAck();
+  EXPECT_EQ(ack.last_number(), 8);
+  EXPECT_EQ(ack.last_sequence(), 41);
+  ASSERT_EQ(ack.rejected_size(), 1);
+  EXPECT_EQ(ack.rejected(0).number(), 8);
+  EXPECT_EQ(ack.rejected(0).reason(), "user_id: no");
+}
+
 TEST_F(RatingStreamTest, NothingIsAcknowledgedBeforeAllThatIsBeforeIt) {
   engine().HoldRequests();
   Stream stream(server_.channel());

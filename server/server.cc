@@ -30,6 +30,8 @@ constexpr int kMaxSyncThreads = 32;
 // Probes need few connections and little room.
 constexpr int64_t kMaxProbeConnections = 100;
 constexpr int64_t kProbeMemoryBytes = 8 << 20;
+// The share of --memory_limit from which the log warns.
+constexpr double kShortOfMemory = 0.8;
 // Descriptors that are kept for the data folder and for ourselves.
 constexpr int64_t kReservedFiles = 800;
 
@@ -202,7 +204,8 @@ absl::Status Server::ListenForMetrics() {
                      .listener = api_.listener.get(),
                      .certificates = certificates_.get(),
                      .tokens = tokens_.get(),
-                     .recovery = options_.recovery_progress.get()});
+                     .recovery = options_.recovery_progress.get(),
+                     .engine_limits = options_.engine_limits});
   if (options_.metrics_listen.empty()) return absl::OkStatus();
   FACTORD_ASSIGN_OR_RETURN(metrics_server_,
                            MetricsServer::Start(options_.metrics_listen, metrics_));
@@ -309,21 +312,34 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
 }
 
 void Server::Housekeep() {
-  if (writes_are_served_) {
-    const absl::Status write_health = engine_->Info().write_health;
-    if (!write_health.ok()) {
-      writes_are_served_ = false;
-      health_.SetWrites(false);
-      log::Error("writes are refused until a restart, reads go on",
-                 {{"reason", Text(write_health)}});
-    }
-  }
   const auto now = std::chrono::steady_clock::now();
+  if (writes_are_served_) CheckWrites();
   gate_.CancelOverdue(now);
   if (now < next_reload_) return;
   next_reload_ = now + options_.reload_interval;
   if (certificates_ != nullptr) certificates_->Reload();
   if (tokens_ != nullptr) tokens_->Reload();
+  if (engine_ != nullptr) CheckMemory();
+}
+
+void Server::CheckWrites() {
+  const absl::Status write_health = engine_->Info().write_health;
+  if (write_health.ok()) return;
+  writes_are_served_ = false;
+  health_.SetWrites(false);
+  log::Error("writes are refused until a restart, reads go on", {{"reason", Text(write_health)}});
+}
+
+void Server::CheckMemory() {
+  const int64_t limit = options_.engine_limits.memory_limit;
+  if (limit == 0) return;
+  const int64_t used = engine_->Metrics().memory.total();
+  const bool is_short = used > static_cast<int64_t>(kShortOfMemory * static_cast<double>(limit));
+  if (is_short && !memory_is_short_) {
+    log::Warning("memory comes near --memory_limit, beyond which new users and items are refused",
+                 {{"bytes", used}, {"limit", limit}});
+  }
+  memory_is_short_ = is_short;
 }
 
 void Server::Drain() {

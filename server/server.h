@@ -29,6 +29,7 @@
 #include "server/call_gate.h"
 #include "server/certificates.h"
 #include "server/engine_holder.h"
+#include "server/engine_metric_families.h"
 #include "server/exit_codes.h"
 #include "server/health_service.h"
 #include "server/listener.h"
@@ -86,6 +87,9 @@ struct ServerOptions {
   std::function<absl::StatusOr<std::unique_ptr<Engine>>()> open_engine;
   // What open_engine keeps up to date meanwhile, for /metrics. May be null.
   std::shared_ptr<RecoveryProgress> recovery_progress;
+  // The limits that open_engine gives the engine: for /metrics, and for a warning when memory comes
+  // near its own.
+  EngineLimits engine_limits;
   NetworkOptions network;
   CallGate::Options calls;
   Limits limits;
@@ -145,6 +149,8 @@ class Server {
   void Serve(std::unique_ptr<Engine> engine);
   // What is done now and then.
   void Housekeep();
+  void CheckWrites();
+  void CheckMemory();
   void Drain();
 
   const ServerOptions options_;
@@ -167,6 +173,7 @@ class Server {
   // Of the thread that runs.
   const Engine* engine_ = nullptr;
   bool writes_are_served_ = false;
+  bool memory_is_short_ = false;
   std::chrono::steady_clock::time_point next_reload_;
 
   Mutex mu_;

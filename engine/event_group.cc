@@ -1,0 +1,157 @@
+#include "engine/event_group.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+
+namespace factord {
+namespace {
+
+using Outcome = EventResult::Outcome;
+
+int64_t NowMicros() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void EventGroup::Add(RecordRequest request) {
+  RecordResult result;
+  result.status = Plan(request, &result);
+  answers_.push_back([request = std::move(request),
+                      result = std::move(result)](const absl::Status& commit) mutable {
+    if (result.status.ok() && !commit.ok()) {
+      result = RecordResult();
+      result.status = commit;
+    }
+    request.done(std::move(result));
+  });
+}
+
+void EventGroup::AddQuery(const std::string& producer_id,
+                          std::function<void(absl::StatusOr<int64_t>)> done) {
+  const int64_t number = LastNumber(producer_id);
+  answers_.push_back([done = std::move(done), number](const absl::Status& commit) {
+    if (commit.ok()) {
+      done(number);
+    } else {
+      done(commit);
+    }
+  });
+}
+
+absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
+  const size_t events_before = events_.size();
+  const Tally tally_before = tally_;
+  Undo undo;
+  absl::Status status;
+  int64_t* count = nullptr;
+  request_micros_ = 0;
+  admission_.BeginRequest(request.events, events_);
+  for (size_t i = 0; i < request.events.size(); ++i) {
+    EventResult planned = PlanEvent(request.events[i], &undo, &count);
+    if (count == &tally_.refusals.disk) {
+      status = absl::FailedPreconditionError(planned.reason);
+      break;
+    }
+    if (!planned.reason.empty() && !request.allow_partial) {
+      status =
+          absl::Status(planned.outcome == Outcome::kConflict ? absl::StatusCode::kAlreadyExists
+                                                             : absl::StatusCode::kResourceExhausted,
+                       absl::StrCat("events[", i, "].", planned.reason));
+      break;
+    }
+    if (count != nullptr) ++*count;
+    result->last_sequence = std::max(result->last_sequence, planned.sequence);
+    result->events.push_back(std::move(planned));
+  }
+  if (status.ok()) return status;
+
+  for (const Hash128& key : undo.keys) ids_.erase(key);
+  for (auto it = undo.numbers.rbegin(); it != undo.numbers.rend(); ++it) {
+    numbers_[it->first] = it->second;
+  }
+  admission_.UndoRequest();
+  events_.resize(events_before);
+  next_sequence_ = state_->sequence() + 1 + static_cast<int64_t>(events_.size());
+  tally_ = tally_before;
+  ++*count;  // once for the whole request
+  *result = RecordResult();
+  return status;
+}
+
+EventResult EventGroup::PlanEvent(Event& event, Undo* undo, int64_t** count) {
+  if (!event.producer_id.empty() && event.producer_number <= LastNumber(event.producer_id)) {
+    *count = &tally_.duplicates;
+    return {Outcome::kDuplicate, 0};
+  }
+  if (const DedupeEntry* original = FindId(event)) {
+    if (original->content == ContentHash(event)) {
+      *count = &tally_.duplicates;
+      return {Outcome::kDuplicate, original->sequence};
+    }
+    *count = &tally_.conflicts;
+    return {
+        Outcome::kConflict, 0,
+        absl::StrCat("event_id: was used for another rating, at sequence ", original->sequence)};
+  }
+  if (disk_is_full_) {
+    *count = &tally_.refusals.disk;
+    return {Outcome::kRefused, 0,
+            "the disk is nearly full (--min_free_bytes): nothing was written"};
+  }
+  EventResult result;
+  switch (admission_.Admit(event, &result.reason)) {
+    case Admission::Verdict::kAdmitted:
+      Take(event, undo);
+      *count = nullptr;
+      result.sequence = event.sequence;
+      return result;
+    case Admission::Verdict::kTooManyUsers:
+      *count = &tally_.refusals.users;
+      break;
+    case Admission::Verdict::kTooManyItems:
+      *count = &tally_.refusals.items;
+      break;
+    case Admission::Verdict::kTooMuchMemory:
+      *count = &tally_.refusals.memory;
+      break;
+  }
+  result.outcome = Outcome::kRefused;
+  return result;
+}
+
+void EventGroup::Take(Event& event, Undo* undo) {
+  if (event.time_is_servers) {
+    if (request_micros_ == 0) request_micros_ = NowMicros();
+    event.time_micros = request_micros_;
+  }
+  event.sequence = next_sequence_++;
+  events_.push_back(event);
+  if (!event.producer_id.empty()) {
+    undo->numbers.emplace_back(std::string(event.producer_id), LastNumber(event.producer_id));
+    numbers_[event.producer_id] = event.producer_number;
+  }
+  if (event.event_id.empty()) return;
+  const Hash128 key = DedupeWindow::KeyOf(event.event_id);
+  ids_[key] = DedupeEntry{event.sequence, key, ContentHash(event)};
+  undo->keys.push_back(key);
+}
+
+const DedupeEntry* EventGroup::FindId(const Event& event) const {
+  if (event.event_id.empty()) return nullptr;
+  const Hash128 key = DedupeWindow::KeyOf(event.event_id);
+  if (const auto it = ids_.find(key); it != ids_.end()) return &it->second;
+  return state_->dedupe().Find(key, next_sequence_);
+}
+
+int64_t EventGroup::LastNumber(absl::string_view producer_id) const {
+  const auto it = numbers_.find(producer_id);
+  return it != numbers_.end() ? it->second : state_->LastProducerNumber(producer_id);
+}
+
+}  // namespace factord
