@@ -100,18 +100,18 @@ class FakeServer::Ratings : public v1::RatingService::Service {
     for (int i = 0; i < batch.events_size(); ++i) {
       const int64_t number = batch.first_number() + i;
       const std::string reason = fake_->reject ? fake_->reject(batch.events(i)) : "";
-      if (number <= last) {
-        ack->set_duplicates(ack->duplicates() + 1);
-      } else if (!reason.empty()) {
+      if (!reason.empty()) {
         auto* rejected = ack->add_rejected();
         rejected->set_number(number);
         rejected->set_reason(reason);
+      } else if (number <= last) {
+        ack->set_duplicates(ack->duplicates() + 1);
       } else {
         fake_->applied_.push_back({producer, number, batch.events(i)});
+        last = number;  // that of a rejected rating is not remembered
       }
-      last = std::max(last, number);
+      ack->set_last_number(number);
     }
-    ack->set_last_number(last);
     ack->set_last_sequence(static_cast<int64_t>(fake_->applied_.size()));
   }
 

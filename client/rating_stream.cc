@@ -229,15 +229,21 @@ absl::Status RatingStream::HandleStarted(const v1::StreamStarted& started) {
         absl::StrCat("the server advertises a window of ", started.window_events()));
   }
   MutexLock lock(&mu_);
-  if (started.last_number() < stats_.last_acknowledged_number) {
-    return absl::DataLossError(
-        absl::StrCat("the server has acknowledged number ", stats_.last_acknowledged_number,
-                     " of producer '", options_.producer_id, "' and now knows only ",
-                     started.last_number(), ": it runs on another or an older data folder"));
+  if (started.last_number() < durable_number_) {
+    return absl::DataLossError(absl::StrCat("the server has acknowledged number ", durable_number_,
+                                            " of producer '", options_.producer_id,
+                                            "' and now knows only ", started.last_number(),
+                                            ": it runs on another or an older data folder"));
   }
   if (window_ != 0) ++stats_.reconnects;
   window_ = started.window_events();
-  stats_.recovered += SettleThrough(started.last_number());
+  durable_number_ = started.last_number();
+  if (pending_.empty()) {
+    SettleThrough(started.last_number());
+  } else {
+    // Some of these the server may have rejected. It says so again when it gets them again.
+    resent_through_ = started.last_number();
+  }
   if (pending_.empty()) trouble_since_.reset();
   started_ = true;
   last_progress_ = Clock::now();
@@ -296,9 +302,24 @@ absl::Status RatingStream::HandleAck(const v1::StreamAck& ack) {
                                             " where it must be ", stats_.last_acknowledged_number,
                                             " to ", newest));
   }
+  int64_t recovered = 0, last_taken = 0;
+  int rejected = 0;
+  for (const Pending& pending : pending_) {
+    if (pending.number > ack.last_number()) break;
+    if (rejected < ack.rejected_size() && ack.rejected(rejected).number() == pending.number) {
+      ++rejected;
+    } else {
+      last_taken = pending.number;
+      recovered += pending.number <= resent_through_;
+    }
+  }
+  // The number of a duplicate by event_id is not remembered, and the acknowledgement does not say
+  // which ones those are.
+  if (ack.duplicates() == recovered) durable_number_ = std::max(durable_number_, last_taken);
   const int64_t settled = SettleThrough(ack.last_number());
   stats_.rejected += ack.rejected_size();
-  stats_.duplicates += ack.duplicates();
+  stats_.recovered += recovered;
+  stats_.duplicates += ack.duplicates() - recovered;
   stats_.applied += settled - ack.rejected_size() - ack.duplicates();
   stats_.last_sequence = std::max(stats_.last_sequence, ack.last_sequence());
   last_progress_ = Clock::now();

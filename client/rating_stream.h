@@ -7,11 +7,11 @@
 //   FACTORD_RETURN_IF_ERROR(stream->Close());                 // everything is durable and visible
 //
 // Numbers make it exact. Each rating has one, and they increase; the server remembers, with the
-// rating itself, the last number that it took from a producer. After a reconnect the stream asks
-// for it and sends only what is beyond. A program that starts over with the same producer id and
-// the same numbers (the position in its input) does the same with its whole input: what the server
-// has is skipped. So a producer id must stand for one input; it is remembered for as long as the
-// model lives.
+// rating itself, the last number that it took from a producer, and passes over what it has. After a
+// reconnect the stream sends again what was on its way. A program that starts over with the same
+// producer id and the same numbers (the position in its input) does the same with its whole input:
+// what the server has is skipped. So a producer id must stand for one input; it is remembered for
+// as long as the model lives.
 //
 // At most `window` ratings, as advertised by the server, are on their way at once; they are kept
 // here until they are acknowledged, and Write blocks while there are that many. A broken connection
@@ -25,8 +25,8 @@
 // it runs on another or an older data folder. Nothing is sent to it.
 //
 // A rating that the server rejects (out of range, say) is reported to `on_rejected` and does not
-// end the stream. When the connection breaks between rejection and acknowledgement the report is
-// lost: the rating is then counted as `recovered`.
+// end the stream, however often the connection breaks: what is sent again is rejected again. But
+// one whose event_id is known with other content is then taken for `recovered`.
 //
 // Thread-safe, but for Write, which one thread at a time may call.
 #pragma once
@@ -83,9 +83,9 @@ class RatingStream {
     int64_t written = 0;       // taken by Write
     int64_t acknowledged = 0;  // settled: durable, or rejected
     int64_t applied = 0;
-    int64_t duplicates = 0;  // sent again and found to be there already
+    int64_t duplicates = 0;  // their event_id was known: not applied again
     int64_t rejected = 0;
-    // Sent, and found to be there after a reconnect: their acknowledgement was lost.
+    // Sent again after a reconnect, and found to be there: their acknowledgement was lost.
     int64_t recovered = 0;
     // The server had them from an earlier stream of the producer: not sent.
     int64_t resumed = 0;
@@ -177,6 +177,12 @@ class RatingStream {
   size_t sent_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t last_written_ ABSL_GUARDED_BY(mu_) = 0;
   Stats stats_ ABSL_GUARDED_BY(mu_);
+
+  // The largest number that the server is known to remember. Not that of a rejected rating.
+  int64_t durable_number_ ABSL_GUARDED_BY(mu_) = 0;
+  // Up to here pending ratings were on their way when a connection broke, and the server either has
+  // them or has rejected them.
+  int64_t resent_through_ ABSL_GUARDED_BY(mu_) = 0;
 
   // The connection. Invariant: pending_ begins with last_acknowledged_number + 1 or later.
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mu_) = nullptr;  // null between connections

@@ -326,10 +326,17 @@ absl::Status WriteToASilentServer(const FakeServer& server, int64_t count, size_
 TEST(RatingStreamTest, AsksAServerThatAcknowledgesNothingByReconnecting) {
   FakeServer server;
   server.window = 10;
-  server.on_batch = [](const v1::StreamBatch&) { return Fate::kApplyAndHold; };
+  // It acknowledges only what it is sent again.
+  std::atomic<int64_t> seen{0};
+  server.on_batch = [&](const v1::StreamBatch& batch) {
+    const int64_t last = batch.first_number() + batch.events_size() - 1;
+    return last > seen.exchange(std::max<int64_t>(seen, last)) ? Fate::kApplyAndHold
+                                                               : Fate::kApplyAndAck;
+  };
   // 10 ratings wait in Close, 25 in Write.
   for (const int64_t count : {10, 25}) {
     server.ForgetProducers();
+    seen = 0;
     const absl::Status status = WriteToASilentServer(server, count, 10);
     EXPECT_TRUE(status.ok()) << status;
   }
@@ -412,6 +419,47 @@ TEST(RatingStreamTest, ReportsRejectedRatings) {
   EXPECT_EQ(stream->stats().applied, 48);
   EXPECT_EQ(stream->stats().acknowledged, 50);
   EXPECT_TRUE(stream->Close().ok());
+}
+
+// Symptom: a rating that was rejected just before the connection broke counted as recovered, and
+// nobody heard of it.
+TEST(RatingStreamTest, ReportsARejectionThoughItsAcknowledgementWasLost) {
+  FakeServer server;
+  server.reject = [](const v1::Rating& rating) { return rating.item_id() == "7" ? "no" : ""; };
+  std::atomic<int> batches{0};
+  server.on_batch = [&](const v1::StreamBatch&) {
+    return ++batches == 1 ? Fate::kApplyAndBreak : Fate::kApplyAndAck;
+  };
+  auto options = QuickOptions();
+  std::vector<int64_t> reports;
+  options.on_rejected = [&](int64_t number, const v1::Rating&, const std::string&) {
+    reports.push_back(number);
+  };
+  auto stream = Open(server, options);
+  WriteNumbers(stream.get(), 1, 20);
+  ASSERT_TRUE(stream->Close().ok());
+  EXPECT_THAT(reports, ElementsAre(7));
+  const RatingStream::Stats stats = stream->stats();
+  EXPECT_EQ(stats.rejected, 1);
+  EXPECT_EQ(stats.applied + stats.recovered, 19);
+  EXPECT_GE(stats.recovered, 1);
+  EXPECT_EQ(stats.duplicates, 0);
+  EXPECT_EQ(stats.acknowledged, 20);
+  EXPECT_THAT(server.applied(), SizeIs(19));
+}
+
+TEST(RatingStreamTest, ARejectedRatingAtTheEndIsNoDataLoss) {
+  FakeServer server;
+  server.reject = [](const v1::Rating& rating) { return rating.item_id() == "20" ? "no" : ""; };
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 20);
+  ASSERT_TRUE(stream->Flush().ok());
+  server.Stop();
+  server.Start();
+  WriteNumbers(stream.get(), 21, 30);
+  const absl::Status status = stream->Close();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(server.applied(), SizeIs(29));
 }
 
 TEST(RatingStreamTest, OtherErrorsAreFinal) {
