@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace factord {
+namespace {
+
+// Seconds. A rate may be tiny, and a duration has an end.
+constexpr double kMaxWait = 3600;
+
+}  // namespace
 
 RateLimiter::Clock::duration RateLimiter::TryTake(absl::string_view client, double amount,
                                                   Clock::time_point now) {
@@ -52,7 +58,7 @@ RateLimiter::Clock::duration RateLimiter::Wait(const Bucket& bucket) const {
   if (bucket.level > 0) return Clock::duration::zero();
   // A thousandth of a unit more than the debt, so that the bucket is not just empty then.
   return std::chrono::duration_cast<Clock::duration>(
-      std::chrono::duration<double>((1e-3 - bucket.level) / per_second_));
+      std::chrono::duration<double>(std::min(kMaxWait, (1e-3 - bucket.level) / per_second_)));
 }
 
 }  // namespace factord

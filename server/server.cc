@@ -42,7 +42,8 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 std::string Text(const absl::Status& status) { return status.ToString(); }
 
 int Millis(std::chrono::milliseconds time) {
-  return time.count() == 0 ? std::numeric_limits<int>::max() : static_cast<int>(time.count());
+  constexpr int kNever = std::numeric_limits<int>::max();
+  return time.count() == 0 ? kNever : static_cast<int>(std::min<int64_t>(time.count(), kNever));
 }
 
 // Connections must not use up the descriptors that the store needs.

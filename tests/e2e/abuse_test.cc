@@ -17,6 +17,13 @@
 namespace factord {
 namespace {
 
+// AddressSanitizer keeps what was freed.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kMemoryTells = false;
+#else
+constexpr bool kMemoryTells = true;
+#endif
+
 int64_t ResidentBytes(const ServerProcess& server) {
   std::ifstream file("/proc/" + std::to_string(server.pid()) + "/statm");
   int64_t size = 0, resident = 0;
@@ -118,7 +125,7 @@ TEST(AbuseTest, TenThousandIdleConnectionsLeaveRoomForOthers) {
   EXPECT_EQ(GetModel(server).sequence(), 2);
   const int64_t each = (ResidentBytes(server) - before) / wanted;
   std::printf("%d idle connections: %lld bytes each\n", wanted, static_cast<long long>(each));
-  EXPECT_LT(each, 100'000);
+  if (kMemoryTells) EXPECT_LT(each, 100'000);
   idle.clear();
   EXPECT_EQ(server.Stop(), kExitOk);
 }
@@ -181,7 +188,7 @@ TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
   std::printf("ended after %lld events: %d %s; the server grew by %lld bytes\n",
               static_cast<long long>(sent), status.error_code(), status.error_message().c_str(),
               static_cast<long long>(ResidentBytes(server) - before));
-  EXPECT_LT(ResidentBytes(server) - before, 200 << 20);
+  if (kMemoryTells) EXPECT_LT(ResidentBytes(server) - before, 200 << 20);
   RecordRatings(server, OneRating());
 }
 
@@ -202,7 +209,7 @@ TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
         << size << ": " << status.error_message();
   }
   RecordRatings(server, OneRating());
-  EXPECT_LT(ResidentBytes(server), 500 << 20);
+  if (kMemoryTells) EXPECT_LT(ResidentBytes(server), 500 << 20);
 }
 
 TEST(AbuseTest, BytesThatAreNoHttpCostOneConnection) {
