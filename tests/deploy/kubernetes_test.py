@@ -173,8 +173,8 @@ class Rendered:
         limit = quantity(resources["limits"]["memory"])
         own = quantity(self.settings()["FACTORD_MEMORY_LIMIT"])
         network = quantity(self.settings()["FACTORD_NETWORK_MEMORY_BYTES"])
-        self.assertLessEqual(own, limit * 3 / 4)
-        self.assertLess(own + network, limit * 9 / 10)
+        queue = quantity(self.settings().get("FACTORD_MAX_QUEUED_BYTES", "256MiB"))  # its default
+        self.assertLess(own + network + queue, limit * 0.85)
 
     def test_the_network_policy(self):
         spec = self.one("NetworkPolicy")["spec"]
