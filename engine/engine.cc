@@ -162,7 +162,6 @@ class EngineImpl : public Engine {
     metrics.dedupe_evictions = state_.dedupe_evictions();
     metrics.memory = state_.memory();
     metrics.memory.store = store_->MemoryBytes();
-    metrics.memory_limit = options_.memory_limit;
     metrics.disk_free_bytes = store_->FreeBytes().value_or(0);
     return metrics;
   }

@@ -215,7 +215,6 @@ TEST_F(EngineTest, AFolderThatHoldsMoreThanTheLimitsOpensAndOnlyGrowsNoFurther) 
     engine = OpenOrDie(options_);
     ASSERT_NE(engine, nullptr);
     EXPECT_EQ(HashOf(*engine), hash);
-    EXPECT_EQ(engine->Metrics().memory_limit, options_.memory_limit);
     EXPECT_EQ(Record(*engine, {{"new", "new", 4}}).status.code(),
               absl::StatusCode::kResourceExhausted);
     EXPECT_EQ(HashOf(*engine), hash);

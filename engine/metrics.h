@@ -65,7 +65,6 @@ struct EngineMetrics {
   int64_t dedupe_entries = 0;
   int64_t dedupe_evictions = 0;  // ids forgotten because the window went on, with those of recovery
   MemoryUsage memory;
-  int64_t memory_limit = 0;  // EngineOptions'; 0: none
   int64_t disk_free_bytes = 0;
 };
 

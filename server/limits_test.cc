@@ -1,13 +1,11 @@
 // What is bounded: calls, streams, connections, rates, the time of a call. And that it is counted.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <string>
 #include <vector>
 
+#include "base/test_socket.h"
 #include "server/test_util.h"
 
 namespace factord {
@@ -184,29 +182,6 @@ TEST(CallTimeTest, AReadThatTakesTooLongIsCancelled) {
             StatusCode::CANCELLED);
 }
 
-// A connection that says nothing.
-class Socket {
- public:
-  explicit Socket(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  }
-  ~Socket() { close(fd_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  // Waits for what the server sends first, or for the end. True: there was something.
-  bool IsServed() {
-    char byte = 0;
-    return recv(fd_, &byte, 1, 0) == 1;
-  }
-
- private:
-  const int fd_;
-};
-
 TEST(ConnectionLimitTest, MoreAreClosedAtOnceAndRoomIsFoundAgain) {
   TestServer server([](ServerOptions* options) { options->network.max_connections = 3; });
   server.WaitUntilServing();
@@ -214,16 +189,16 @@ TEST(ConnectionLimitTest, MoreAreClosedAtOnceAndRoomIsFoundAgain) {
   server.WaitForMetric("factord_connections", "1");  // that of the test's own channel
   const int port = server.server().port();
   {
-    Socket second(port), third(port);
-    EXPECT_TRUE(second.IsServed());
-    EXPECT_TRUE(third.IsServed());
-    Socket fourth(port);
-    EXPECT_FALSE(fourth.IsServed());
+    TestSocket second(port), third(port);
+    EXPECT_NE(second.Receive(), "");
+    EXPECT_NE(third.Receive(), "");
+    TestSocket fourth(port);
+    EXPECT_EQ(fourth.Receive(), "");
     EXPECT_EQ(server.Metric("factord_connections_refused_total"), "1");
     EXPECT_TRUE(Read(server).ok());
   }
   bool served = false;
-  while (!served) served = Socket(port).IsServed();
+  while (!served) served = !TestSocket(port).Receive().empty();
 }
 
 }  // namespace

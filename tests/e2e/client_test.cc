@@ -10,12 +10,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/test_certificates.h"
+#include "tests/e2e/closed_loop.h"
 #include "tests/e2e/server_process.h"
 
 namespace factord {
@@ -70,7 +72,7 @@ class SecureServerTest : public testing::Test {
     Write("ca.pem", ca.pem());
   }
   // Starts a server that wants a token and, if `mutual`, a certificate.
-  void StartServer(bool mutual = false) {
+  void StartServer(bool mutual = false, const std::vector<std::string>& more_flags = {}) {
     std::vector<std::string> flags = {"--data_dir=" + Path("data"),
                                       "--durability=async",
                                       "--tls_cert_file=" + Path("server.pem"),
@@ -78,6 +80,7 @@ class SecureServerTest : public testing::Test {
                                       "--token_file=" + Path("tokens"),
                                       "--reload_interval=100ms"};
     if (mutual) flags.push_back("--tls_client_ca_file=" + Path("ca.pem"));
+    flags.insert(flags.end(), more_flags.begin(), more_flags.end());
     server_.emplace(flags);
     ASSERT_TRUE(server_->listening()) << server_->output();
   }
@@ -198,6 +201,57 @@ TEST_F(SecureServerTest, TokensAndCertificatesAreReplacedWithoutARestart) {
       "--tls_client_ca_file=" + Path("ca.pem"), "--token_file=" + Path("tokens")});
   const auto recorded = client->RecordRatings(OneRating());
   EXPECT_TRUE(recorded.ok()) << recorded.status();
+}
+
+// New certificates of the same CA, then a change of the CA by way of a file that holds both, while
+// connections live for a third of a second each.
+TEST_F(SecureServerTest, CertificatesAreReplacedUnderLoad) {
+  StartServer(/*mutual=*/true, {"--max_connection_age=300ms", "--max_connection_age_grace=300ms"});
+  Client::Options options = Options("shop");
+  options.tls_cert_file = Path("client.pem");
+  options.tls_key_file = Path("client.key");
+  auto client = Connect(options);
+  ClosedLoop reads("GetModel", [&](int64_t) { return client->GetModel({}).status(); });
+  ClosedLoop writes("RecordRatings",
+                    [&](int64_t) { return client->RecordRatings(OneRating()).status(); });
+  auto stream = client->StreamRatings({.producer_id = "p"});
+  ASSERT_TRUE(stream.ok()) << stream.status();
+  ClosedLoop streamed("StreamRatings", [&](int64_t number) {
+    const absl::Status status = (*stream)->Write(number, OneRating().events(0));
+    return status.ok() ? (*stream)->Flush() : status;
+  });
+  const std::vector<ClosedLoop*> loops = {&reads, &writes, &streamed};
+  const auto serve_on = [&] {
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(1'500));  // both sides look at their files
+    for (ClosedLoop* const loop : loops) ASSERT_TRUE(loop->WaitForCalls(50)) << server_->output();
+  };
+
+  for (int i = 0; i < 3; ++i) {
+    WriteCertificates(ca_);
+    serve_on();
+  }
+  TestCa other("another CA");
+  Write("ca.pem", ca_.pem() + other.pem());
+  serve_on();
+  WriteCertificates(other);
+  Write("ca.pem", ca_.pem() + other.pem());
+  serve_on();
+  Write("ca.pem", other.pem());
+  serve_on();
+  for (ClosedLoop* const loop : loops) loop->Stop();
+  EXPECT_TRUE((*stream)->Close().ok());
+  EXPECT_EQ(client->GetModel({})->sequence(), writes.calls() + streamed.calls());
+  std::printf("Calls, longest gap, while certificates were replaced:\n");
+  for (const auto& [name, loop] :
+       {std::pair{"GetModel", &reads}, {"RecordRatings", &writes}, {"StreamRatings", &streamed}}) {
+    std::printf("  %-13s %8lld  %.3f s\n", name, static_cast<long long>(loop->calls()),
+                loop->longest_gap());
+  }
+
+  EXPECT_TRUE(Connect(options)->GetModel({}).ok());
+  options.tls_ca_file = Write("old_ca.pem", ca_.pem());
+  EXPECT_TRUE(absl::IsUnavailable(Connect(options)->GetModel({}, absl::Seconds(1)).status()));
 }
 
 // Symptom: the server does not remember the number of a rating that it rejected, and after a
