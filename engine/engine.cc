@@ -77,7 +77,8 @@ class EngineImpl : public Engine {
                     store_.get(), &state_, &waiters_);
     snapshotter_.emplace(Snapshotter::Options{.interval = options_.snapshot_interval,
                                               .log_bytes = options_.snapshot_log_bytes,
-                                              .log_retention = options_.log_retention},
+                                              .log_retention = options_.log_retention,
+                                              .on_snapshot = options_.on_snapshot},
                          store_.get(), &state_, &*ingest_);
     started_.store(true, std::memory_order_release);
     if (progress != nullptr) progress->Finish();
@@ -183,6 +184,8 @@ class EngineImpl : public Engine {
   FactorPage UserFactors(int64_t first, int32_t limit) const override {
     return ReadUserFactors(state_, first, limit);
   }
+
+  void ReleaseExpiredViews() override { pinned_views_.Expire(); }
 
   // --- Operations
   absl::StatusOr<SnapshotInfo> CreateSnapshot() override { return snapshotter_->Snapshot(); }

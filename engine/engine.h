@@ -46,6 +46,12 @@ enum class LogRetention {
   kAll        // kept: the folder can be replayed from empty and verified
 };
 
+struct SnapshotInfo {
+  int64_t sequence = 0;
+  Hash128 hash;
+  int64_t rows_written = 0;
+};
+
 struct EngineOptions {
   std::string data_dir;
   // For a new folder: what it is created with. For an existing one: must be equal to its own.
@@ -85,6 +91,9 @@ struct EngineOptions {
   std::chrono::milliseconds pinned_view_ttl = std::chrono::minutes(1);
   // Kept up to date by Open, for whoever watches it. May be null.
   std::shared_ptr<RecoveryProgress> recovery_progress = nullptr;
+  // Told of every snapshot that was tried, also those of Backup and Close, and of the seconds it
+  // took; on the thread that took it. May be null.
+  std::function<void(const absl::StatusOr<SnapshotInfo>&, double seconds)> on_snapshot = nullptr;
 
   // INVALID_ARGUMENT naming every bad field.
   absl::Status Validate() const;
@@ -210,12 +219,6 @@ struct FactorPage {
   int64_t sequence = 0;
 };
 
-struct SnapshotInfo {
-  int64_t sequence = 0;
-  Hash128 hash;
-  int64_t rows_written = 0;
-};
-
 struct StateHash {
   int64_t sequence = 0;
   Hash128 hash;
@@ -269,6 +272,9 @@ class Engine {
   virtual absl::StatusOr<FactorPage> ItemFactors(absl::string_view view_token, int64_t first,
                                                  int32_t limit) const = 0;
   virtual FactorPage UserFactors(int64_t first, int32_t limit) const = 0;
+  // Lets go of views whose time is over, and so of the old rows that they hold. To be called now
+  // and then.
+  virtual void ReleaseExpiredViews() = 0;
 
   // --- Operations: block until done
   // ---------------------------------------------------------------

@@ -706,6 +706,10 @@ TEST_F(EngineTest, AFullDiskEndsWritingUntilARestartAndLosesNothing) {
   const TestMount tmpfs(disk, "size=6m");
   if (!tmpfs.ok()) GTEST_SKIP() << "this process may not mount";
   options_.data_dir = disk + "/data";
+  std::atomic<int> snapshots{0}, failed_snapshots{0};
+  options_.on_snapshot = [&](const absl::StatusOr<SnapshotInfo>& info, double) {
+    ++(info.ok() ? snapshots : failed_snapshots);
+  };
   auto engine = OpenOrDie(options_);
   int64_t acknowledged = 0;
   absl::Status failure;
@@ -721,14 +725,18 @@ TEST_F(EngineTest, AFullDiskEndsWritingUntilARestartAndLosesNothing) {
   // Room again: still no writes, since nobody knows what the disk holds.
   ASSERT_TRUE(tmpfs.Remount(0, "size=64m"));
   EXPECT_EQ(Record(*engine, {{"u", "i", 1}}).status.code(), absl::StatusCode::kUnavailable);
+  const int failed_before = failed_snapshots;
   EXPECT_FALSE(engine->CreateSnapshot().ok());
   EXPECT_FALSE(engine->Close().ok());
+  EXPECT_EQ(failed_snapshots, failed_before + 2);
   engine.reset();
   engine = OpenOrDie(options_);
   ASSERT_NE(engine, nullptr);
   EXPECT_GE(engine->Info().sequence, acknowledged);
   EXPECT_TRUE(Record(*engine, {{"u", "i", 1}}).status.ok());
+  const int snapshots_before = snapshots;
   EXPECT_TRUE(engine->Close().ok());
+  EXPECT_EQ(snapshots, snapshots_before + 1);
 }
 
 }  // namespace

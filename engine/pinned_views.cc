@@ -15,7 +15,7 @@ absl::StatusOr<std::string> PinnedViews::Add(ItemView view) {
   MutexLock lock(&mu_);
   if (views_.size() >= static_cast<size_t>(max_views_)) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(max_views_, " views are pinned already (--max_pinned_views)"));
+        absl::StrCat(max_views_, " views are pinned already: read on with one of them, or wait"));
   }
   views_[token] = Entry{std::make_shared<const ItemView>(std::move(view)), Clock::now() + ttl_};
   return token;

@@ -104,7 +104,7 @@ void Snapshotter::Loop() {
       if (stop_) return;
     }
     if (state_->visible_sequence() > snapshot_sequence()) {
-      // A failure is kept by the store or shows in the age of the snapshot; the next try is soon.
+      // on_snapshot has been told of a failure; the next try is soon.
       if (!Snapshot().ok()) not_before = Clock::now() + kRetryDelay;
     }
     if (timed) next = Clock::now() + options_.interval;
@@ -121,12 +121,14 @@ absl::StatusOr<SnapshotInfo> Snapshotter::SnapshotLocked() {
   running_.store(true, std::memory_order_relaxed);
   absl::StatusOr<SnapshotInfo> info = WriteSnapshot();
   running_.store(false, std::memory_order_relaxed);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (info.ok()) {
-    seconds_.Observe(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    seconds_.Observe(seconds);
   } else {
     failures_.fetch_add(1, std::memory_order_relaxed);
   }
+  if (options_.on_snapshot) options_.on_snapshot(info, seconds);
   return info;
 }
 

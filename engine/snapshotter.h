@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <thread>
 
 #include "base/histogram.h"
@@ -24,6 +25,8 @@ class Snapshotter {
     std::chrono::milliseconds interval;  // 0: none
     int64_t log_bytes;                   // 0: none
     LogRetention log_retention;
+    // See EngineOptions.
+    std::function<void(const absl::StatusOr<SnapshotInfo>&, double seconds)> on_snapshot;
   };
 
   // The borrowed objects outlive this one, and Stop comes before Ingest::Stop.

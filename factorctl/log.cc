@@ -72,8 +72,8 @@ class LogCommand : public Command {
 sequence, user, item, rating, time, and what else is known, with tabs between them. The folder must not
 be in use. With the server's default --log_retention the log begins behind the last snapshot.
 
-  factorctl log /var/lib/factord --from 1000 --to 1009
-  factorctl log /var/lib/factord --csv > ratings.csv      # "factorctl import" reads it
+  factorctl log /var/lib/factord/data --from 1000 --to 1009
+  factorctl log /var/lib/factord/data --csv > ratings.csv      # "factorctl import" reads it
 )",
         .min_arguments = 1,
         .max_arguments = 1,

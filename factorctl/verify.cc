@@ -19,7 +19,7 @@ class VerifyCommand : public Command {
 the outcome, by hash, with the stored snapshot and with what the last clean stop has written down. Writes
 nothing. The folder must not be in use, and must come from a server with --log_retention=all.
 
-  factorctl verify /var/lib/factord
+  factorctl verify /var/lib/factord/data
 )",
         .min_arguments = 1,
         .max_arguments = 1,

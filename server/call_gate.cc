@@ -135,13 +135,17 @@ const std::string& CallGate::Call::client() {
 }
 
 void CallGate::Call::Answered(int code) {
+  // Whoever has not waited has seen this, whatever was still sent.
+  if (context_->IsCancelled() && context_->deadline() <= std::chrono::system_clock::now()) {
+    code = grpc::StatusCode::DEADLINE_EXCEEDED;
+  }
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   gate_->metrics_.durations(rpc_, code).Observe(seconds);
   if (log::IsOn(log::Level::kDebug)) {
     log::Debug("call", {{"method", InfoOf(rpc_).method},
                         {"code", code},
                         {"seconds", seconds},
-                        {"client", client_},
+                        {"client", client()},
                         {"peer", context_->peer()}});
   }
 }

@@ -4,7 +4,7 @@
 //   serving->engine->Record(...);
 //
 // Life: recovering -> Serve() -> Drain() -> Release(). A pointer from Get() stays good until the
-// call that asked for it is over: calls count themselves (server/call_counter.h) before they ask,
+// call that asked for it is over: calls count themselves (server/call_gate.h) before they ask,
 // and Release() comes when, after Drain(), there was a moment without any.
 #pragma once
 

@@ -7,8 +7,8 @@
 //   3     the data folder was refused: in use, of another version or          after mending it
 //         configuration, not a data folder, read-only, or missing
 //   4     the data folder is damaged: the log names the file or record        from a backup
-//   5     stopped, but --drain_timeout ended before the final snapshot.       yes: the next start
-//         Nothing acknowledged is lost                                        replays the log
+//   5     stopped as asked, but --drain_timeout ended before the final        as you like: the next
+//         snapshot. Nothing acknowledged is lost                              start replays the log
 //   6     cannot listen on --listen, --health_listen or --metrics_listen:     after mending it
 //         in use, or no such address
 #pragma once

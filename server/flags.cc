@@ -16,9 +16,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "model/user_table.h"
 #include "server/byte_size.h"
 #include "server/flag_help.h"
 #include "server/open_engine.h"
+#include "server/snapshot_log.h"
 #include "storage/store.h"
 
 using factord::ByteSize;
@@ -112,7 +114,7 @@ ABSL_FLAG(absl::Duration, keepalive_timeout, absl::Seconds(10),
           "How long it has to answer before it is closed.");
 ABSL_FLAG(absl::Duration, min_client_ping_interval, absl::Seconds(10),
           "Clients that ask the server more often whether it is alive are sent away.");
-ABSL_FLAG(absl::Duration, max_connection_idle, absl::ZeroDuration(),
+ABSL_FLAG(absl::Duration, max_connection_idle, absl::Minutes(30),
           "Connections without a call for so long are closed. 0: never.");
 ABSL_FLAG(
     absl::Duration, max_connection_age, absl::ZeroDuration(),
@@ -126,7 +128,7 @@ ABSL_FLAG(
     absl::Duration, drain_timeout, absl::Seconds(30),
     "How long the server may take to stop. Running calls have half of it; the final snapshot "
     "has the rest. Afterwards the process ends with exit code 5; nothing acknowledged is lost.");
-ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warning, error or off.");
+ABSL_FLAG(std::string, log_level, "info", "debug, info, warning, error or off.");
 ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line.");
 
 // The data folder.
@@ -244,7 +246,17 @@ T Choose(absl::string_view flag, absl::string_view text,
 
 template <typename T>
 T AtLeast(absl::string_view flag, T min, T value, Mistakes* mistakes) {
-  if (value < min) mistakes->push_back(absl::StrCat("--", flag, ": must be at least ", min));
+  // So that NaN is refused, too.
+  if (!(value >= min)) mistakes->push_back(absl::StrCat("--", flag, ": must be at least ", min));
+  return value;
+}
+
+// A limit of rows, 0 for none; there can be no more than the tables hold.
+int64_t RowLimit(absl::string_view flag, int64_t value, Mistakes* mistakes) {
+  if (value < 0 || value > int64_t{UserTable::kMaxRows}) {
+    mistakes->push_back(
+        absl::StrCat("--", flag, ": must be 0 to ", UserTable::kMaxRows, ", is ", value));
+  }
   return value;
 }
 
@@ -295,8 +307,8 @@ EngineOptions ToEngineOptions(Mistakes* mistakes) {
       AtLeast<int64_t>("max_queued_events", 1, absl::GetFlag(FLAGS_max_queued_events), mistakes);
   options.max_queued_bytes = Bytes("max_queued_bytes", 1, std::numeric_limits<int64_t>::max(),
                                    absl::GetFlag(FLAGS_max_queued_bytes), mistakes);
-  options.max_users = AtLeast<int64_t>("max_users", 0, absl::GetFlag(FLAGS_max_users), mistakes);
-  options.max_items = AtLeast<int64_t>("max_items", 0, absl::GetFlag(FLAGS_max_items), mistakes);
+  options.max_users = RowLimit("max_users", absl::GetFlag(FLAGS_max_users), mistakes);
+  options.max_items = RowLimit("max_items", absl::GetFlag(FLAGS_max_items), mistakes);
   options.memory_limit = absl::GetFlag(FLAGS_memory_limit).bytes;
   options.backup_dir = absl::GetFlag(FLAGS_backup_dir);
   return options;
@@ -441,6 +453,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   line.unknown_variables = std::move(sources.unknown_variables);
   EngineOptions engine = ToEngineOptions(&mistakes);
   engine.recovery_progress = std::make_shared<RecoveryProgress>();
+  engine.on_snapshot = LogSnapshot;
   const ModelOverrides overrides = ToModelOverrides(&mistakes);
   line.server = ToServerOptions(&mistakes);
   line.server.recovery_progress = engine.recovery_progress;
@@ -450,7 +463,6 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   line.data_dir = engine.data_dir;
   line.log_level = Choose<log::Level>("log_level", absl::GetFlag(FLAGS_log_level),
                                       {{"info", log::Level::kInfo},
-                                       {"trace", log::Level::kTrace},
                                        {"debug", log::Level::kDebug},
                                        {"warning", log::Level::kWarning},
                                        {"error", log::Level::kError},

@@ -86,7 +86,8 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
       Mistakes({"--rnak=3", "stray", "--rank=many", "--durability=maybe", "--log_retention=some",
                 "--listen=7070", "--snapshot_interval=-1s", "--stream_window_events=9",
                 "--max_message_bytes=1", "--max_queued_events=0", "--min_free_bytes=-1",
-                "--drain_timeout=0s", "--log_level=loud", "--solver=quick", "--port_file"});
+                "--drain_timeout=0s", "--log_level=loud", "--solver=quick", "--max_items=300000000",
+                "--max_users=-1", "--client_calls_per_second=nan", "--port_file"});
   for (const char* expected :
        {"--rnak: unknown flag", "unexpected argument: stray", "--rank: cannot be \"many\"",
         "--durability: must be sync or async, is \"maybe\"",
@@ -97,7 +98,10 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
         "--min_free_bytes: cannot be \"-1\"", "--drain_timeout: must be 1ms to a year",
         "--log_level: must be info or",
         "--solver: must be exact or bisection or approximate, is \"quick\"",
-        "--port_file: needs a value", "--data_dir: must be given"}) {
+        "--max_items: must be 0 to 268435456, is 300000000",
+        "--max_users: must be 0 to 268435456, is -1",
+        "--client_calls_per_second: must be at least 0", "--port_file: needs a value",
+        "--data_dir: must be given"}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
   }
 }

@@ -182,6 +182,26 @@ TEST(CallTimeTest, AReadThatTakesTooLongIsCancelled) {
             StatusCode::CANCELLED);
 }
 
+TEST(CallTimeTest, AReadThatItsClientDidNotWaitForIsCountedAsSuch) {
+  TestServer server;
+  server.WaitUntilServing();
+  server.engine().on_recommend = [](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
+    while (query.keep_going()) std::this_thread::yield();
+    return absl::CancelledError("");
+  };
+  v1::RecommendItemsRequest request;
+  request.set_user_id("u");
+  v1::RecommendItemsResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+  EXPECT_EQ(server.recommendations()->RecommendItems(&context, request, &response).error_code(),
+            StatusCode::DEADLINE_EXCEEDED);
+  server.WaitForMetric(
+      "factord_rpc_duration_seconds_count{service=\"factord.v1.RecommendationService\",method="
+      "\"RecommendItems\",code=\"DEADLINE_EXCEEDED\"}",
+      "1");
+}
+
 TEST(ConnectionLimitTest, MoreAreClosedAtOnceAndRoomIsFoundAgain) {
   TestServer server([](ServerOptions* options) { options->network.max_connections = 3; });
   server.WaitUntilServing();

@@ -20,8 +20,6 @@ std::atomic<Format> current_format{Format::kText};
 
 spdlog::level::level_enum ToSpdlog(Level level) {
   switch (level) {
-    case Level::kTrace:
-      return spdlog::level::trace;
     case Level::kDebug:
       return spdlog::level::debug;
     case Level::kInfo:

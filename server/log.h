@@ -20,7 +20,7 @@
 namespace factord::log {
 
 enum class Format { kText, kJson };
-enum class Level { kTrace, kDebug, kInfo, kWarning, kError, kOff };
+enum class Level { kDebug, kInfo, kWarning, kError, kOff };
 
 // A name in lower_case, and a number, string or boolean.
 using Field = std::pair<const char*, nlohmann::json>;

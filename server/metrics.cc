@@ -131,7 +131,10 @@ void AddSecurity(const MetricsSources& sources, MetricFamilies* metrics) {
     add_reloads("tokens", sources.tokens->reloads(), sources.tokens->failures());
   }
   if (!reloads.empty()) {
-    metrics->Counter("factord_reloads_total", "Files that changed and were read again.", reloads);
+    metrics->Counter(
+        "factord_reloads_total",
+        "Times that files were read again; failed: tried in vain, at each look at a bad file.",
+        reloads);
   }
 }
 

@@ -21,14 +21,16 @@ namespace {
 // Two reads of many rows at once: enough for a report beside a dump, few enough to leave the cores
 // to the rest.
 constexpr int kReadWorkers = 2;
-// How often the server looks after itself.
+// How often the server looks after itself, and after what takes a while to find out.
 constexpr std::chrono::milliseconds kHousekeepingInterval(200);
+constexpr std::chrono::seconds kMemoryCheckInterval(1);
 // A connection must have said hello (and spoken TLS) within this time.
 constexpr int kHandshakeTimeoutMillis = 20'000;
 // Reflection's calls hold a thread each.
 constexpr int kMaxSyncThreads = 32;
-// Probes need few connections and little room.
+// Probes need few connections, and little room and time.
 constexpr int64_t kMaxProbeConnections = 100;
+constexpr std::chrono::seconds kProbeConnectionIdle(30);
 constexpr int64_t kProbeMemoryBytes = 8 << 20;
 // The share of --memory_limit from which the log warns.
 constexpr double kShortOfMemory = 0.8;
@@ -190,7 +192,9 @@ absl::Status Server::ListenForProbes() {
   FACTORD_ASSIGN_OR_RETURN(probes_.listener,
                            Listener::Open(options_.health_listen, kMaxProbeConnections));
   grpc::ServerBuilder builder;
-  SetArguments(options_.network, &builder);
+  NetworkOptions network = options_.network;
+  network.max_connection_idle = kProbeConnectionIdle;
+  SetArguments(network, &builder);
   SetQuota("health", kProbeMemoryBytes, &builder);
   builder.RegisterService(&health_);
   FACTORD_ASSIGN_OR_RETURN(probes_.server, StartServer(&builder, probes_.listener.get(),
@@ -276,7 +280,7 @@ ExitCode Server::Run() {
   }
   if (!outcome_.ok()) {
     log::Error("closing the data folder failed", {{"reason", Text(outcome_)}});
-    return kExitFailed;
+    return ExitCodeForData(outcome_);
   }
   log::Info("stopped cleanly", {{"seconds", SecondsSince(start)}});
   return kExitOk;
@@ -316,11 +320,15 @@ void Server::Housekeep() {
   const auto now = std::chrono::steady_clock::now();
   if (writes_are_served_) CheckWrites();
   gate_.CancelOverdue(now);
+  if (engine_ != nullptr) engine_->ReleaseExpiredViews();
+  if (engine_ != nullptr && now >= next_memory_check_) {
+    next_memory_check_ = now + kMemoryCheckInterval;
+    CheckMemory();
+  }
   if (now < next_reload_) return;
   next_reload_ = now + options_.reload_interval;
   if (certificates_ != nullptr) certificates_->Reload();
   if (tokens_ != nullptr) tokens_->Reload();
-  if (engine_ != nullptr) CheckMemory();
 }
 
 void Server::CheckWrites() {

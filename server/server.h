@@ -58,7 +58,7 @@ struct NetworkOptions {
   std::chrono::milliseconds keepalive_timeout = std::chrono::seconds(10);
   // A client that pings more often is sent away.
   std::chrono::milliseconds min_client_ping_interval = std::chrono::seconds(10);
-  std::chrono::milliseconds max_connection_idle = std::chrono::milliseconds(0);
+  std::chrono::milliseconds max_connection_idle = std::chrono::minutes(30);
   // Older connections are closed once their calls have ended, or after the grace: so that clients
   // spread over the servers anew.
   std::chrono::milliseconds max_connection_age = std::chrono::milliseconds(0);
@@ -171,10 +171,11 @@ class Server {
   std::unique_ptr<MetricsServer> metrics_server_;
 
   // Of the thread that runs.
-  const Engine* engine_ = nullptr;
+  Engine* engine_ = nullptr;
   bool writes_are_served_ = false;
   bool memory_is_short_ = false;
   std::chrono::steady_clock::time_point next_reload_;
+  std::chrono::steady_clock::time_point next_memory_check_;
 
   Mutex mu_;
   CondVar changed_;

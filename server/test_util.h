@@ -194,6 +194,7 @@ class FakeEngine : public Engine {
     if (on_item_factors) return on_item_factors(view_token, first, limit);
     return FactorPage{{}, true, 0};
   }
+  void ReleaseExpiredViews() override {}
   FactorPage UserFactors(int64_t first, int32_t limit) const override {
     return on_user_factors ? on_user_factors(first, limit) : FactorPage{{}, true, 0};
   }
