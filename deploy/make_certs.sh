@@ -2,7 +2,7 @@
 # Makes what a secured factord and its first client need, for development and for trying it out: a CA, the
 # server's certificate, a client's certificate, tokens. Production has a CA and tokens of its own.
 #   deploy/make_certs.sh [--dir=deploy/secrets] [--days=90] [NAME...]
-# NAME: further names or addresses by which clients reach the server.
+# NAME: further names or addresses by which clients reach the server; later runs keep them.
 #
 #   tls/     for the server: tls.crt tls.key ca.crt (under the names that Kubernetes gives them)
 #   tokens/  for the server: tokens, as SHA-256
@@ -11,19 +11,26 @@
 #
 # The server looks at its files every --reload_interval: running this again is a rotation.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-dir=deploy/secrets
+dir="$(dirname "${BASH_SOURCE[0]}")/secrets"
 days=90
 names=(localhost factord 127.0.0.1 ::1)
+usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+die() { echo "make_certs: $*" >&2; exit 2; }
 for argument in "$@"; do
   case "$argument" in
     --dir=*) dir="${argument#*=}" ;;
     --days=*) days="${argument#*=}" ;;
-    -*) echo "make_certs: unknown argument $argument" >&2; exit 2 ;;
+    --help) usage; exit 0 ;;
+    -*) die "unknown argument $argument (--help)" ;;
     *) names+=("$argument") ;;
   esac
 done
+[[ "$days" =~ ^[1-9][0-9]{0,4}$ ]] || die "--days must be 1 to 99999, is $days"
+if [[ -e "$dir/names" ]]; then
+  mapfile -t former <"$dir/names"
+  mapfile -t names < <(printf '%s\n' "${names[@]}" "${former[@]}" | awk '!seen[$0]++')
+fi
 
 umask 077
 mkdir -p "$dir"/{tls,tokens,client}
@@ -49,6 +56,7 @@ fi
 
 sign() {  # KEY CERTIFICATE CN USAGE [SAN]
   new_key "$1"
+  local log="$work/log"
   openssl req -new -key "$1" -subj "/CN=$3" -out "$work/csr"
   {
     echo "basicConstraints=critical,CA:FALSE"
@@ -57,7 +65,8 @@ sign() {  # KEY CERTIFICATE CN USAGE [SAN]
     [[ -z "${5:-}" ]] || echo "subjectAltName=$5"
   } >"$work/extensions"
   openssl x509 -req -in "$work/csr" -CA "$dir/client/ca.crt" -CAkey "$dir/ca.key" -days "$days" \
-    -set_serial "0x$(openssl rand -hex 16)" -extfile "$work/extensions" -out "$2" 2>/dev/null
+    -set_serial "0x$(openssl rand -hex 16)" -extfile "$work/extensions" -out "$2" 2>"$log" ||
+    { cat "$log" >&2; die "cannot sign the certificate of $3"; }
 }
 sign "$work/tls.key" "$work/tls.crt" factord serverAuth "$san"
 sign "$work/client.key" "$work/client.crt" development clientAuth
@@ -86,6 +95,7 @@ install -m 444 "$dir/client/ca.crt" "$dir/tls/ca.crt"
 for_server "$work/tls.key" "$dir/tls/tls.key"
 for_server "$work/tls.crt" "$dir/tls/tls.crt"
 [[ ! -e "$work/tokens" ]] || for_server "$work/tokens" "$dir/tokens/tokens"
+printf '%s\n' "${names[@]}" >"$dir/names"
 mv "$work/client.key" "$dir/client/tls.key"
 mv "$work/client.crt" "$dir/client/tls.crt"
 

@@ -25,9 +25,9 @@ absl::StatusOr<VerifyResult> VerifyFolder(const std::string& path) {
   FACTORD_ASSIGN_OR_RETURN(const ModelConfig config, FromFields(store->config()));
   const LogRange range = store->log()->range();
   if (range.first != 1) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the log begins at sequence ", range.first,
-                     ": only a folder with --log_retention=all can be verified"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the log begins at sequence ", range.first,
+        ": only a folder that had --log_retention=all from the first event on can be verified"));
   }
   const SnapshotMeta& snapshot = store->snapshot();
   VerifyResult result;

@@ -53,11 +53,13 @@ std::string MarkdownHelp(const std::vector<FlagSection>& sections, const FlagsBy
       "<!-- Made by `factord --help=markdown`; a test compares. -->\n\n"
       "A flag is given on the command line (`--rank=64`), in the environment (`FACTORD_RANK=64`) "
       "or in a "
-      "file named by\n`--flagfile` (a line `rank=64`; `#` begins a comment). The command line wins "
-      "over the "
-      "environment, the environment over\nthe file. Mistakes are reported all at once, and the "
-      "server does "
-      "not start (exit code 2).\n\n"
+      "file named by\n`--flagfile` (a line `rank=64`; a line that begins with `#` is a comment). "
+      "The "
+      "command line wins over the environment, the\nenvironment over the file. Mistakes are "
+      "reported all at once, and the server does not start (exit code 2). One exception: a\n"
+      "variable FACTORD_... that is no flag is a warning in the log, since Kubernetes sets such "
+      "ones "
+      "for a service named factord.\n\n"
       "Durations are written `1.5s`, `200ms`, `5m`; sizes in bytes, or `64KiB`, `256MiB`, "
       "`1GiB`.\n";
   for (const FlagSection& section : sections) {

@@ -73,6 +73,14 @@ Assignment Split(absl::string_view text) {
   return {std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
 }
 
+// Blanks around a file's = do not count.
+Assignment SplitLine(absl::string_view text) {
+  Assignment assignment = Split(text);
+  absl::StripAsciiWhitespace(&assignment.name);
+  if (assignment.value.has_value()) absl::StripAsciiWhitespace(&*assignment.value);
+  return assignment;
+}
+
 void ReadFile(const std::string& path, const std::string& named_by, Setter* setter) {
   std::ifstream file(path);
   if (!file) {
@@ -85,7 +93,7 @@ void ReadFile(const std::string& path, const std::string& named_by, Setter* sett
     if (text.empty() || text[0] == '#') continue;
     absl::ConsumePrefix(&text, "--");
     const std::string origin = absl::StrCat(path, ":", number);
-    const Assignment assignment = Split(text);
+    const Assignment assignment = SplitLine(text);
     const std::string shown = absl::StrCat("--", assignment.name);
     if (assignment.name == kFlagFile) {
       setter->Mistake(shown, origin, "a flag file cannot name another one");

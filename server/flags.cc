@@ -25,10 +25,10 @@
 
 using factord::ByteSize;
 
-ABSL_FLAG(
-    std::string, flagfile, "",
-    "File with a flag a line, name=value; # begins a comment. Flags of the environment and of "
-    "the command line win over it.");
+ABSL_FLAG(std::string, flagfile, "",
+          "File with a flag a line, name=value; lines that begin with # are comments. Flags of the "
+          "environment and of "
+          "the command line win over it.");
 
 // Where to serve.
 ABSL_FLAG(std::string, listen, "127.0.0.1:7070",
@@ -137,10 +137,10 @@ ABSL_FLAG(
     std::string, durability, "sync",
     "sync: an event is acknowledged after fsync and survives a power loss. async: after write; it "
     "survives a crash of the process, and a power loss may take the newest events.");
-ABSL_FLAG(
-    std::string, log_retention, "snapshot",
-    "snapshot: the log is trimmed below each snapshot. all: it is kept, so that the folder can be "
-    "replayed from empty and verified.");
+ABSL_FLAG(std::string, log_retention, "snapshot",
+          "snapshot: the log is trimmed below each snapshot. all: it is kept; if it was so from "
+          "the first "
+          "event on, the folder can be replayed from empty and verified.");
 ABSL_FLAG(absl::Duration, snapshot_interval, absl::Minutes(5),
           "Time between snapshots. 0: none for this reason.");
 ABSL_FLAG(ByteSize, snapshot_log_bytes, ByteSize{256 << 20},

@@ -4,8 +4,11 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -71,9 +74,32 @@ void Write(Level level, const char* message, Fields fields) {
   Logger().log(ToSpdlog(level), "{}", line);
 }
 
+// Anybody who can connect can make gRPC tell an error (a failed handshake, say), and must not fill
+// the disk with them: some in a row, and then how many more there were.
 void WriteForGrpc(gpr_log_func_args* args) {
-  Write(args->severity == GPR_LOG_SEVERITY_ERROR ? Level::kWarning : Level::kDebug, "grpc",
-        {{"detail", args->message}, {"file", args->file}, {"line", args->line}});
+  using Clock = std::chrono::steady_clock;
+  constexpr int kLinesAnInterval = 10;
+  constexpr std::chrono::seconds kInterval(10);
+  static std::mutex mu;
+  static Clock::time_point interval_end;
+  static int64_t lines = 0;
+
+  const bool is_error = args->severity == GPR_LOG_SEVERITY_ERROR;
+  int64_t left_out = 0;
+  if (is_error) {
+    std::lock_guard lock(mu);
+    if (Clock::now() >= interval_end) {
+      left_out = std::max<int64_t>(lines - kLinesAnInterval, 0);
+      interval_end = Clock::now() + kInterval;
+      lines = 0;
+    }
+    if (++lines > kLinesAnInterval) return;
+  }
+  Write(is_error ? Level::kWarning : Level::kDebug, "grpc",
+        {{"detail", args->message},
+         {"file", args->file},
+         {"line", args->line},
+         {"left_out_before", left_out}});
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "server/log.h"
 
@@ -23,7 +24,7 @@ namespace {
 constexpr int kReadWorkers = 2;
 // How often the server looks after itself, and after what takes a while to find out.
 constexpr std::chrono::milliseconds kHousekeepingInterval(200);
-constexpr std::chrono::seconds kMemoryCheckInterval(1);
+constexpr std::chrono::seconds kRoomCheckInterval(1);
 // A connection must have said hello (and spoken TLS) within this time.
 constexpr int kHandshakeTimeoutMillis = 20'000;
 // Reflection's calls hold a thread each.
@@ -140,15 +141,25 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
 }
 
 absl::Status Server::LoadFiles() {
-  for (const absl::Status& status : {certificates_ ? certificates_->Load() : absl::OkStatus(),
-                                     tokens_ ? tokens_->Load() : absl::OkStatus()}) {
-    if (!status.ok()) return absl::InvalidArgumentError(status.message());
+  std::vector<std::string> mistakes;
+  const auto add = [&mistakes](const char* flags, const absl::Status& status) {
+    if (!status.ok()) mistakes.push_back(absl::StrCat(flags, ": ", status.message()));
+  };
+  if (certificates_ != nullptr) {
+    add("--tls_cert_file, --tls_key_file, --tls_client_ca_file", certificates_->Load());
   }
-  if (certificates_ != nullptr &&
-      certificates_->Get()->expires < absl::ToUnixSeconds(absl::Now())) {
-    log::Warning("the certificate has expired", {{"file", options_.tls.cert_file}});
-  }
+  if (tokens_ != nullptr) add("--token_file", tokens_->Load());
+  if (!mistakes.empty()) return absl::InvalidArgumentError(absl::StrJoin(mistakes, "\n"));
+  WarnOfExpiry();
   return absl::OkStatus();
+}
+
+void Server::WarnOfExpiry() {
+  if (certificates_ == nullptr) return;
+  const int64_t expires = certificates_->Get()->expires;
+  if (expires == warned_of_expiry_ || expires >= absl::ToUnixSeconds(absl::Now())) return;
+  warned_of_expiry_ = expires;
+  log::Warning("the certificate has expired", {{"file", options_.tls.cert_file}});
 }
 
 absl::Status Server::Listen() {
@@ -321,13 +332,14 @@ void Server::Housekeep() {
   if (writes_are_served_) CheckWrites();
   gate_.CancelOverdue(now);
   if (engine_ != nullptr) engine_->ReleaseExpiredViews();
-  if (engine_ != nullptr && now >= next_memory_check_) {
-    next_memory_check_ = now + kMemoryCheckInterval;
-    CheckMemory();
+  if (engine_ != nullptr && now >= next_room_check_) {
+    next_room_check_ = now + kRoomCheckInterval;
+    CheckRoom();
   }
   if (now < next_reload_) return;
   next_reload_ = now + options_.reload_interval;
   if (certificates_ != nullptr) certificates_->Reload();
+  WarnOfExpiry();
   if (tokens_ != nullptr) tokens_->Reload();
 }
 
@@ -339,16 +351,27 @@ void Server::CheckWrites() {
   log::Error("writes are refused until a restart, reads go on", {{"reason", Text(write_health)}});
 }
 
-void Server::CheckMemory() {
+void Server::CheckRoom() {
+  const EngineMetrics metrics = engine_->Metrics();
   const int64_t limit = options_.engine_limits.memory_limit;
-  if (limit == 0) return;
-  const int64_t used = engine_->Metrics().memory.total();
-  const bool is_short = used > static_cast<int64_t>(kShortOfMemory * static_cast<double>(limit));
-  if (is_short && !memory_is_short_) {
+  const int64_t used = metrics.memory.total();
+  const bool memory_is_short =
+      limit > 0 && used > static_cast<int64_t>(kShortOfMemory * static_cast<double>(limit));
+  if (memory_is_short && !memory_is_short_) {
     log::Warning("memory comes near --memory_limit, beyond which new users and items are refused",
                  {{"bytes", used}, {"limit", limit}});
   }
-  memory_is_short_ = is_short;
+  memory_is_short_ = memory_is_short;
+
+  const int64_t min_free = options_.engine_limits.min_free_bytes;
+  const bool disk_is_full = metrics.disk_free_bytes < min_free;
+  if (disk_is_full && !disk_is_full_) {
+    log::Error("ratings are refused: less disk is free than --min_free_bytes",
+               {{"free_bytes", metrics.disk_free_bytes}, {"min_free_bytes", min_free}});
+  } else if (!disk_is_full && disk_is_full_) {
+    log::Info("ratings are taken again", {{"free_bytes", metrics.disk_free_bytes}});
+  }
+  disk_is_full_ = disk_is_full;
 }
 
 void Server::Drain() {

@@ -150,7 +150,8 @@ class Server {
   // What is done now and then.
   void Housekeep();
   void CheckWrites();
-  void CheckMemory();
+  void CheckRoom();
+  void WarnOfExpiry();
   void Drain();
 
   const ServerOptions options_;
@@ -174,8 +175,10 @@ class Server {
   Engine* engine_ = nullptr;
   bool writes_are_served_ = false;
   bool memory_is_short_ = false;
+  bool disk_is_full_ = false;
+  int64_t warned_of_expiry_ = 0;  // of a certificate, in seconds since 1970
   std::chrono::steady_clock::time_point next_reload_;
-  std::chrono::steady_clock::time_point next_memory_check_;
+  std::chrono::steady_clock::time_point next_room_check_;
 
   Mutex mu_;
   CondVar changed_;
