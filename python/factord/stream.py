@@ -69,6 +69,10 @@ class _Pending:
     message: rating_pb2.Rating
 
 
+class _CallbackError(Exception):
+    """Its cause is what on_rejected raised, which may look like an error of the connection."""
+
+
 class _Connection:
     def __init__(self) -> None:
         self.call: Any = None  # None until gRPC has begun it
@@ -306,7 +310,9 @@ class RatingStream:
             while self._prepare_reconnect(error):
                 was_started, connection = connection.started, _Connection()
                 error = self._serve(connection, wait_for_ready=not was_started)
-        except BaseException as error:  # also what on_rejected raises: nobody else would hear of it
+        except _CallbackError as error:
+            final_error = error.__cause__
+        except BaseException as error:  # nobody else would hear of it
             final_error = error
         with self._changed:
             self._final_error = final_error
@@ -453,12 +459,9 @@ class RatingStream:
                 )
             settled = list(takewhile(lambda sent: sent.number <= ack.last_number, self._sent))
         reasons = {event.number: event.reason for event in ack.rejected}
-        if self._on_rejected is not None and reasons:
-            # Before the numbers are settled, so that who comes back from flush() has heard of every
-            # rejection.
-            for pending in settled:
-                if pending.number in reasons:
-                    self._on_rejected(pending.number, pending.rating, reasons[pending.number])
+        # Before the numbers are settled, so that who comes back from flush() has heard of every
+        # rejection.
+        self._report_rejected(settled, reasons)
         with self._changed:
             taken = [pending.number for pending in settled if pending.number not in reasons]
             recovered = sum(number <= self._resent_through for number in taken)
@@ -474,6 +477,16 @@ class RatingStream:
             self._stats.last_sequence = max(self._stats.last_sequence, ack.last_sequence)
             self._last_progress = time.monotonic()
             self._changed.notify_all()
+
+    def _report_rejected(self, settled: list[_Pending], reasons: dict[int, str]) -> None:
+        if self._on_rejected is None or not reasons:
+            return
+        for pending in settled:
+            if pending.number in reasons:
+                try:
+                    self._on_rejected(pending.number, pending.rating, reasons[pending.number])
+                except BaseException as error:
+                    raise _CallbackError from error
 
 
 def _broken_protocol(message: str) -> FactordError:

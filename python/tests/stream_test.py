@@ -151,6 +151,33 @@ class WritingTest(StreamTestCase):
             with self.assertRaisesRegex(KeyError, "2"):
                 call()
 
+    # Symptom: the stream took it for an error of its own connection, and reconnected until it gave up.
+    def test_an_error_of_another_call_in_the_callback_ends_the_stream(self) -> None:
+        elsewhere = self.client("127.0.0.1:1")
+        calls: list[int] = []
+
+        def ask_elsewhere(number: int, rating: Rating, reason: str) -> None:
+            calls.append(number)
+            elsewhere.health()
+
+        def ask_grpc_elsewhere(number: int, rating: Rating, reason: str) -> None:
+            calls.append(number)
+            with grpc.insecure_channel("127.0.0.1:1") as channel:
+                channel.unary_unary("/a/b")(b"")
+
+        server = self.server()
+        for callback, kind in (
+            (ask_elsewhere, factord.Unavailable),
+            (ask_grpc_elsewhere, grpc.RpcError),
+        ):
+            calls.clear()
+            stream = self.stream(self.client(server.target), on_rejected=callback, give_up_after=2)
+            stream.write(BAD)
+            for call in final_calls(stream):
+                with self.assertRaises(kind):
+                    call()
+            self.assertEqual((calls, stream.stats().reconnects), ([1], 0))
+
     def test_the_window_of_the_server_is_kept(self) -> None:
         # The server ends a stream that sends more.
         server = self.server("--stream_window_events=10000")
