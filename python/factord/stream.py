@@ -209,9 +209,7 @@ class RatingStream:
             target = self._last_written
             while not self._finished and self._first_pending() <= target:
                 self._wait_for_change()
-            self._raise_final_error()
-            if self._first_pending() <= target:
-                raise ValueError("the stream is closed")  # by cancel()
+            self._raise_unless_settled_through(target)
 
     def close(self) -> None:
         """Flushes and ends the stream. When it returns, everything written is settled."""
@@ -221,7 +219,7 @@ class RatingStream:
             self._changed.notify_all()
             while not self._finished:
                 self._wait_for_change()
-            self._raise_final_error()
+            self._raise_unless_settled_through(self._last_written)
 
     def cancel(self) -> None:
         """Ends the stream at once. Ratings that are not acknowledged may or may not be applied."""
@@ -245,7 +243,7 @@ class RatingStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
+        if error is None and not self._cancelled:
             self.close()
         else:
             self.cancel()
@@ -266,6 +264,11 @@ class RatingStream:
         if self._final_error is not None:
             # A new traceback each time: the same exception would collect them.
             raise self._final_error.with_traceback(None)
+
+    def _raise_unless_settled_through(self, number: int) -> None:
+        self._raise_final_error()
+        if self._first_pending() <= number:
+            raise ValueError("the stream is closed")  # by cancel()
 
     def _has_nothing_left_to_do(self) -> bool:
         return self._cancelled or (self._closing and not self._sent and not self._unsent)

@@ -251,6 +251,32 @@ class WritingTest(StreamTestCase):
         with self.assertRaisesRegex(ValueError, "closed"):
             stream.write(rating_of(3), 3)
 
+    # Symptom: close() returned as if everything written were settled.
+    def test_close_fails_when_the_stream_is_cancelled(self) -> None:
+        server = self.server()
+        stream = self.stream(self.client(server.target))
+        stream.write(rating_of(1), 1)
+        stream.flush()
+        server.pause()
+        stream.write(rating_of(2), 2)
+        close = self.thread(stream.close)
+        close.join(0.2)
+        stream.cancel()
+        with self.assertRaisesRegex(ValueError, "closed"):
+            close.finish()
+        with self.assertRaisesRegex(ValueError, "closed"):
+            stream.close()
+
+    def test_a_stream_may_be_cancelled_in_its_block(self) -> None:
+        server = self.server()
+        with self.stream(self.client(server.target)) as stream:
+            stream.write(rating_of(1), 1)
+            stream.flush()
+            server.pause()
+            stream.write(rating_of(2), 2)
+            stream.cancel()
+        self.assertEqual(stream.stats().acknowledged, 1)
+
     def test_bad_options_are_refused(self) -> None:
         client = self.client("127.0.0.1:1")
         defaults: dict[str, Any] = {"producer_id": "p"}
