@@ -15,6 +15,7 @@ lives.
 
 from __future__ import annotations
 
+import operator
 import random
 import threading
 import time
@@ -39,6 +40,8 @@ _WORTH_A_RECONNECT = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.CANCELLED,
 )
+
+_LAST_NUMBER = 2**63 - 2  # that the server takes
 
 
 @dataclass
@@ -173,11 +176,13 @@ class RatingStream:
     def write(self, rating: Rating, number: int | None = None) -> None:
         """Takes a rating over; blocks while the window is full, and until the server answered once.
 
-        number: at least 1 and larger than the one before: otherwise ValueError, and the stream goes
-          on. None: one above the one before; at first one above the last that the server has of
-          this producer.
+        number: at least 1, larger than the one before and less than 2**63 - 1: otherwise ValueError
+          (TypeError if it is no integer), and the stream goes on. None: one above the one before;
+          at first one above the last that the server has of this producer.
         """
         message = to_message(rating)
+        if number is not None:
+            number = operator.index(number)  # raises here, not on gRPC's thread
         with self._changed:
             if number is None:
                 # Only the server knows where this producer stopped.
@@ -189,6 +194,8 @@ class RatingStream:
                     f"number {number} must be at least 1 and larger than the one before, "
                     f"{self._last_written}"
                 )
+            elif number > _LAST_NUMBER:
+                raise ValueError(f"number {number} must be less than 2**63 - 1")
             while len(self._sent) + len(self._unsent) >= self._capacity() and not self._finished:
                 self._wait_for_change()
             self._raise_final_error()

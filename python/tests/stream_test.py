@@ -95,6 +95,13 @@ class WritingTest(StreamTestCase):
                     stream.write(rating_of(bad), bad)
         with self.assertRaisesRegex(ValueError, "time zone"):
             stream.write(Rating("u", "i", 3, event_time=support.NAIVE_TIME), 2000)
+        # Symptom: these ended the stream.
+        not_a_number: Any
+        for not_a_number in (2000.5, "2000"):
+            with self.assertRaises(TypeError):
+                stream.write(rating_of(2000), not_a_number)
+        with self.assertRaisesRegex(ValueError, "less than"):
+            stream.write(rating_of(2000), 2**63 - 1)
         stream.close()
         self.check_log(server, numbers)
 
