@@ -6,20 +6,23 @@
     # Everything is durable and visible.
 
 Numbers make it exact. Each rating has one, and they increase; the server remembers, with the rating
-itself, the last number that it took from a producer. After a reconnect the stream asks for it and
-sends only what is beyond. A program that starts over with the same producer id and the same numbers
-(the position in its input) does the same with its whole input: what the server has is skipped. So a
-producer id must stand for one input; it is remembered for as long as the model lives.
+itself, the last number that it took from a producer, and passes over what it has. After a reconnect
+the stream sends again what was on its way. A program that starts over with the same producer id and
+the same numbers (the position in its input) does the same with its whole input: what the server has
+is skipped. So a producer id must stand for one input; it is remembered for as long as the model
+lives.
 """
 
 from __future__ import annotations
 
+import operator
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +41,8 @@ _WORTH_A_RECONNECT = (
     grpc.StatusCode.CANCELLED,
 )
 
+_LAST_NUMBER = 2**63 - 2  # that the server takes
+
 
 @dataclass
 class StreamStats:
@@ -49,9 +54,9 @@ class StreamStats:
     written: int = 0  # taken by write()
     acknowledged: int = 0  # settled: durable, or rejected
     applied: int = 0
-    duplicates: int = 0  # sent again and found to be there already
+    duplicates: int = 0  # their event_id was known: not applied again
     rejected: int = 0
-    # Sent, and found to be there after a reconnect: their acknowledgement was lost.
+    # Sent again after a reconnect, and found to be there: their acknowledgement was lost.
     recovered: int = 0
     # The server had them from an earlier stream of the producer: not sent.
     resumed: int = 0
@@ -65,6 +70,10 @@ class _Pending:
     number: int
     rating: Rating
     message: rating_pb2.Rating
+
+
+class _CallbackError(Exception):
+    """Its cause is what on_rejected raised, which may look like an error of the connection."""
 
 
 class _Connection:
@@ -94,8 +103,10 @@ class RatingStream:
     on_rejected(number, rating, reason) is called for each rating that the server rejects (out of
     range, say), in order of number, on a thread of the stream, before the rating counts as
     acknowledged. It must not block for long or call the stream; what it raises ends the stream.
-    Without it a rejected rating shows in stats() alone. When the connection breaks between
-    rejection and acknowledgement the report is lost: the rating is then counted as `recovered`.
+    Without it a rejected rating shows in stats() alone. However often the connection breaks, each
+    is reported once: what is sent again is rejected again. But one that is rejected for something
+    that lies not in itself (its event_id is known with other content, there are too many users or
+    items) is then taken for `recovered`, if a later one was applied.
 
     As a context manager it closes at the end, and cancels after an exception.
     """
@@ -139,6 +150,11 @@ class RatingStream:
         self._unsent: deque[_Pending] = deque()
         self._last_written = 0
         self._stats = StreamStats()
+        # The largest number that the server is known to remember. Not that of a rejected rating.
+        self._durable_number = 0
+        # Up to here pending ratings were on their way when a connection broke, and the server
+        # either has them or has rejected them.
+        self._resent_through = 0
         self._connection: _Connection | None = None
         self._window = 0  # 0 until the first handshake
         self._last_progress = 0.0  # the last sign of life that counts for ack_timeout
@@ -160,11 +176,13 @@ class RatingStream:
     def write(self, rating: Rating, number: int | None = None) -> None:
         """Takes a rating over; blocks while the window is full, and until the server answered once.
 
-        number: at least 1 and larger than the one before: otherwise ValueError, and the stream goes
-          on. None: one above the one before; at first one above the last that the server has of
-          this producer.
+        number: at least 1, larger than the one before and less than 2**63 - 1: otherwise ValueError
+          (TypeError if it is no integer), and the stream goes on. None: one above the one before;
+          at first one above the last that the server has of this producer.
         """
         message = to_message(rating)
+        if number is not None:
+            number = operator.index(number)  # raises here, not on gRPC's thread
         with self._changed:
             if number is None:
                 # Only the server knows where this producer stopped.
@@ -176,6 +194,8 @@ class RatingStream:
                     f"number {number} must be at least 1 and larger than the one before, "
                     f"{self._last_written}"
                 )
+            elif number > _LAST_NUMBER:
+                raise ValueError(f"number {number} must be less than 2**63 - 1")
             while len(self._sent) + len(self._unsent) >= self._capacity() and not self._finished:
                 self._wait_for_change()
             self._raise_final_error()
@@ -196,9 +216,7 @@ class RatingStream:
             target = self._last_written
             while not self._finished and self._first_pending() <= target:
                 self._wait_for_change()
-            self._raise_final_error()
-            if self._first_pending() <= target:
-                raise ValueError("the stream is closed")  # by cancel()
+            self._raise_unless_settled_through(target)
 
     def close(self) -> None:
         """Flushes and ends the stream. When it returns, everything written is settled."""
@@ -208,7 +226,7 @@ class RatingStream:
             self._changed.notify_all()
             while not self._finished:
                 self._wait_for_change()
-            self._raise_final_error()
+            self._raise_unless_settled_through(self._last_written)
 
     def cancel(self) -> None:
         """Ends the stream at once. Ratings that are not acknowledged may or may not be applied."""
@@ -232,7 +250,7 @@ class RatingStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
+        if error is None and not self._cancelled:
             self.close()
         else:
             self.cancel()
@@ -253,6 +271,11 @@ class RatingStream:
         if self._final_error is not None:
             # A new traceback each time: the same exception would collect them.
             raise self._final_error.with_traceback(None)
+
+    def _raise_unless_settled_through(self, number: int) -> None:
+        self._raise_final_error()
+        if self._first_pending() <= number:
+            raise ValueError("the stream is closed")  # by cancel()
 
     def _has_nothing_left_to_do(self) -> bool:
         return self._cancelled or (self._closing and not self._sent and not self._unsent)
@@ -276,19 +299,14 @@ class RatingStream:
                 check = now + 0.01  # until the cancellation arrives
         self._changed.wait(check - now)
 
-    def _settle_through(self, number: int) -> int:
-        """Forgets everything pending up to `number`; returns how much that was."""
-        settled = 0
-        for queue in (self._sent, self._unsent):
-            while queue and queue[0].number <= number:
-                queue.popleft()
-                settled += 1
-        self._stats.acknowledged += settled
-        self._stats.last_acknowledged_number = max(self._stats.last_acknowledged_number, number)
-        if settled > 0:
+    def _settle_through(self, number: int) -> None:
+        """Forgets everything sent up to `number`."""
+        while self._sent and self._sent[0].number <= number:
+            self._sent.popleft()
+            self._stats.acknowledged += 1
             self._trouble_since = None
             self._backoff = 0.0
-        return settled
+        self._stats.last_acknowledged_number = max(self._stats.last_acknowledged_number, number)
 
     # --- The stream's thread ---
 
@@ -302,7 +320,9 @@ class RatingStream:
             while self._prepare_reconnect(error):
                 was_started, connection = connection.started, _Connection()
                 error = self._serve(connection, wait_for_ready=not was_started)
-        except BaseException as error:  # also what on_rejected raises: nobody else would hear of it
+        except _CallbackError as error:
+            final_error = error.__cause__
+        except BaseException as error:  # nobody else would hear of it
             final_error = error
         with self._changed:
             self._final_error = final_error
@@ -413,19 +433,23 @@ class RatingStream:
         if started.window_events < 1:
             raise _broken_protocol(f"the server advertises a window of {started.window_events}")
         with self._changed:
-            acknowledged = self._stats.last_acknowledged_number
-            if started.last_number < acknowledged:
+            if started.last_number < self._durable_number:
                 raise make_error(
                     grpc.StatusCode.DATA_LOSS,
-                    f"the server has acknowledged number {acknowledged} of producer "
+                    f"the server has acknowledged number {self._durable_number} of producer "
                     f"'{self._producer_id}' and now knows only {started.last_number}: it runs on "
                     "another or an older data folder",
                 )
             if self._window != 0:
                 self._stats.reconnects += 1
             self._window = started.window_events
-            self._stats.recovered += self._settle_through(started.last_number)
-            if not self._unsent:
+            self._durable_number = started.last_number
+            if self._unsent:  # all that is pending
+                # Some of these the server may have rejected. It says so again when it gets them
+                # again.
+                self._resent_through = started.last_number
+            else:
+                self._settle_through(started.last_number)
                 self._trouble_since = None
             connection.started = True
             self._last_progress = time.monotonic()
@@ -435,9 +459,6 @@ class RatingStream:
         if not response.HasField("ack"):
             raise _broken_protocol("the server sent something else than an acknowledgement")
         ack = response.ack
-        # Before the numbers are settled, so that who comes back from flush() has heard of every
-        # rejection.
-        self._report_rejected(ack)
         with self._changed:
             acknowledged = self._stats.last_acknowledged_number
             newest = self._sent[-1].number if self._sent else acknowledged
@@ -446,22 +467,36 @@ class RatingStream:
                     f"the server acknowledges number {ack.last_number} where it must be "
                     f"{acknowledged} to {newest}"
                 )
-            settled = self._settle_through(ack.last_number)
+            settled = list(takewhile(lambda sent: sent.number <= ack.last_number, self._sent))
+        reasons = {event.number: event.reason for event in ack.rejected}
+        # Before the numbers are settled, so that who comes back from flush() has heard of every
+        # rejection.
+        self._report_rejected(settled, reasons)
+        with self._changed:
+            taken = [pending.number for pending in settled if pending.number not in reasons]
+            recovered = sum(number <= self._resent_through for number in taken)
+            # The number of a duplicate by event_id is not remembered, and the acknowledgement does
+            # not say which ones those are.
+            if taken and ack.duplicates == recovered:
+                self._durable_number = max(self._durable_number, taken[-1])
+            self._settle_through(ack.last_number)
             self._stats.rejected += len(ack.rejected)
-            self._stats.duplicates += ack.duplicates
-            self._stats.applied += settled - len(ack.rejected) - ack.duplicates
+            self._stats.recovered += recovered
+            self._stats.duplicates += ack.duplicates - recovered
+            self._stats.applied += len(settled) - len(ack.rejected) - ack.duplicates
             self._stats.last_sequence = max(self._stats.last_sequence, ack.last_sequence)
             self._last_progress = time.monotonic()
             self._changed.notify_all()
 
-    def _report_rejected(self, ack: rating_service_pb2.StreamAck) -> None:
-        if self._on_rejected is None or not ack.rejected:
+    def _report_rejected(self, settled: list[_Pending], reasons: dict[int, str]) -> None:
+        if self._on_rejected is None or not reasons:
             return
-        reasons = {event.number: event.reason for event in ack.rejected}
-        with self._changed:
-            rejected = [pending for pending in self._sent if pending.number in reasons]
-        for pending in rejected:
-            self._on_rejected(pending.number, pending.rating, reasons[pending.number])
+        for pending in settled:
+            if pending.number in reasons:
+                try:
+                    self._on_rejected(pending.number, pending.rating, reasons[pending.number])
+                except BaseException as error:
+                    raise _CallbackError from error
 
 
 def _broken_protocol(message: str) -> FactordError:

@@ -30,6 +30,9 @@ def rating_of(number: int) -> Rating:
     return Rating(f"u{number % 10}", f"i{number}", 3)
 
 
+BAD = Rating("u", "i", 9)  # out of range: the server rejects it
+
+
 def final_calls(stream: factord.RatingStream) -> list[Callable[[], None]]:
     """All of them raise the final error."""
     return [stream.flush, stream.close, lambda: stream.write(rating_of(3), 3)]
@@ -92,6 +95,13 @@ class WritingTest(StreamTestCase):
                     stream.write(rating_of(bad), bad)
         with self.assertRaisesRegex(ValueError, "time zone"):
             stream.write(Rating("u", "i", 3, event_time=support.NAIVE_TIME), 2000)
+        # Symptom: these ended the stream.
+        not_a_number: Any
+        for not_a_number in (2000.5, "2000"):
+            with self.assertRaises(TypeError):
+                stream.write(rating_of(2000), not_a_number)
+        with self.assertRaisesRegex(ValueError, "less than"):
+            stream.write(rating_of(2000), 2**63 - 1)
         stream.close()
         self.check_log(server, numbers)
 
@@ -147,6 +157,33 @@ class WritingTest(StreamTestCase):
         for call in final_calls(stream):
             with self.assertRaisesRegex(KeyError, "2"):
                 call()
+
+    # Symptom: the stream took it for an error of its own connection, and reconnected until it gave up.
+    def test_an_error_of_another_call_in_the_callback_ends_the_stream(self) -> None:
+        elsewhere = self.client("127.0.0.1:1")
+        calls: list[int] = []
+
+        def ask_elsewhere(number: int, rating: Rating, reason: str) -> None:
+            calls.append(number)
+            elsewhere.health()
+
+        def ask_grpc_elsewhere(number: int, rating: Rating, reason: str) -> None:
+            calls.append(number)
+            with grpc.insecure_channel("127.0.0.1:1") as channel:
+                channel.unary_unary("/a/b")(b"")
+
+        server = self.server()
+        for callback, kind in (
+            (ask_elsewhere, factord.Unavailable),
+            (ask_grpc_elsewhere, grpc.RpcError),
+        ):
+            calls.clear()
+            stream = self.stream(self.client(server.target), on_rejected=callback, give_up_after=2)
+            stream.write(BAD)
+            for call in final_calls(stream):
+                with self.assertRaises(kind):
+                    call()
+            self.assertEqual((calls, stream.stats().reconnects), ([1], 0))
 
     def test_the_window_of_the_server_is_kept(self) -> None:
         # The server ends a stream that sends more.
@@ -221,6 +258,32 @@ class WritingTest(StreamTestCase):
         with self.assertRaisesRegex(ValueError, "closed"):
             stream.write(rating_of(3), 3)
 
+    # Symptom: close() returned as if everything written were settled.
+    def test_close_fails_when_the_stream_is_cancelled(self) -> None:
+        server = self.server()
+        stream = self.stream(self.client(server.target))
+        stream.write(rating_of(1), 1)
+        stream.flush()
+        server.pause()
+        stream.write(rating_of(2), 2)
+        close = self.thread(stream.close)
+        close.join(0.2)
+        stream.cancel()
+        with self.assertRaisesRegex(ValueError, "closed"):
+            close.finish()
+        with self.assertRaisesRegex(ValueError, "closed"):
+            stream.close()
+
+    def test_a_stream_may_be_cancelled_in_its_block(self) -> None:
+        server = self.server()
+        with self.stream(self.client(server.target)) as stream:
+            stream.write(rating_of(1), 1)
+            stream.flush()
+            server.pause()
+            stream.write(rating_of(2), 2)
+            stream.cancel()
+        self.assertEqual(stream.stats().acknowledged, 1)
+
     def test_bad_options_are_refused(self) -> None:
         client = self.client("127.0.0.1:1")
         defaults: dict[str, Any] = {"producer_id": "p"}
@@ -242,7 +305,8 @@ class FailuresTest(StreamTestCase):
     def test_exactly_once_though_the_server_is_killed(self) -> None:
         server = self.server()
         client = self.client(server.target)
-        stream = self.stream(client)
+        reports: list[int] = []
+        stream = self.stream(client, on_rejected=lambda number, *_: reports.append(number))
         count = 0
         for end in (server.kill, server.terminate, server.kill, server.kill, server.terminate):
             stop = threading.Event()
@@ -250,7 +314,7 @@ class FailuresTest(StreamTestCase):
             def write(first: int) -> int:
                 number = first
                 while not stop.is_set():
-                    stream.write(rating_of(number), number)
+                    stream.write(rating_of(number) if number % 7 else BAD, number)
                     number += 1
                 return number - 1
 
@@ -265,9 +329,10 @@ class FailuresTest(StreamTestCase):
         stream.close()
         stats = stream.stats()
         self.assertEqual((stats.written, stats.acknowledged), (count, count))
-        self.assertEqual(stats.acknowledged, stats.applied + stats.duplicates + stats.recovered)
+        self.assertEqual(stats.acknowledged, stats.applied + stats.recovered + stats.rejected)
         self.assertGreaterEqual(stats.reconnects, 5)
-        self.check_log(server, list(range(1, count + 1)))
+        self.assertEqual(reports, list(range(7, count + 1, 7)))
+        self.check_log(server, [number for number in range(1, count + 1) if number % 7])
 
     def test_lost_acknowledgements_are_recovered(self) -> None:
         server = self.server()
@@ -287,6 +352,57 @@ class FailuresTest(StreamTestCase):
         self.assertEqual((stats.applied, stats.recovered, stats.duplicates), (1, 99, 0))
         self.assertEqual(stats.reconnects, 1)
         self.check_log(server, list(range(1, 101)))
+
+    # Symptom: the rejected rating was counted as recovered, and nobody heard of it.
+    def test_a_rejection_is_reported_though_its_acknowledgement_was_lost(self) -> None:
+        server = self.server()
+        proxy = self.proxy(server)
+        direct = self.client(server.target)
+        reports: list[int] = []
+        stream = self.stream(
+            self.client(proxy.target), on_rejected=lambda number, *_: reports.append(number)
+        )
+        stream.write(rating_of(1), 1)
+        stream.flush()
+        proxy.lose_replies = True
+        for number in range(2, 101):
+            stream.write(BAD if number in (50, 100) else rating_of(number), number)
+        support.wait_until(lambda: direct.model().sequence == 98, "the ratings")
+        self.assertEqual((stream.stats().acknowledged, reports), (1, []))
+        proxy.cut()
+        stream.close()
+        self.assertEqual(reports, [50, 100])
+        stats = stream.stats()
+        self.assertEqual((stats.applied, stats.recovered, stats.rejected), (1, 97, 2))
+        self.assertEqual((stats.acknowledged, stats.duplicates), (100, 0))
+        self.check_log(server, [number for number in range(1, 100) if number != 50])
+
+    # Symptom: the server remembers no number of a rating that it did not apply, and after a restart
+    # it was taken for one with an older data folder.
+    def test_a_rating_at_the_end_that_is_not_applied_is_no_data_loss(self) -> None:
+        known = Rating("u1", "i1", 3, event_id="known")
+        for last, outcome in ((BAD, (1, 0)), (known, (0, 1))):
+            server = self.server()
+            stream = self.stream(self.client(server.target))
+            stream.write(known, 1)
+            # In one message with the one before, or by itself.
+            for number in (2, 4):
+                stream.write(rating_of(number), number)
+                stream.write(last, number + 1)
+                stream.flush()
+            stream.write(last, 6)
+            stream.flush()
+            stats = stream.stats()
+            self.assertEqual(
+                (stats.rejected, stats.duplicates), tuple(3 * count for count in outcome)
+            )
+            server.terminate()
+            server.start()
+            stream.write(rating_of(7), 7)
+            stream.close()
+            stats = stream.stats()
+            self.assertEqual((stats.applied, stats.recovered, stats.reconnects), (4, 0, 1))
+            self.check_log(server, [1, 2, 4, 7])
 
     def test_it_waits_for_a_server_that_is_not_there_yet(self) -> None:
         server = self.server(start=False)
@@ -391,12 +507,13 @@ class FailuresTest(StreamTestCase):
         stream = self.stream(self.client(server.target))
         for number in range(1, 11):
             stream.write(rating_of(number), number)
+        stream.write(BAD, 11)
         stream.flush()
         server.kill()
         server.data_dir = self.folder() + "/another"
         server.start()
         with self.assertRaises(factord.FactordError) as raised:
-            stream.write(rating_of(11), 11)
+            stream.write(rating_of(12), 12)
             stream.flush()
         self.assertEqual(raised.exception.code, grpc.StatusCode.DATA_LOSS)
         self.assertIn("acknowledged number 10", raised.exception.message)
