@@ -1,9 +1,11 @@
 """What the tests of deploy/ share: where things are, and how to read them."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
-import os
+import unittest
 from pathlib import Path
 
 SKIPPED = 77  # ctest counts it as skipped
@@ -60,8 +62,7 @@ def seconds(duration):
 
 
 def need(program, package):
-    """Ends the test as skipped where `program` is not installed."""
-    import shutil
+    """Skips the test where `program` is not installed, and says so."""
     if not shutil.which(program):
         print(f"skipped: no {program} ({package})")
-        sys.exit(SKIPPED)
+        raise unittest.SkipTest(f"no {program}")

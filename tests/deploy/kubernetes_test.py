@@ -8,12 +8,15 @@ import unittest
 
 import deploy_files as files
 
-files.need("kubectl", "tools/install_deps.sh --python installs kubernetes-client")
 try:
     import kubernetes_schema as schema
 except ImportError as missing:
     print(f"skipped: {missing} (tools/install_deps.sh --python installs it)")
     sys.exit(files.SKIPPED)
+
+
+def setUpModule():
+    files.need("kubectl", "tools/install_deps.sh --python installs kubernetes-client")
 
 
 def render(folder):

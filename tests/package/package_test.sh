@@ -30,7 +30,10 @@ for file in bin/factord bin/factorctl share/factord/proto/factord/v1/rating.prot
   [[ -s "$prefix/$file" ]] || die "$file is missing"
 done
 [[ "$(ls "$prefix/include")" == factord ]] || die "there are headers outside of include/factord"
-if grep -rnF -e "$source_root" -e "$build" "$prefix/include" "$prefix/share" "$prefix/lib/cmake" >"$work/log"; then
+# As a path of its own: with a tree in /src, "master/src/proto" in a comment is none.
+literally() { printf %s "$1" | sed 's/[.[*^$+?(){|\\]/\\&/g'; }
+named="(^|-[IL]|[^[:alnum:]._/-])($(literally "$source_root")|$(literally "$build"))(/|[^[:alnum:]._-]|\$)"
+if grep -rnE "$named" "$prefix/include" "$prefix/share" "$prefix/lib/cmake" >"$work/log"; then
   die "the installation names the tree that it comes from"
 fi
 
