@@ -1,0 +1,350 @@
+// factor-eval: how accurate the model is, offline, on the library that the server runs.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "evaluation/evaluate.h"
+#include "evaluation/svg_plot.h"
+#include "ratings/title_reader.h"
+
+ABSL_FLAG(std::string, data, "", "Ratings: .csv, .dat, u.data. Divided by --split.");
+ABSL_FLAG(std::string, train, "", "Instead of --data: the ratings to learn, in this order,");
+ABSL_FLAG(std::string, test, "", "and those to predict.");
+ABSL_FLAG(std::string, split, "random",
+          "random: a fifth of each user's ratings is predicted, the rest learned in random order. "
+          "time: the newest fifth is predicted, the rest learned in order of time. last-out: each "
+          "user's last rating is predicted and recommended.");
+ABSL_FLAG(std::vector<std::string>, method, {"online"},
+          "One or more of: online (the server's default), online-pa, online-pa-1, online-pa-2; "
+          "pa, sgd-absolute, sgd-squared, projected-gradient, coordinate-descent, multiplicative, "
+          "multiplicative-kl; biases, popularity.");
+ABSL_FLAG(int32_t, passes, 1, "How often the training ratings are learned.");
+ABSL_FLAG(int64_t, seed, 1, "Of the split, of the order and of the start.");
+ABSL_FLAG(int32_t, repeat, 1, "Repeats with seed, seed + 1, ...: means and deviations.");
+ABSL_FLAG(int32_t, rank, 32, "Number of factors.");
+ABSL_FLAG(std::optional<float>, min_rating, std::nullopt,
+          "Smallest rating. Unset: 0 where all ratings are 0 to 5, otherwise the smallest.");
+ABSL_FLAG(std::optional<float>, max_rating, std::nullopt,
+          "Largest rating. Unset: 5 where all ratings are 0 to 5, otherwise the largest.");
+ABSL_FLAG(std::optional<float>, aggressiveness, std::nullopt, "C of passive-aggressive methods.");
+ABSL_FLAG(std::optional<float>, l2, std::nullopt, "Weight of the penalty of the other solvers.");
+ABSL_FLAG(std::optional<float>, epsilon, std::nullopt,
+          "Insensitivity of passive-aggressive methods.");
+ABSL_FLAG(std::string, variant, "pa-1", "Of --method=pa: pa, pa-1 or pa-2.");
+ABSL_FLAG(std::string, solver, "approximate",
+          "Of passive-aggressive methods: exact, bisection or approximate.");
+ABSL_FLAG(bool, non_negative, true, "Of --method=pa: false lets factors become negative.");
+ABSL_FLAG(std::string, zeros, "missing",
+          "missing: what is not in the file is unknown. observed: it is 0 (counts, pixels); batch "
+          "solvers only.");
+ABSL_FLAG(bool, tune, false,
+          "Chooses C or l2 on a quarter of the training ratings, for each method and seed.");
+ABSL_FLAG(int32_t, top, 10, "With --split=last-out: how many items are recommended.");
+ABSL_FLAG(bool, json, false, "One JSON object a method, and nothing else, on standard output.");
+ABSL_FLAG(std::string, predictions, "",
+          "Writes user,item,prediction of each test rating of the last method and seed.");
+ABSL_FLAG(std::string, plot, "", "Writes an SVG: error% after each pass against seconds.");
+ABSL_FLAG(std::string, factors, "",
+          "Writes the items' factors of the last batch solver: item and a column a factor.");
+ABSL_FLAG(int32_t, topics, 0, "Prints so many top items of each factor of a batch solver,");
+ABSL_FLAG(std::string, titles, "", "with the titles and genres of this file.");
+
+namespace factord {
+namespace {
+
+using nlohmann::json;
+
+struct Data {
+  DataSet set;
+  std::vector<Interaction> events;  // of --data
+  Split given;                      // of --train and --test
+  bool is_given = false;
+};
+
+absl::StatusOr<Data> ReadData() {
+  Data data;
+  const std::string path = absl::GetFlag(FLAGS_data);
+  data.is_given = path.empty();
+  if (!data.is_given) {
+    FACTORD_ASSIGN_OR_RETURN(data.events, ReadInteractions(path, &data.set));
+    return data;
+  }
+  if (absl::GetFlag(FLAGS_train).empty() || absl::GetFlag(FLAGS_test).empty()) {
+    return absl::InvalidArgumentError("give --data, or --train and --test");
+  }
+  FACTORD_ASSIGN_OR_RETURN(data.given.train,
+                           ReadInteractions(absl::GetFlag(FLAGS_train), &data.set));
+  FACTORD_ASSIGN_OR_RETURN(data.given.test, ReadInteractions(absl::GetFlag(FLAGS_test), &data.set));
+  return data;
+}
+
+// Of the options, from flags and data.
+absl::Status SetRange(const Data& data, MethodOptions* options) {
+  float low = 0, high = 5;
+  bool fits = true;
+  float smallest = 0, largest = 0;
+  bool is_first = true;
+  for (const auto* part : {&data.events, &data.given.train, &data.given.test}) {
+    for (const Interaction& event : *part) {
+      smallest = is_first ? event.rating : std::min(smallest, event.rating);
+      largest = is_first ? event.rating : std::max(largest, event.rating);
+      is_first = false;
+    }
+  }
+  fits = smallest >= low && largest <= high;
+  options->min_rating = absl::GetFlag(FLAGS_min_rating).value_or(fits ? low : smallest);
+  options->max_rating = absl::GetFlag(FLAGS_max_rating).value_or(fits ? high : largest);
+  if (options->zeros == Zeros::kObserved) options->min_rating = 0;
+  if (smallest >= options->min_rating && largest <= options->max_rating) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("ratings are ", smallest, " to ", largest,
+                                                 ", not within --min_rating and --max_rating"));
+}
+
+absl::StatusOr<MethodOptions> OptionsFromFlags() {
+  MethodOptions options;
+  options.rank = absl::GetFlag(FLAGS_rank);
+  options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
+  options.l2 = absl::GetFlag(FLAGS_l2);
+  options.epsilon = absl::GetFlag(FLAGS_epsilon);
+  options.non_negative = absl::GetFlag(FLAGS_non_negative);
+  FACTORD_ASSIGN_OR_RETURN(options.variant, VariantFromName(absl::GetFlag(FLAGS_variant)));
+  FACTORD_ASSIGN_OR_RETURN(options.step_solver, SolverFromName(absl::GetFlag(FLAGS_solver)));
+  const std::string zeros = absl::GetFlag(FLAGS_zeros);
+  if (zeros != "missing" && zeros != "observed") {
+    return absl::InvalidArgumentError("zeros: must be missing or observed");
+  }
+  options.zeros = zeros == "observed" ? Zeros::kObserved : Zeros::kMissing;
+  return options;
+}
+
+// What is measured of one method, a value a seed.
+using Measures = std::map<std::string, std::vector<double>>;
+
+void Record(const Evaluation& evaluation, Measures* measures) {
+  const auto set = [measures](const std::string& name, double value) {
+    (*measures)[name].push_back(value);
+  };
+  const PassResult& last = evaluation.passes.back();
+  set("error_percent", last.test.error_percent());
+  set("mae", last.test.mae());
+  set("rmse", last.test.rmse());
+  set("seconds", last.seconds);
+  const auto learned =
+      static_cast<double>(evaluation.train_events) * static_cast<double>(evaluation.passes.size());
+  set("ratings_per_second", last.seconds > 0 ? learned / last.seconds : 0);
+  if (evaluation.prequential.has_value()) {
+    set("prequential_mae", evaluation.prequential->mae());
+    set("prequential_rmse", evaluation.prequential->rmse());
+    set("prequential_mae_second_half", evaluation.prequential_second_half->mae());
+  }
+  if (evaluation.passive_share.has_value()) set("passive_share", *evaluation.passive_share);
+  if (last.objective.has_value()) set("objective", *last.objective);
+  if (evaluation.ranking.has_value()) {
+    set("recall", evaluation.ranking->recall());
+    set("ndcg", evaluation.ranking->ndcg());
+    set("coverage", static_cast<double>(evaluation.ranking->coverage()));
+  }
+}
+
+json ToJson(const MethodOptions& options, const Split& split, const Measures& measures) {
+  json object = {{"method", options.name},
+                 {"passes", absl::GetFlag(FLAGS_passes)},
+                 {"seed", absl::GetFlag(FLAGS_seed)},
+                 {"repeat", absl::GetFlag(FLAGS_repeat)},
+                 {"rank", options.rank},
+                 {"min_rating", options.min_rating},
+                 {"max_rating", options.max_rating},
+                 {"train_events", split.train.size()},
+                 {"test_events", split.test.size()}};
+  if (options.aggressiveness.has_value()) object["aggressiveness"] = *options.aggressiveness;
+  if (options.l2.has_value()) object["l2"] = *options.l2;
+  if (!absl::GetFlag(FLAGS_data).empty()) object["split"] = absl::GetFlag(FLAGS_split);
+  // Of methods that predict nothing before they have learned everything.
+  object["prequential_mae"] = nullptr;
+  for (const auto& [name, values] : measures) {
+    const Spread spread = SpreadOf(values);
+    object[name] = spread.mean;
+    if (values.size() > 1) object[name + "_deviation"] = spread.deviation;
+  }
+  if (measures.contains("recall")) object["top"] = absl::GetFlag(FLAGS_top);
+  return object;
+}
+
+void PrintTable(const std::vector<std::pair<MethodOptions, Measures>>& rows) {
+  constexpr const char* kColumns[] = {"error_percent",   "mae",     "rmse",
+                                      "prequential_mae", "recall",  "ndcg",
+                                      "coverage",        "seconds", "ratings_per_second"};
+  std::vector<std::string> used;
+  for (const char* column : kColumns) {
+    for (const auto& [options, measures] : rows) {
+      if (!measures.contains(column)) continue;
+      used.emplace_back(column);
+      break;
+    }
+  }
+  std::printf("%-20s", "method");
+  for (const std::string& column : used) std::printf(" %18s", column.c_str());
+  std::printf("\n");
+  for (const auto& [options, measures] : rows) {
+    std::printf("%-20s", options.name.c_str());
+    for (const std::string& column : used) {
+      std::string cell = "-";
+      if (const auto found = measures.find(column); found != measures.end()) {
+        const Spread spread = SpreadOf(found->second);
+        cell = absl::StrFormat(spread.mean >= 1000 ? "%.0f" : "%.4f", spread.mean);
+        if (found->second.size() > 1) absl::StrAppendFormat(&cell, " +-%.2g", spread.deviation);
+      }
+      std::printf(" %18s", cell.c_str());
+    }
+    if (options.aggressiveness) std::printf("  C=%g", static_cast<double>(*options.aggressiveness));
+    if (options.l2) std::printf("  l2=%g", static_cast<double>(*options.l2));
+    std::printf("\n");
+  }
+}
+
+absl::Status WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::trunc);
+  file << text;
+  file.close();
+  return file ? absl::OkStatus() : absl::UnknownError(absl::StrCat("cannot write ", path));
+}
+
+absl::Status WritePredictions(const Data& data, const Split& split, const Evaluation& evaluation) {
+  const std::string path = absl::GetFlag(FLAGS_predictions);
+  if (path.empty()) return absl::OkStatus();
+  std::string text = "user,item,prediction\n";
+  for (size_t i = 0; i < split.test.size(); ++i) {
+    absl::StrAppendFormat(&text, "%s,%s,%.9g\n", data.set.users[split.test[i].user],
+                          data.set.items[split.test[i].item], evaluation.predictions[i]);
+  }
+  return WriteFile(path, text);
+}
+
+absl::Status WriteFactors(const Data& data, const FactorMatrix& factors) {
+  const std::string path = absl::GetFlag(FLAGS_factors);
+  if (path.empty()) return absl::OkStatus();
+  std::string text;
+  for (uint32_t item = 0; item < factors.rows(); ++item) {
+    absl::StrAppend(&text, data.set.items[item]);
+    for (size_t k = 0; k < factors.rank(); ++k) {
+      absl::StrAppendFormat(&text, ",%.6g", static_cast<double>(factors.row(item)[k]));
+    }
+    text += '\n';
+  }
+  return WriteFile(path, text);
+}
+
+absl::Status PrintTopics(const Data& data, const FactorMatrix& factors) {
+  const auto count = static_cast<size_t>(std::max(absl::GetFlag(FLAGS_topics), 0));
+  if (count == 0) return absl::OkStatus();
+  Titles titles;
+  if (!absl::GetFlag(FLAGS_titles).empty()) {
+    FACTORD_ASSIGN_OR_RETURN(titles, ReadTitles(absl::GetFlag(FLAGS_titles)));
+  }
+  for (size_t k = 0; k < factors.rank(); ++k) {
+    std::vector<std::pair<float, uint32_t>> weights;
+    for (uint32_t item = 0; item < factors.rows(); ++item) {
+      weights.emplace_back(-factors.row(item)[k], item);
+    }
+    const size_t n = std::min(count, weights.size());
+    std::partial_sort(weights.begin(), weights.begin() + static_cast<ptrdiff_t>(n), weights.end());
+    std::printf("factor %zu\n", k);
+    for (size_t i = 0; i < n; ++i) {
+      const std::string& item = data.set.items[weights[i].second];
+      const auto found = titles.find(item);
+      std::printf("  %8.3f  %s\n", -static_cast<double>(weights[i].first),
+                  found == titles.end() ? item.c_str()
+                                        : absl::StrCat(found->second.title, "  ",
+                                                       absl::StrJoin(found->second.genres, "|"))
+                                              .c_str());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run() {
+  FACTORD_ASSIGN_OR_RETURN(const Data data, ReadData());
+  FACTORD_ASSIGN_OR_RETURN(MethodOptions common, OptionsFromFlags());
+  FACTORD_RETURN_IF_ERROR(SetRange(data, &common));
+  FACTORD_ASSIGN_OR_RETURN(const SplitKind kind, SplitKindFromName(absl::GetFlag(FLAGS_split)));
+  const int32_t passes = absl::GetFlag(FLAGS_passes), repeat = absl::GetFlag(FLAGS_repeat);
+  if (passes < 1 || repeat < 1) {
+    return absl::InvalidArgumentError("passes, repeat: must be at least 1");
+  }
+  const bool ranks = !data.is_given && kind == SplitKind::kLastOut;
+  const auto k = static_cast<size_t>(ranks ? std::max(absl::GetFlag(FLAGS_top), 0) : 0);
+
+  std::vector<std::pair<MethodOptions, Measures>> rows;
+  Plot plot = {.title = "Test error after each pass",
+               .x_label = "seconds",
+               .y_label = "error%",
+               .log_x = true};
+  for (const std::string& name : absl::GetFlag(FLAGS_method)) {
+    MethodOptions options = common;
+    options.name = name;
+    Measures measures;
+    Split split;
+    for (int32_t i = 0; i < repeat; ++i) {
+      options.seed = absl::GetFlag(FLAGS_seed) + i;
+      const auto seed = static_cast<uint64_t>(options.seed);
+      split = data.is_given ? data.given : Divide(data.events, kind, seed);
+      if (absl::GetFlag(FLAGS_tune)) {
+        FACTORD_ASSIGN_OR_RETURN(options, Tune(options, data.set, split, passes, seed));
+      }
+      FACTORD_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                               Evaluate(options, data.set, split, passes, k));
+      Record(evaluation, &measures);
+      if (i + 1 < repeat) continue;
+      PlotLine line = {.name = name, .points = {}};
+      for (const PassResult& pass : evaluation.passes) {
+        line.points.emplace_back(pass.seconds, pass.test.error_percent());
+      }
+      plot.lines.push_back(std::move(line));
+      FACTORD_RETURN_IF_ERROR(WritePredictions(data, split, evaluation));
+      if (const FactorMatrix* factors = evaluation.method->item_factors()) {
+        FACTORD_RETURN_IF_ERROR(WriteFactors(data, *factors));
+        FACTORD_RETURN_IF_ERROR(PrintTopics(data, *factors));
+      }
+    }
+    if (absl::GetFlag(FLAGS_json)) std::cout << ToJson(options, split, measures) << std::endl;
+    rows.emplace_back(options, std::move(measures));
+  }
+  if (!absl::GetFlag(FLAGS_json)) PrintTable(rows);
+  if (!absl::GetFlag(FLAGS_plot).empty()) {
+    return WriteFile(absl::GetFlag(FLAGS_plot), ToSvg(plot));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace factord
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "how accurate a method is on a rating set.\n\n"
+      "  factor-eval --data=ratings.csv --method=online --split=random --passes=1 --seed=1\n"
+      "  factor-eval --data=ratings.csv --split=last-out --method=online,popularity --json\n"
+      "  factor-eval --train=u1.base --test=u1.test --method=pa,coordinate-descent --tune "
+      "--plot=e.svg");
+  if (absl::ParseCommandLine(argc, argv).size() > 1) {
+    std::fprintf(stderr, "factor-eval: unexpected argument; see --help\n");
+    return 2;
+  }
+  const absl::Status status = factord::Run();
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "factor-eval: %s\n", std::string(status.message()).c_str());
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}

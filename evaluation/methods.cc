@@ -1,0 +1,176 @@
+#include "evaluation/methods.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "engine/model_state.h"
+#include "engine/query.h"
+#include "evaluation/baselines.h"
+
+namespace factord {
+namespace {
+
+// --- The online model
+
+class OnlineMethod final : public Method {
+ public:
+  OnlineMethod(const ModelConfig& config, const DataSet* set)
+      : config_(config), set_(set), state_(config) {
+    for (uint32_t i = 0; i < set->items.size(); ++i) index_of_[set->items[i]] = i;
+  }
+
+  absl::Status Pass(absl::Span<const Interaction> train) override {
+    const size_t half = train.size() / 2;
+    const bool is_first = state_.sequence() == 0;
+    for (size_t i = 0; i < train.size(); ++i) {
+      const Interaction& interaction = train[i];
+      const std::string& user = set_->users[interaction.user];
+      const std::string& item = set_->items[interaction.item];
+      const ModelStatistics before = state_.statistics();
+      state_.Apply({.sequence = state_.sequence() + 1,
+                    .user_id = user,
+                    .item_id = item,
+                    .rating = interaction.rating,
+                    .time_micros = interaction.time_micros});
+      if (is_first) {
+        const double error = state_.statistics().absolute_error_sum - before.absolute_error_sum;
+        const auto rating = static_cast<double>(interaction.rating);
+        prequential_.Add(rating, rating + error);
+        if (i >= half) second_half_.Add(rating, rating + error);
+      }
+      // As the server does after each group.
+      if (i % 1024 == 1023) state_.Publish();
+    }
+    state_.Publish();
+    return absl::OkStatus();
+  }
+
+  double Predict(uint32_t user, uint32_t item) const override {
+    const UserItem pair = {set_->users[user], set_->items[item]};
+    const auto predictions = PredictRatings(state_, {&pair, 1}, /*strict=*/false);
+    return static_cast<double>(predictions->ratings[0].rating);
+  }
+
+  std::vector<uint32_t> Recommend(uint32_t user, size_t k) const override {
+    const auto recommended =
+        RecommendItems(state_, state_.items().Pin(),
+                       {.user_id = set_->users[user], .max_items = static_cast<int32_t>(k)});
+    std::vector<uint32_t> items;
+    for (const Recommendation::Item& item : recommended->items) {
+      items.push_back(index_of_.at(item.item_id));
+    }
+    return items;
+  }
+
+  const RatingErrors* prequential() const override { return &prequential_; }
+  const RatingErrors* prequential_second_half() const override { return &second_half_; }
+  std::optional<double> passive_share() const override {
+    const ModelStatistics& statistics = state_.statistics();
+    return static_cast<double>(statistics.passive_updates) /
+           std::max(1.0, static_cast<double>(statistics.events));
+  }
+
+ private:
+  const ModelConfig config_;
+  const DataSet* const set_;
+  ModelState state_;
+  absl::flat_hash_map<absl::string_view, uint32_t> index_of_;
+  RatingErrors prequential_, second_half_;
+};
+
+// --- Batch solvers
+
+class BatchSolverMethod final : public Method {
+ public:
+  BatchSolverMethod(const BatchOptions& options, const MethodOptions& range, const DataSet* set)
+      : options_(options), range_(range), set_(set) {}
+
+  absl::Status Pass(absl::Span<const Interaction> train) override {
+    if (solver_ == nullptr) {
+      std::vector<MatrixEntry> entries;
+      entries.reserve(train.size());
+      for (const Interaction& event : train) {
+        entries.push_back({event.user, event.item, event.rating});
+      }
+      matrix_.emplace(set_->users.size(), set_->items.size(), entries);
+      FACTORD_ASSIGN_OR_RETURN(solver_, BatchSolver::Create(options_, &*matrix_));
+    }
+    solver_->Pass();
+    return absl::OkStatus();
+  }
+
+  double Predict(uint32_t user, uint32_t item) const override {
+    return static_cast<double>(
+        std::clamp(solver_->Predict(user, item), range_.min_rating, range_.max_rating));
+  }
+
+  std::vector<uint32_t> Recommend(uint32_t user, size_t k) const override {
+    return BestItems(set_->items.size(), k, matrix_->row(user).columns, [&](uint32_t item) {
+      return static_cast<double>(solver_->Predict(user, item));
+    });
+  }
+
+  const FactorMatrix* item_factors() const override { return &solver_->q(); }
+  std::optional<double> objective() const override { return solver_->Objective(); }
+
+ private:
+  const BatchOptions options_;
+  const MethodOptions range_;
+  const DataSet* const set_;
+  std::optional<SparseMatrix> matrix_;
+  std::unique_ptr<BatchSolver> solver_;
+};
+
+ModelConfig OnlineConfig(const MethodOptions& options) {
+  ModelConfig config;
+  config.rank = options.rank;
+  config.seed = options.seed;
+  config.min_rating = options.min_rating;
+  config.max_rating = options.max_rating;
+  config.initial_rating = 0.7f * options.max_rating;
+  config.solver = options.step_solver;
+  config.epsilon = options.epsilon.value_or(config.epsilon);
+  config.aggressiveness = options.aggressiveness.value_or(config.aggressiveness);
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
+                                                   const DataSet* set) {
+  absl::string_view name = options.name;
+  if (absl::ConsumePrefix(&name, "online")) {
+    ModelConfig config = OnlineConfig(options);
+    if (absl::ConsumePrefix(&name, "-")) {
+      FACTORD_ASSIGN_OR_RETURN(config.variant, VariantFromName(name));
+    } else if (!name.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("unknown method ", options.name));
+    }
+    FACTORD_RETURN_IF_ERROR(config.Validate());
+    return std::make_unique<OnlineMethod>(config, set);
+  }
+  if (name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
+  if (name == "popularity") return MakePopularity(set);
+  const absl::StatusOr<BatchMethod> method = BatchMethodFromName(name);
+  if (!method.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("method: ", method.status().message(),
+                                                   ", online, online-pa, online-pa-1, online-pa-2, "
+                                                   "biases, popularity"));
+  }
+  BatchOptions batch = {.method = *method,
+                        .rank = options.rank,
+                        .seed = static_cast<uint64_t>(options.seed),
+                        .zeros = options.zeros,
+                        .variant = options.variant,
+                        .step_solver = options.step_solver,
+                        .non_negative = options.non_negative};
+  batch.l2 = options.l2.value_or(batch.l2);
+  batch.aggressiveness = options.aggressiveness.value_or(batch.aggressiveness);
+  batch.epsilon = options.epsilon.value_or(batch.epsilon);
+  FACTORD_RETURN_IF_ERROR(batch.Validate());
+  return std::make_unique<BatchSolverMethod>(batch, options, set);
+}
+
+}  // namespace factord

@@ -1,0 +1,71 @@
+// Everything that can be measured, behind one interface: the online model as the server runs it,
+// the batch solvers, and baselines that know less.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "base/status.h"
+#include "evaluation/data_set.h"
+#include "evaluation/measures.h"
+#include "model/config.h"
+#include "solvers/batch_solver.h"
+
+namespace factord {
+
+struct MethodOptions {
+  // "online": the update with ModelConfig's defaults, through the very code that the server applies
+  // events with. "online-pa", "online-pa-1", "online-pa-2": the same with a pure update of the
+  // paper. "biases": running means of users and items. "popularity": items by their number of
+  // ratings (it predicts the mean rating). Otherwise a batch solver (BatchMethodFromName).
+  std::string name = "online";
+  int32_t rank = 32;
+  int64_t seed = 1;
+  // The range of ratings, to which predictions are clipped.
+  float min_rating = 0;
+  float max_rating = 5;
+  // Unset: the method's default.
+  std::optional<float> aggressiveness = std::nullopt;
+  std::optional<float> l2 = std::nullopt;
+  std::optional<float> epsilon = std::nullopt;
+  Solver step_solver = Solver::kApproximate;
+  bool non_negative = true;
+  Variant variant = Variant::kPaI;  // of the batch solver "pa"
+  Zeros zeros = Zeros::kMissing;
+};
+
+// Thread-compatible.
+class Method {
+ public:
+  virtual ~Method() = default;
+
+  // One more pass over the training events, in their order. The first call's events are those of
+  // the later calls.
+  virtual absl::Status Pass(absl::Span<const Interaction> train) = 0;
+  // Clipped to the range of ratings.
+  virtual double Predict(uint32_t user, uint32_t item) const = 0;
+  // The k best items of the training events, without those that the user has rated there.
+  virtual std::vector<uint32_t> Recommend(uint32_t user, size_t k) const = 0;
+
+  // Of methods that learn event by event: how each event of the first pass was predicted just
+  // before it was learned, of all of them and of the second half.
+  virtual const RatingErrors* prequential() const { return nullptr; }
+  virtual const RatingErrors* prequential_second_half() const { return nullptr; }
+  // Values of P and Q as they are, for pictures and topics: the items' row. Null: none.
+  virtual const FactorMatrix* item_factors() const { return nullptr; }
+  // The share of passive updates, where there are any.
+  virtual std::optional<double> passive_share() const { return std::nullopt; }
+  // What a batch solver makes small.
+  virtual std::optional<double> objective() const { return std::nullopt; }
+};
+
+// `set` must outlive the method. INVALID_ARGUMENT: an unknown name, bad options.
+absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
+                                                   const DataSet* set);
+
+}  // namespace factord

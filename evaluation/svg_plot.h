@@ -1,0 +1,26 @@
+// Line plots as SVG.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace factord {
+
+struct PlotLine {
+  std::string name;
+  std::vector<std::pair<double, double>> points;
+};
+
+struct Plot {
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+  bool log_x = false;  // REQUIRES: every x > 0
+  std::vector<PlotLine> lines;
+};
+
+// Points that are not finite are left out.
+std::string ToSvg(const Plot& plot);
+
+}  // namespace factord
