@@ -100,6 +100,8 @@ class RatingStream final : public RatingStreams::Reactor,
   const EngineHolder::Serving* serving_ = nullptr;  // null before `start`
   std::string producer_id_;                         // empty: anonymous
   int64_t last_number_ = 0;                         // of the events received
+  // Of all batches, for the engine: a refusal is known here only later than there.
+  const std::shared_ptr<bool> refused_before_ = std::make_shared<bool>(false);
 
   // Held while a batch is handed to the engine, which may call back on the same thread: never taken
   // in a callback. Before mu_.
@@ -209,6 +211,7 @@ absl::Status RatingStream::HandleBatch() {
   numbers.reserve(count);
   RecordRequest record;
   record.allow_partial = true;
+  record.refused_before = refused_before_;
   record.events.reserve(count);
   for (int i = 0; i < count; ++i) {
     const int64_t number = message.first_number() + i;
@@ -230,6 +233,7 @@ absl::Status RatingStream::HandleBatch() {
   Batch* queued = nullptr;
   {
     MutexLock lock(&mu_);
+    if (closing_.has_value()) return absl::OkStatus();  // meanwhile; it was read before
     if (unacknowledged_ + count > streams_->window_events_) {
       return absl::InvalidArgumentError(absl::StrCat("batch.events: more than window_events (",
                                                      streams_->window_events_,
