@@ -59,6 +59,8 @@ class RatingStream final : public RatingStreams::Reactor,
   void OnDone() override {
     const std::shared_ptr<RatingStream> self = shared_from_this();
     streams_->Remove(producer_id_, self);
+    pace_.Cancel();
+    incoming_.reset();
     call_.reset();
   }
 
@@ -147,7 +149,10 @@ void RatingStream::OnReadDone(bool ok) {
 void RatingStream::ReadPaced(int64_t events) {
   const auto wait = call_->PaceEvents(events);
   if (wait > wait.zero()) {
-    pace_.Set(std::chrono::system_clock::now() + wait, [self = shared_from_this()](bool) {
+    // The alarm keeps what it calls, also after it has: a reference would be to itself.
+    pace_.Set(std::chrono::system_clock::now() + wait, [weak = weak_from_this()](bool) {
+      const std::shared_ptr<RatingStream> self = weak.lock();
+      if (self == nullptr) return;
       MutexLock lock(&self->mu_);
       self->ReadLocked();
     });

@@ -215,6 +215,40 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
   EXPECT_TRUE(was_served);
 }
 
+// Each stream that was read more slowly once stayed in memory for good, with its last message.
+TEST(AbuseTest, PacedStreamsLeaveNothingBehind) {
+  TempDir dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--client_events_per_second=20"});
+  server.WaitUntilServing();
+  const auto stub = v1::RatingService::NewStub(server.channel());
+  const auto run_stream = [&] {
+    grpc::ClientContext context;
+    auto stream = stub->StreamRatings(&context);
+    v1::StreamRatingsRequest message;
+    v1::StreamRatingsResponse response;
+    message.mutable_start();
+    stream->Write(message);
+    ASSERT_TRUE(stream->Read(&response));
+    message.mutable_batch()->set_first_number(1);
+    SetRating("u", "i", 1, message.mutable_batch()->add_events());
+    message.mutable_batch()->mutable_events(0)->set_event_id(std::string(8 << 20, 'x'));
+    stream->Write(message);
+    ASSERT_TRUE(stream->Read(&response));
+    EXPECT_EQ(response.ack().rejected_size(), 1);
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+  };
+  for (int i = 0; i < 25; ++i) run_stream();  // after these, the client is over its rate
+  const int64_t before = ResidentBytes(server);
+  constexpr int kStreams = 40;
+  for (int i = 0; i < kStreams; ++i) run_stream();
+  const int64_t growth = ResidentBytes(server) - before;
+  std::printf("%d paced streams: %lld bytes\n", kStreams, static_cast<long long>(growth));
+  if (kMemoryTells) {
+    EXPECT_LT(growth, 100 << 20);
+  }
+}
+
 TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
   TempDir dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--max_call_time=500ms"});
