@@ -82,8 +82,8 @@ class RatingStream final : public RatingStreams::Reactor,
   // `numbers`: of the events that were submitted.
   void Settle(Batch* batch, const std::vector<int64_t>& numbers, const RecordResult& result);
 
-  // Reads on once the client is within its rate again.
-  void ReadPaced(int64_t events);
+  // Reads on once the client, which has sent `events` more, is within its rate again.
+  void ReadPacedLocked(int64_t events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Does what can be done next: write, or finish.
@@ -138,15 +138,15 @@ void RatingStream::OnReadDone(bool ok) {
     if (status.ok()) status = is_start ? HandleStart() : HandleBatch();
     if (status.ok()) events = incoming_->batch().events_size();
   }
+  MutexLock lock(&mu_);
   if (!ok || !status.ok()) {
-    MutexLock lock(&mu_);
     CloseLocked(status);
   } else if (!is_start) {  // after `start`, Start() reads on
-    ReadPaced(events);
+    ReadPacedLocked(events);
   }
 }
 
-void RatingStream::ReadPaced(int64_t events) {
+void RatingStream::ReadPacedLocked(int64_t events) {
   const auto wait = call_->PaceEvents(events);
   if (wait > wait.zero()) {
     // The alarm keeps what it calls, also after it has: a reference would be to itself.
@@ -158,7 +158,6 @@ void RatingStream::ReadPaced(int64_t events) {
     });
     return;
   }
-  MutexLock lock(&mu_);
   ReadLocked();
 }
 
@@ -196,7 +195,8 @@ void RatingStream::Start(const absl::StatusOr<int64_t>& last_number) {
   next_.mutable_started()->set_window_events(streams_->window_events_);
   has_next_ = true;
   AdvanceLocked();
-  ReadLocked();
+  // What the client owes from other streams counts.
+  if (!closing_.has_value()) ReadPacedLocked(0);
 }
 
 absl::Status RatingStream::HandleBatch() {
