@@ -16,9 +16,12 @@
 namespace factord {
 namespace {
 
-// Acknowledgements of batches are put together while one is being written, up to this many
-// rejections: a client accepts messages up to 4 MiB by default.
-constexpr int kMaxRejectedAnAck = 10'000;
+// Acknowledgements of batches are put together while one is being written, up to this size: a
+// client accepts messages up to 4 MiB by default. That of one batch alone stays below: the reasons
+// against 10,000 events have some 3 MB at the most.
+constexpr size_t kMaxAckBytes = 1 << 20;
+// What a rejected event takes beside its reason.
+constexpr size_t kRejectedBytes = 24;
 
 absl::Status Draining() { return absl::UnavailableError("draining: the server is going down"); }
 
@@ -74,6 +77,13 @@ class RatingStream final : public RatingStreams::Reactor,
     int64_t last_sequence = 0;
     int64_t duplicates = 0;
     std::vector<std::pair<int64_t, std::string>> rejected;  // number, reason
+
+    // Of `rejected`, in an acknowledgement.
+    size_t rejected_bytes() const {
+      size_t bytes = 0;
+      for (const auto& [number, reason] : rejected) bytes += kRejectedBytes + reason.size();
+      return bytes;
+    }
   };
 
   absl::Status HandleStart();
@@ -119,6 +129,7 @@ class RatingStream final : public RatingStreams::Reactor,
   // The next message, and whether there is one.
   v1::StreamRatingsResponse next_ ABSL_GUARDED_BY(mu_);
   bool has_next_ ABSL_GUARDED_BY(mu_) = false;
+  size_t next_rejected_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   // The message that is being written, if any.
   grpc::ByteBuffer writing_ ABSL_GUARDED_BY(mu_);
   bool is_writing_ ABSL_GUARDED_BY(mu_) = false;
@@ -331,6 +342,7 @@ void RatingStream::AdvanceLocked() {
     is_writing_ = true;
     (void)Serialize(next_, &writing_);  // fails beyond 2 GiB only
     next_.Clear();
+    next_rejected_bytes_ = 0;
     call_->StartTimer();
     StartWrite(&writing_);
   } else if (closing_.has_value() && outstanding_ == 0) {
@@ -344,9 +356,11 @@ void RatingStream::AdvanceLocked() {
 // see it from here on, so its events leave the window.
 void RatingStream::CollectLocked() {
   if (next_.has_started()) return;  // it goes alone
-  while (!batches_.empty() && batches_.front().settled &&
-         next_.ack().rejected_size() < kMaxRejectedAnAck) {
+  while (!batches_.empty() && batches_.front().settled) {
     Batch& batch = batches_.front();
+    const size_t bytes = batch.rejected_bytes();
+    if (has_next_ && next_rejected_bytes_ + bytes > kMaxAckBytes) return;
+    next_rejected_bytes_ += bytes;
     v1::StreamAck* const ack = next_.mutable_ack();
     ack->set_last_number(batch.last_number);
     last_sequence_ = std::max(last_sequence_, batch.last_sequence);

@@ -521,6 +521,29 @@ TEST_F(RatingStreamTest, NoBatchIsSubmittedAfterALateRefusal) {
   EXPECT_THAT(stream.acks(), IsEmpty());
 }
 
+// Once 5 MB of reasons were in one acknowledgement, which clients refuse.
+TEST_F(RatingStreamTest, AcknowledgementsStayBelowWhatClientsTake) {
+  constexpr int kBatches = 10;
+  engine().HoldRequests();
+  Stream stream(server_.channel());
+  stream.Start("p");
+  for (int i = 0; i < kBatches; ++i) stream.SendBatch(1 + i, 1);
+  engine().WaitForRequests(kBatches);
+  const RecordResult refused{
+      absl::OkStatus(), 0, {{EventResult::Outcome::kRefused, 0, std::string(500'000, 'x')}}};
+  for (int i = kBatches - 1; i >= 0; --i) engine().Complete(i, refused);
+  stream.WritesDone();
+  const grpc::Status status = stream.Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  int rejected = 0;
+  for (const v1::StreamAck& ack : stream.acks()) {
+    rejected += ack.rejected_size();
+    EXPECT_EQ(ack.last_number(), rejected);
+    EXPECT_LT(ack.ByteSizeLong(), size_t{1} << 20);
+  }
+  EXPECT_EQ(rejected, kBatches);
+}
+
 TEST_F(RatingStreamTest, AFailureAfterTheClientsLastMessageIsToldToo) {
   engine().HoldRequests();
   Stream stream(server_.channel());
