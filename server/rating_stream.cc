@@ -144,7 +144,7 @@ void RatingStream::OnReadDone(bool ok) {
   int64_t events = 0;
   if (ok) {
     incoming_ = std::make_shared<v1::StreamRatingsRequest>();
-    status = Parse(incoming_bytes_, incoming_.get());
+    status = ParseRequest(incoming_bytes_, streams_->limits_.batch_events(), incoming_.get());
     incoming_bytes_.Clear();
     if (status.ok()) status = is_start ? HandleStart() : HandleBatch();
     if (status.ok()) events = incoming_->batch().events_size();

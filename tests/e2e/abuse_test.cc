@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,20 @@ int64_t ResidentBytes(const ServerProcess& server) {
   int64_t size = 0, resident = 0;
   file >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE);
+}
+
+// The most that was ever resident, since the last ForgetPeak.
+int64_t PeakBytes(const ServerProcess& server) {
+  std::ifstream file("/proc/" + std::to_string(server.pid()) + "/status");
+  std::string word;
+  while (file >> word && word != "VmHWM:") {
+  }
+  int64_t kilobytes = 0;
+  file >> kilobytes;
+  return kilobytes << 10;
+}
+void ForgetPeak(const ServerProcess& server) {
+  std::ofstream("/proc/" + std::to_string(server.pid()) + "/clear_refs") << 5;
 }
 
 // Whoever speaks HTTP/2 for itself. `Connection`: TestSocket, or TlsSocket.
@@ -302,6 +317,98 @@ TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
   if (kMemoryTells) {
     EXPECT_LT(ResidentBytes(server), 500 << 20);
   }
+}
+
+// `piece` again and again, up to the largest message that is taken.
+std::string Repeat(const std::string& piece) {
+  std::string bytes;
+  while (bytes.size() + piece.size() < (16 << 20) - 64) bytes += piece;
+  return bytes;
+}
+
+// How the server ends a call of `method` with these messages.
+grpc::Status CallWithBytes(const ServerProcess& server, const std::string& method,
+                           const std::vector<std::string>& messages) {
+  grpc::ClientContext context;
+  const grpc::internal::RpcMethod rpc(method.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING);
+  const std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> call(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+          server.NewChannel().get(), rpc, &context));
+  for (const std::string& message : messages) {
+    const grpc::Slice slice(message);
+    if (!call->Write(grpc::ByteBuffer(&slice, 1))) break;
+  }
+  call->WritesDone();
+  grpc::ByteBuffer answer;
+  while (call->Read(&answer)) {
+  }
+  return call->Finish();
+}
+
+// One message of empty events once became 750 MB.
+TEST(AbuseTest, MessagesOfManyTinyPartsCostWhatTheirBytesDo) {
+  TempDir dir;
+  ServerProcess server({"--data_dir=" + (dir / "data")});
+  server.WaitUntilServing();
+  RecordRatings(server, OneRating());
+  v1::StreamRatingsRequest start;
+  start.mutable_start();
+  // The field of the list, with an empty element.
+  const std::string tiny_events = Repeat({0x12, 0}), tiny_pairs = tiny_events,
+                    tiny_ids = Repeat({0x2a, 0});
+  // Of a field that nobody knows: a number, and a group.
+  const std::string unknown_numbers = Repeat({0x78, 0}), unknown_groups = Repeat({0x7b, 0x7c});
+  // A batch with 16 MiB of it.
+  const auto batch = [](const std::string& bytes) {
+    std::string head = "\x12";
+    for (size_t size = bytes.size(); size > 0; size >>= 7) {
+      head += static_cast<char>((size & 0x7f) | (size > 0x7f ? 0x80 : 0));
+    }
+    return head + bytes;
+  };
+  struct Case {
+    std::string method;
+    std::vector<std::string> messages;
+    std::string message;
+  };
+  const std::string record = "/factord.v1.RatingService/RecordRatings",
+                    stream = "/factord.v1.RatingService/StreamRatings",
+                    recommend = "/factord.v1.RecommendationService/RecommendItems",
+                    predict = "/factord.v1.RecommendationService/PredictRatings",
+                    get_model = "/factord.v1.ModelService/GetModel";
+  for (const Case& bad : std::vector<Case>{
+           {record, {tiny_events}, "events: must have 1 to 10000 elements, has 8388575"},
+           {predict, {tiny_pairs}, "pairs: must have 1 to 10000 elements, has 8388575"},
+           {recommend, {tiny_ids}, "deny_item_ids: must have at most 10000 elements, has 8388575"},
+           {stream,
+            {batch(tiny_events)},
+            "batch.events: must have 1 to 10000 elements, has 8388575"},
+           {stream,
+            {start.SerializeAsString(), batch(tiny_events)},
+            "batch.events: must have 1 to 10000 elements, has 8388575"},
+           {record, {unknown_numbers}, "fields"},
+           {record, {unknown_groups}, "fields"},
+           {stream, {batch(unknown_groups)}, "fields"},
+           {get_model, {unknown_groups}, "fields"}}) {
+    ForgetPeak(server);
+    const int64_t before = PeakBytes(server);
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.emplace_back([&] {
+        const grpc::Status status = CallWithBytes(server, bad.method, bad.messages);
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+        EXPECT_THAT(status.error_message(), testing::HasSubstr(bad.message));
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    const int64_t growth = PeakBytes(server) - before;
+    std::printf("four %s, \"%s\": %lld bytes\n", bad.method.c_str(), bad.message.c_str(),
+                static_cast<long long>(growth));
+    if (kMemoryTells) {
+      EXPECT_LT(growth, 250 << 20) << bad.method;
+    }
+  }
+  RecordRatings(server, OneRating());
 }
 
 TEST(AbuseTest, BytesThatAreNoHttpCostOneConnection) {
