@@ -182,6 +182,7 @@ absl::Status RatingStream::HandleStart() {
   if (!violations.empty()) return BadRequest(violations);
   {
     MutexLock lock(&mu_);
+    if (closing_.has_value()) return absl::OkStatus();  // the engine may be gone
     ++outstanding_;
   }
   if (start.producer_id().empty()) {
@@ -335,7 +336,9 @@ void RatingStream::CloseLocked(const absl::Status& status) {
 }
 
 void RatingStream::AdvanceLocked() {
-  if (is_writing_ || is_finished_) return;
+  if (is_finished_) return;
+  if (closing_.has_value() && outstanding_ == 0) call_->Settled();
+  if (is_writing_) return;
   CollectLocked();
   if (has_next_ && !is_broken_) {
     has_next_ = false;

@@ -61,8 +61,8 @@ class RawClient : public Connection {
     std::string settings = Number(4, 2) + Number(window, 4);  // SETTINGS_INITIAL_WINDOW_SIZE
     this->Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(4, 0, 0, settings));
   }
-  // A unary call with an empty request.
-  void Call(uint32_t stream, const std::string& path) {
+  // A call with one message, of less than 256 bytes.
+  void Call(uint32_t stream, const std::string& path, const std::string& message = "") {
     std::string headers;
     for (const auto& [name, value] :
          std::vector<std::pair<std::string, std::string>>{{":method", "POST"},
@@ -75,7 +75,8 @@ class RawClient : public Connection {
     }
     constexpr int kEndHeaders = 4, kEndStream = 1;
     this->Send(Frame(1, kEndHeaders, stream, headers) +
-               Frame(0, kEndStream, stream, std::string(5, '\0')));
+               Frame(0, kEndStream, stream,
+                     Number(0, 1) + Number(static_cast<uint32_t>(message.size()), 4) + message));
   }
 
  private:
@@ -228,6 +229,37 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
   }
   EXPECT_TRUE(was_refused);
   EXPECT_TRUE(was_served);
+}
+
+// Each such client once made a stop wait for half of --drain_timeout.
+TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersDoNotDelayAStop) {
+  TempDir dir;
+  ServerProcess server(
+      {"--data_dir=" + (dir / "data"), "--drain_timeout=120s", "--max_concurrent_calls=2"});
+  server.WaitUntilServing();
+  RawClient<TestSocket> connection(server.port());
+  connection.Greet(0);
+  v1::StreamRatingsRequest start;
+  start.mutable_start()->set_producer_id("p");
+  connection.Call(1, "/factord.v1.ModelService/GetModel");
+  connection.Call(3, "/factord.v1.RatingService/StreamRatings", start.SerializeAsString());
+  // Until both are there.
+  const auto model = v1::ModelService::NewStub(server.channel());
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  while (code != grpc::StatusCode::RESOURCE_EXHAUSTED && !testing::Test::HasFailure()) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    v1::GetModelResponse response;
+    code = model->GetModel(&context, {}, &response).error_code();
+    EXPECT_NE(code, grpc::StatusCode::DEADLINE_EXCEEDED);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  server.Signal(SIGTERM);
+  const Ended ended = server.Wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  EXPECT_EQ(ended.exit_code, kExitOk);
+  EXPECT_THAT(ended.output, testing::HasSubstr("stopped cleanly"));
+  EXPECT_THAT(ended.output, testing::Not(testing::HasSubstr("cancelling")));
 }
 
 // Each stream that was read more slowly once stayed in memory for good, with its last message.
