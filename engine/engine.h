@@ -131,6 +131,11 @@ struct RecordRequest {
   // True: conflicts and what is beyond a limit are left out, the rest is applied. False: one of
   // them refuses the whole request.
   bool allow_partial = false;
+  // Shared by requests that make up a series, of which nothing may be taken after a request that
+  // was refused: the batches of a stream. The writer sets it, and refuses the later ones ABORTED.
+  // A request for which the queue has no room is not the writer's: its refusal is told before
+  // Record returns.
+  std::shared_ptr<bool> refused_before = nullptr;
   // Called exactly once, on an engine thread (or, for a refusal, on the caller's): must not block.
   std::function<void(RecordResult)> done = nullptr;
 };

@@ -21,7 +21,13 @@ int64_t NowMicros() {
 
 void EventGroup::Add(RecordRequest request) {
   RecordResult result;
-  result.status = Plan(request, &result);
+  bool* const refused_before = request.refused_before.get();
+  if (refused_before != nullptr && *refused_before) {
+    result.status = absl::AbortedError("a request before this one was refused");
+  } else {
+    result.status = Plan(request, &result);
+    if (refused_before != nullptr) *refused_before = !result.status.ok();
+  }
   answers_.push_back([request = std::move(request),
                       result = std::move(result)](const absl::Status& commit) mutable {
     if (result.status.ok() && !commit.ok()) {

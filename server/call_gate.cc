@@ -39,14 +39,16 @@ CallGate::Call::Call(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* conte
   if (InfoOf(rpc).is_timed) StartTimer();
   MutexLock lock(&gate_->mu_);
   gate_->calls_.insert(this);
+  ++gate_->unsettled_;
   ++gate_->in_flight_[static_cast<size_t>(rpc)];
 }
 
 CallGate::Call::~Call() {
   MutexLock lock(&gate_->mu_);
+  gate_->SettleLocked(this);
   gate_->calls_.erase(this);
   --gate_->in_flight_[static_cast<size_t>(rpc_)];
-  if (gate_->calls_.empty()) gate_->none_.NotifyAll();
+  if (gate_->calls_.empty()) gate_->fewer_.NotifyAll();
 }
 
 absl::Status CallGate::Call::Admit() {
@@ -134,6 +136,11 @@ const std::string& CallGate::Call::client() {
   return client_;
 }
 
+void CallGate::Call::Settled() {
+  MutexLock lock(&gate_->mu_);
+  gate_->SettleLocked(this);
+}
+
 void CallGate::Call::Answered(int code) {
   // Whoever has not waited has seen this, whatever was still sent.
   if (context_->IsCancelled() && context_->deadline() <= std::chrono::system_clock::now()) {
@@ -148,13 +155,29 @@ void CallGate::Call::Answered(int code) {
                         {"client", client()},
                         {"peer", context_->peer()}});
   }
+  Settled();
+}
+
+void CallGate::SettleLocked(Call* call) {
+  if (call->is_settled_) return;
+  call->is_settled_ = true;
+  if (--unsettled_ == 0) fewer_.NotifyAll();
+}
+
+bool CallGate::WaitUntilSettled(Clock::time_point deadline) {
+  MutexLock lock(&mu_);
+  while (unsettled_ > 0) {
+    if (Clock::now() >= deadline) return false;
+    fewer_.WaitUntil(&mu_, deadline);
+  }
+  return true;
 }
 
 bool CallGate::WaitUntilNone(Clock::time_point deadline) {
   MutexLock lock(&mu_);
   while (!calls_.empty()) {
     if (Clock::now() >= deadline) return false;
-    none_.WaitUntil(&mu_, deadline);
+    fewer_.WaitUntil(&mu_, deadline);
   }
   return true;
 }

@@ -1,5 +1,5 @@
 // What every call passes on its way in and out: who is it, may it, is there room; how long did it
-// take; and a list of those that run, so that a drain can wait for their end.
+// take; and a list of those that run, so that a drain can wait for them.
 //
 //   CallGate::Call call(&gate, Rpc::kGetModel, context);   // a member of whatever lives as long
 //   absl::Status status = call.Admit();                    // before anything is done for it
@@ -12,7 +12,9 @@
 // A client is known by its token's name, else by its certificate's, else by its address.
 //
 // gRPC's own Shutdown waits for more than the calls: for every connection to be closed, which a
-// client that does nothing may put off for seconds.
+// client that does nothing may put off for seconds. And a call lasts until its answer is sent,
+// which a client that does not read puts off for as long as it likes: so a drain waits for calls to
+// be settled, which is up to the server alone.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -83,7 +85,9 @@ class CallGate {
     }
     void StopTimer() { overdue_.store(kNever, std::memory_order_relaxed); }
 
-    // Its status is decided.
+    // Nothing more is done for it than to send what is there: it needs no engine. Once is enough.
+    void Settled();
+    // Its status is decided. It is settled, too.
     void Answered(int code);
     CallMetrics& metrics() const { return gate_->metrics_; }
 
@@ -102,9 +106,12 @@ class CallGate {
     const Clock::time_point start_ = Clock::now();
     std::atomic<Clock::rep> overdue_{kNever};
     std::string client_;
+    bool is_settled_ = false;  // guarded by the gate's mu_
   };
 
-  // Whether there was a moment without a call before `deadline`.
+  // Whether all calls were settled at a moment before `deadline`.
+  bool WaitUntilSettled(Clock::time_point deadline);
+  // Whether there was a moment without a call before it.
   bool WaitUntilNone(Clock::time_point deadline);
   // Cancels the calls whose time is over. To be called now and then.
   void CancelOverdue(Clock::time_point now);
@@ -114,6 +121,7 @@ class CallGate {
 
  private:
   absl::Status Refuse(Refusal refusal, const absl::Status& status);
+  void SettleLocked(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LogRefusedToken(const char* reason, grpc::CallbackServerContext* context, Rpc rpc);
 
   const Options options_;
@@ -124,8 +132,9 @@ class CallGate {
   std::atomic<Clock::rep> next_token_log_{0};
 
   mutable Mutex mu_;
-  CondVar none_;
+  CondVar fewer_;  // no call is left, or none that is not settled
   absl::flat_hash_set<Call*> calls_ ABSL_GUARDED_BY(mu_);
+  int64_t unsettled_ ABSL_GUARDED_BY(mu_) = 0;
   std::array<int32_t, kRpcs> in_flight_ ABSL_GUARDED_BY(mu_) = {};
 };
 

@@ -150,7 +150,8 @@ TEST_F(FlagsTest, TheReferenceIsUpToDate) {
 TEST_F(FlagsTest, PlainTextStaysOnTheMachineUnlessToldOtherwise) {
   // Flags keep their values from call to call.
   const std::string no_tls[] = {"--tls_cert_file=", "--tls_key_file=", "--allow_plaintext=false"};
-  for (const char* address : {"0.0.0.0:7070", "[::]:7070", "10.0.0.1:7070", "example.com:7070"}) {
+  for (const char* address :
+       {"0.0.0.0:7070", "[::]:7070", "10.0.0.1:7070", "example.com:7070", "127.example.com:7070"}) {
     EXPECT_THAT(Mistakes({data_dir_, "--listen", address, no_tls[0], no_tls[1], no_tls[2]}),
                 HasSubstr("--allow_plaintext"));
     EXPECT_TRUE(ParseCommandLine({data_dir_, "--listen", address, "--allow_plaintext"}, {}).ok());

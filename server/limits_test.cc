@@ -147,6 +147,24 @@ TEST(RateTest, AStreamOverTheRateIsReadMoreSlowly) {
   stream.Cancel();
 }
 
+// A client that opened a stream for each batch had no limit.
+TEST(RateTest, ANewStreamOwesWhatItsClientOwes) {
+  TestServer server([](ServerOptions* options) { options->calls.client_events_per_second = 10; });
+  server.WaitUntilServing();
+  const auto start = std::chrono::steady_clock::now();
+  constexpr int kBatches = 3;
+  for (int i = 0; i < kBatches; ++i) {
+    Stream stream(server);
+    stream.Start();
+    ASSERT_TRUE(stream.Receive());
+    stream.Send(1, 10);
+    ASSERT_TRUE(stream.Receive());
+    stream.Cancel();
+  }
+  // 30 events, of which 10 are free and the last 10 are not waited for: a second.
+  EXPECT_GT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(900));
+}
+
 TEST(CallTimeTest, AStreamThatDoesNotStartIsCancelled) {
   TestServer server([](ServerOptions* options) {
     options->calls.max_call_time = std::chrono::milliseconds(100);

@@ -1,5 +1,6 @@
 #include "server/listener.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -70,7 +71,9 @@ int64_t RaiseFileLimit() {
 }
 
 bool HostPort::is_loopback() const {
-  return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+  in_addr ipv4;  // a name may begin with "127." as well
+  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) return ntohl(ipv4.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "::1";
 }
 
 absl::StatusOr<HostPort> ParseHostPort(const std::string& address) {

@@ -1,6 +1,7 @@
 #include "server/rate_limiter.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace factord {
 namespace {
@@ -44,14 +45,24 @@ RateLimiter::Bucket& RateLimiter::FillLocked(absl::string_view client, Clock::ti
   return bucket;
 }
 
-// A full bucket is as good as a new one. If none is full, an attacker with very many addresses is
-// at work: all start anew.
+// All buckets that are full, which are as good as new ones, and the fullest of the others: a tenth
+// at least, so that not every new client looks at all of them.
 void RateLimiter::EvictLocked(Clock::time_point now) {
+  const auto room_in = [&](const Bucket& bucket) {
+    const double seconds = std::chrono::duration<double>(now - bucket.filled).count();
+    return per_second_ - bucket.level - seconds * per_second_;
+  };
+  std::vector<double> rooms;
+  rooms.reserve(buckets_.size());
+  for (const auto& [client, bucket] : buckets_) rooms.push_back(room_in(bucket));
+  const auto last = rooms.begin() + kMaxClients / 10 - 1;
+  std::nth_element(rooms.begin(), last, rooms.end());
+  const double most = *last;
+  auto as_full = std::count(rooms.begin(), last + 1, most);  // how many of those with `most` go
   absl::erase_if(buckets_, [&](const auto& entry) {
-    const double seconds = std::chrono::duration<double>(now - entry.second.filled).count();
-    return entry.second.level + seconds * per_second_ >= per_second_;
+    const double room = room_in(entry.second);
+    return room <= 0 || room < most || (room == most && as_full-- > 0);
   });
-  if (buckets_.size() >= kMaxClients) buckets_.clear();
 }
 
 RateLimiter::Clock::duration RateLimiter::Wait(const Bucket& bucket) const {

@@ -23,6 +23,11 @@ class RateLimiter {
   explicit RateLimiter(double per_second) : per_second_(per_second) {}
 
   bool is_on() const { return per_second_ > 0; }
+  // How many are remembered.
+  size_t clients() const {
+    MutexLock lock(&mu_);
+    return buckets_.size();
+  }
 
   // Takes `amount` if the client may; zero. Otherwise takes nothing, and tells how long it has to
   // wait.
@@ -31,7 +36,7 @@ class RateLimiter {
   Clock::duration Take(absl::string_view client, double amount, Clock::time_point now);
 
  private:
-  // Enough for the clients of a large site; beyond, the buckets of those that are not in debt go.
+  // Enough for the clients of a large site; beyond, those that are the least in debt are forgotten.
   static constexpr size_t kMaxClients = 100'000;
 
   struct Bucket {
@@ -46,7 +51,7 @@ class RateLimiter {
   Clock::duration Wait(const Bucket& bucket) const;
 
   const double per_second_;
-  Mutex mu_;
+  mutable Mutex mu_;
   absl::flat_hash_map<std::string, Bucket> buckets_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -60,5 +60,19 @@ TEST(RateLimiterTest, ManyClientsDoNotForgetTheOneInDebt) {
             std::chrono::seconds(1));
 }
 
+// Every new client went through all the others, once there were as many as are remembered.
+TEST(RateLimiterTest, RoomIsMadeForManyClientsAtOnceAndTheyStayWhoOweMost) {
+  RateLimiter limiter(10);
+  constexpr int kClients = 100'000;
+  limiter.Take("in debt", 1'000, kStart);
+  limiter.Take("in less", 10, kStart);
+  for (int i = 2; i < kClients; ++i) limiter.Take(std::to_string(i), 20, kStart);
+  EXPECT_EQ(limiter.clients(), size_t{kClients});
+  limiter.Take("one more", 20, kStart);
+  EXPECT_EQ(limiter.clients(), size_t{kClients} * 9 / 10 + 1);
+  EXPECT_GT(limiter.TryTake("in debt", 1, kStart), std::chrono::seconds(90));
+  EXPECT_EQ(limiter.TryTake("in less", 1, kStart), Clock::duration::zero());  // forgotten
+}
+
 }  // namespace
 }  // namespace factord

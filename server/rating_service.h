@@ -28,8 +28,9 @@ class RatingService final : public RawRatingService {
   grpc::ServerUnaryReactor* RecordRatings(grpc::CallbackServerContext* context,
                                           const grpc::ByteBuffer* request,
                                           grpc::ByteBuffer* response) override {
-    return RecordRatingsCall::Start(gate_, Rpc::kRecordRatings, context, request, response,
-                                    [this](RecordRatingsCall* call) { return Record(call); });
+    return RecordRatingsCall::Start(
+        gate_, Rpc::kRecordRatings, context, request, response,
+        [this](RecordRatingsCall* call) { return Record(call); }, limits_.events());
   }
 
   RatingStreams::Reactor* StreamRatings(grpc::CallbackServerContext* context) override {

@@ -16,9 +16,12 @@
 namespace factord {
 namespace {
 
-// Acknowledgements of batches are put together while one is being written, up to this many
-// rejections: a client accepts messages up to 4 MiB by default.
-constexpr int kMaxRejectedAnAck = 10'000;
+// Acknowledgements of batches are put together while one is being written, up to this size: a
+// client accepts messages up to 4 MiB by default. That of one batch alone stays below: the reasons
+// against 10,000 events have some 3 MB at the most.
+constexpr size_t kMaxAckBytes = 1 << 20;
+// What a rejected event takes beside its reason.
+constexpr size_t kRejectedBytes = 24;
 
 absl::Status Draining() { return absl::UnavailableError("draining: the server is going down"); }
 
@@ -59,6 +62,8 @@ class RatingStream final : public RatingStreams::Reactor,
   void OnDone() override {
     const std::shared_ptr<RatingStream> self = shared_from_this();
     streams_->Remove(producer_id_, self);
+    pace_.Cancel();
+    incoming_.reset();
     call_.reset();
   }
 
@@ -72,6 +77,13 @@ class RatingStream final : public RatingStreams::Reactor,
     int64_t last_sequence = 0;
     int64_t duplicates = 0;
     std::vector<std::pair<int64_t, std::string>> rejected;  // number, reason
+
+    // Of `rejected`, in an acknowledgement.
+    size_t rejected_bytes() const {
+      size_t bytes = 0;
+      for (const auto& [number, reason] : rejected) bytes += kRejectedBytes + reason.size();
+      return bytes;
+    }
   };
 
   absl::Status HandleStart();
@@ -80,8 +92,8 @@ class RatingStream final : public RatingStreams::Reactor,
   // `numbers`: of the events that were submitted.
   void Settle(Batch* batch, const std::vector<int64_t>& numbers, const RecordResult& result);
 
-  // Reads on once the client is within its rate again.
-  void ReadPaced(int64_t events);
+  // Reads on once the client, which has sent `events` more, is within its rate again.
+  void ReadPacedLocked(int64_t events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Does what can be done next: write, or finish.
@@ -100,6 +112,8 @@ class RatingStream final : public RatingStreams::Reactor,
   const EngineHolder::Serving* serving_ = nullptr;  // null before `start`
   std::string producer_id_;                         // empty: anonymous
   int64_t last_number_ = 0;                         // of the events received
+  // Of all batches, for the engine: a refusal is known here only later than there.
+  const std::shared_ptr<bool> refused_before_ = std::make_shared<bool>(false);
 
   // Held while a batch is handed to the engine, which may call back on the same thread: never taken
   // in a callback. Before mu_.
@@ -115,6 +129,7 @@ class RatingStream final : public RatingStreams::Reactor,
   // The next message, and whether there is one.
   v1::StreamRatingsResponse next_ ABSL_GUARDED_BY(mu_);
   bool has_next_ ABSL_GUARDED_BY(mu_) = false;
+  size_t next_rejected_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   // The message that is being written, if any.
   grpc::ByteBuffer writing_ ABSL_GUARDED_BY(mu_);
   bool is_writing_ ABSL_GUARDED_BY(mu_) = false;
@@ -129,29 +144,31 @@ void RatingStream::OnReadDone(bool ok) {
   int64_t events = 0;
   if (ok) {
     incoming_ = std::make_shared<v1::StreamRatingsRequest>();
-    status = Parse(incoming_bytes_, incoming_.get());
+    status = ParseRequest(incoming_bytes_, streams_->limits_.batch_events(), incoming_.get());
     incoming_bytes_.Clear();
     if (status.ok()) status = is_start ? HandleStart() : HandleBatch();
     if (status.ok()) events = incoming_->batch().events_size();
   }
+  MutexLock lock(&mu_);
   if (!ok || !status.ok()) {
-    MutexLock lock(&mu_);
     CloseLocked(status);
   } else if (!is_start) {  // after `start`, Start() reads on
-    ReadPaced(events);
+    ReadPacedLocked(events);
   }
 }
 
-void RatingStream::ReadPaced(int64_t events) {
+void RatingStream::ReadPacedLocked(int64_t events) {
   const auto wait = call_->PaceEvents(events);
   if (wait > wait.zero()) {
-    pace_.Set(std::chrono::system_clock::now() + wait, [self = shared_from_this()](bool) {
+    // The alarm keeps what it calls, also after it has: a reference would be to itself.
+    pace_.Set(std::chrono::system_clock::now() + wait, [weak = weak_from_this()](bool) {
+      const std::shared_ptr<RatingStream> self = weak.lock();
+      if (self == nullptr) return;
       MutexLock lock(&self->mu_);
       self->ReadLocked();
     });
     return;
   }
-  MutexLock lock(&mu_);
   ReadLocked();
 }
 
@@ -165,6 +182,7 @@ absl::Status RatingStream::HandleStart() {
   if (!violations.empty()) return BadRequest(violations);
   {
     MutexLock lock(&mu_);
+    if (closing_.has_value()) return absl::OkStatus();  // the engine may be gone
     ++outstanding_;
   }
   if (start.producer_id().empty()) {
@@ -189,7 +207,8 @@ void RatingStream::Start(const absl::StatusOr<int64_t>& last_number) {
   next_.mutable_started()->set_window_events(streams_->window_events_);
   has_next_ = true;
   AdvanceLocked();
-  ReadLocked();
+  // What the client owes from other streams counts.
+  if (!closing_.has_value()) ReadPacedLocked(0);
 }
 
 absl::Status RatingStream::HandleBatch() {
@@ -209,6 +228,7 @@ absl::Status RatingStream::HandleBatch() {
   numbers.reserve(count);
   RecordRequest record;
   record.allow_partial = true;
+  record.refused_before = refused_before_;
   record.events.reserve(count);
   for (int i = 0; i < count; ++i) {
     const int64_t number = message.first_number() + i;
@@ -230,6 +250,7 @@ absl::Status RatingStream::HandleBatch() {
   Batch* queued = nullptr;
   {
     MutexLock lock(&mu_);
+    if (closing_.has_value()) return absl::OkStatus();  // meanwhile; it was read before
     if (unacknowledged_ + count > streams_->window_events_) {
       return absl::InvalidArgumentError(absl::StrCat("batch.events: more than window_events (",
                                                      streams_->window_events_,
@@ -315,13 +336,16 @@ void RatingStream::CloseLocked(const absl::Status& status) {
 }
 
 void RatingStream::AdvanceLocked() {
-  if (is_writing_ || is_finished_) return;
+  if (is_finished_) return;
+  if (closing_.has_value() && outstanding_ == 0) call_->Settled();
+  if (is_writing_) return;
   CollectLocked();
   if (has_next_ && !is_broken_) {
     has_next_ = false;
     is_writing_ = true;
     (void)Serialize(next_, &writing_);  // fails beyond 2 GiB only
     next_.Clear();
+    next_rejected_bytes_ = 0;
     call_->StartTimer();
     StartWrite(&writing_);
   } else if (closing_.has_value() && outstanding_ == 0) {
@@ -335,9 +359,11 @@ void RatingStream::AdvanceLocked() {
 // see it from here on, so its events leave the window.
 void RatingStream::CollectLocked() {
   if (next_.has_started()) return;  // it goes alone
-  while (!batches_.empty() && batches_.front().settled &&
-         next_.ack().rejected_size() < kMaxRejectedAnAck) {
+  while (!batches_.empty() && batches_.front().settled) {
     Batch& batch = batches_.front();
+    const size_t bytes = batch.rejected_bytes();
+    if (has_next_ && next_rejected_bytes_ + bytes > kMaxAckBytes) return;
+    next_rejected_bytes_ += bytes;
     v1::StreamAck* const ack = next_.mutable_ack();
     ack->set_last_number(batch.last_number);
     last_sequence_ = std::max(last_sequence_, batch.last_sequence);

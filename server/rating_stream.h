@@ -6,9 +6,8 @@
 //
 // Invariants:
 //  1. A batch is handed to the engine only while all before it were (whole streams are ordered),
-//  and no batch after
-//     one that failed: otherwise the producer's last number would pass over events that were never
-//     logged.
+//     and the engine takes no batch after one that failed (RecordRequest::refused_before):
+//     otherwise the producer's last number would pass over events that were never logged.
 //  2. An acknowledgement covers a number only when every event up to it is settled.
 //  3. The call ends (Finish) only when the engine holds nothing of it any more. So requests live
 //  until `done`, and a

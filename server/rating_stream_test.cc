@@ -480,6 +480,70 @@ TEST_F(RatingStreamTest, ARefusalEndsTheStreamBeforeTheNextBatch) {
   EXPECT_EQ(engine().requests(), 2u);
 }
 
+TEST_F(RatingStreamTest, TheBatchesOfAStreamAreASeries) {
+  engine().HoldRequests();
+  Stream stream(server_.channel()), other(server_.channel());
+  stream.Start("p");
+  other.Start("q");
+  stream.SendBatch(1, 1);
+  stream.SendBatch(2, 1);
+  engine().WaitForRequests(2);
+  other.SendBatch(1, 1);
+  engine().WaitForRequests(3);
+  EXPECT_NE(engine().series(0), nullptr);
+  EXPECT_EQ(engine().series(0), engine().series(1));
+  EXPECT_NE(engine().series(2), nullptr);
+  EXPECT_NE(engine().series(0), engine().series(2));
+  for (size_t i = 0; i < 3; ++i) engine().Complete(i);
+}
+
+// A batch that was on its way when an earlier one was refused went to the engine all the same.
+TEST_F(RatingStreamTest, NoBatchIsSubmittedAfterALateRefusal) {
+  engine().HoldRequests();
+  Stream stream(server_.channel());
+  stream.Start("p");
+  stream.SendBatch(1, 2);
+  stream.SendBatch(3, 2);
+  engine().WaitForRequests(2);
+  engine().Complete(0, absl::FailedPreconditionError("the disk is nearly full"));
+  stream.SendBatch(5, 2);
+  // Nothing shows from outside that it has been read. These come after it on the same connection,
+  // and take several turns.
+  for (int i = 0; i < 5; ++i) {
+    Stream later(server_.channel());
+    later.Start("later");
+    later.WritesDone();
+    EXPECT_TRUE(later.Finish().ok());
+  }
+  EXPECT_EQ(engine().requests(), 2u);
+  engine().Complete(1);
+  EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(stream.acks(), IsEmpty());
+}
+
+// Once 5 MB of reasons were in one acknowledgement, which clients refuse.
+TEST_F(RatingStreamTest, AcknowledgementsStayBelowWhatClientsTake) {
+  constexpr int kBatches = 10;
+  engine().HoldRequests();
+  Stream stream(server_.channel());
+  stream.Start("p");
+  for (int i = 0; i < kBatches; ++i) stream.SendBatch(1 + i, 1);
+  engine().WaitForRequests(kBatches);
+  const RecordResult refused{
+      absl::OkStatus(), 0, {{EventResult::Outcome::kRefused, 0, std::string(500'000, 'x')}}};
+  for (int i = kBatches - 1; i >= 0; --i) engine().Complete(i, refused);
+  stream.WritesDone();
+  const grpc::Status status = stream.Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  int rejected = 0;
+  for (const v1::StreamAck& ack : stream.acks()) {
+    rejected += ack.rejected_size();
+    EXPECT_EQ(ack.last_number(), rejected);
+    EXPECT_LT(ack.ByteSizeLong(), size_t{1} << 20);
+  }
+  EXPECT_EQ(rejected, kBatches);
+}
+
 TEST_F(RatingStreamTest, AFailureAfterTheClientsLastMessageIsToldToo) {
   engine().HoldRequests();
   Stream stream(server_.channel());

@@ -35,15 +35,17 @@ class RecommendationService final : public RawRecommendationService {
   grpc::ServerUnaryReactor* RecommendItems(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response) override {
-    return RecommendCall::Start(gate_, Rpc::kRecommendItems, context, request, response,
-                                [this](RecommendCall* call) { return Recommend(call); });
+    return RecommendCall::Start(
+        gate_, Rpc::kRecommendItems, context, request, response,
+        [this](RecommendCall* call) { return Recommend(call); }, limits_.deny_item_ids());
   }
 
   grpc::ServerUnaryReactor* PredictRatings(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response) override {
-    return PredictCall::Start(gate_, Rpc::kPredictRatings, context, request, response,
-                              [this](PredictCall* call) { return Predict(call); });
+    return PredictCall::Start(
+        gate_, Rpc::kPredictRatings, context, request, response,
+        [this](PredictCall* call) { return Predict(call); }, limits_.pairs());
   }
 
  private:

@@ -33,6 +33,8 @@ constexpr int kMaxSyncThreads = 32;
 constexpr int64_t kMaxProbeConnections = 100;
 constexpr std::chrono::seconds kProbeConnectionIdle(30);
 constexpr int64_t kProbeMemoryBytes = 8 << 20;
+// How long a drain waits for clients to take their answers.
+constexpr std::chrono::seconds kSendGrace(1);
 // The share of --memory_limit from which the log warns.
 constexpr double kShortOfMemory = 0.8;
 // Descriptors that are kept for the data folder and for ourselves.
@@ -378,13 +380,16 @@ void Server::Drain() {
   health_.Drain();
   engines_.Drain();
   ratings_.Drain();
-  if (!gate_.WaitUntilNone(std::chrono::steady_clock::now() + options_.drain_timeout / 2)) {
+  const auto deadline = std::chrono::steady_clock::now() + options_.drain_timeout / 2;
+  if (gate_.WaitUntilSettled(deadline)) {
+    (void)gate_.WaitUntilNone(std::min(deadline, std::chrono::steady_clock::now() + kSendGrace));
+  } else {
     log::Warning("cancelling the calls that still run");
     api_.server->Shutdown(std::chrono::system_clock::now());
   }
   recovery_.join();
   metrics_->SetEngine(nullptr);
-  // Later calls are refused and no earlier one is left, so the engine may go.
+  // Later calls are refused and the earlier ones are settled, so the engine may go.
   std::unique_ptr<Engine> engine = engines_.Release();
   absl::Status status;
   {

@@ -7,9 +7,10 @@
 // Life: the port opens first, with NOT_SERVING and every call UNAVAILABLE ("recovering"), so that a
 // supervisor sees at once that the process is there. The engine recovers on a thread of its own;
 // then health says SERVING. Stop lets running calls end, gives every stream its last
-// acknowledgement, closes the engine (final snapshot) and returns. All the while, and after it,
-// calls are answered UNAVAILABLE: the port closes with the process. gRPC's own shutdown would
-// answer CANCELLED to a call that arrives just then, which clients do not repeat.
+// acknowledgement, waits a second for clients that have not taken their answers, closes the engine
+// (final snapshot) and returns. All the while, and after it, calls are answered UNAVAILABLE: the
+// port closes with the process. gRPC's own shutdown would answer CANCELLED to a call that arrives
+// just then, which clients do not repeat.
 #pragma once
 
 #include <grpcpp/server.h>

@@ -79,6 +79,11 @@ class FakeEngine : public Engine {
     std::lock_guard lock(mu_);
     return requests_.at(i).events;
   }
+  // What request `i` shares with the others of its series.
+  std::shared_ptr<bool> series(size_t i) const {
+    std::lock_guard lock(mu_);
+    return requests_.at(i).refused_before;
+  }
   // Every later request is refused with it on the caller's thread.
   void Refuse(const absl::Status& status) {
     std::lock_guard lock(mu_);

@@ -24,17 +24,18 @@ namespace factord {
 template <typename Request, typename Response>
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
-  // Admits the call, parses the request and runs `handler` on it, an absl::Status(UnaryCall*). If
-  // it returns an error, that ends the call. If it returns OK, it has called Finish, or somebody
-  // will.
+  // Admits the call, parses the request, whose list, if it has one, is `list`, and runs `handler`
+  // on it, an absl::Status(UnaryCall*). If it returns an error, that ends the call. If it returns
+  // OK, it has called Finish, or somebody will.
   template <typename Handler>
   static grpc::ServerUnaryReactor* Start(CallGate* gate, Rpc rpc,
                                          grpc::CallbackServerContext* context,
                                          const grpc::ByteBuffer* request,
-                                         grpc::ByteBuffer* response, const Handler& handler) {
+                                         grpc::ByteBuffer* response, const Handler& handler,
+                                         const ListRule& list = {}) {
     auto* const call = new UnaryCall(gate, rpc, context, response);  // OnDone deletes it
     absl::Status status = call->admission_.Admit();
-    if (status.ok()) status = Parse(*request, &call->request_);
+    if (status.ok()) status = ParseRequest(*request, list, &call->request_);
     if (status.ok()) status = handler(call);
     if (!status.ok()) call->Finish(status);
     return call;

@@ -32,13 +32,13 @@ void CheckLength(const std::string& value, absl::string_view field, int32_t max_
 }
 
 // False when the list itself is wrong; its elements are then not looked at.
-bool CheckCount(int count, absl::string_view field, int32_t min, int32_t max,
-                Violations* violations) {
-  if (count >= min && count <= max) return true;
+bool CheckCount(int64_t count, const ListRule& rule, Violations* violations) {
+  if (count >= rule.min && count <= rule.max) return true;
   violations->push_back(
-      {std::string(field),
-       min == 0 ? absl::StrCat("must have at most ", max, " elements, has ", count)
-                : absl::StrCat("must have ", min, " to ", max, " elements, has ", count)});
+      {std::string(rule.field),
+       rule.min == 0
+           ? absl::StrCat("must have at most ", rule.max, " elements, has ", count)
+           : absl::StrCat("must have ", rule.min, " to ", rule.max, " elements, has ", count)});
   return false;
 }
 
@@ -70,6 +70,12 @@ std::string ToString(const Violations& violations) {
     absl::StrAppend(&text, text.empty() ? "" : "; ", violation.field, ": ", violation.rule);
   }
   return text;
+}
+
+Violations ValidateCount(int64_t count, const ListRule& rule) {
+  Violations violations;
+  CheckCount(count, rule, &violations);
+  return violations;
 }
 
 Violations ValidateRating(const v1::Rating& rating, const Limits& limits,
@@ -105,8 +111,7 @@ Violations ValidateRating(const v1::Rating& rating, const Limits& limits,
 Violations ValidateRecordRatings(const v1::RecordRatingsRequest& request, const Limits& limits,
                                  const ModelConfig& config) {
   Violations violations;
-  if (CheckCount(request.events_size(), "events", 1, limits.max_events_per_request, &violations) &&
-      !request.allow_partial()) {
+  if (CheckCount(request.events_size(), limits.events(), &violations) && !request.allow_partial()) {
     for (int i = 0; i < request.events_size(); ++i) {
       AddElement("events", i, ValidateRating(request.events(i), limits, config), &violations);
     }
@@ -123,7 +128,7 @@ Violations ValidateStreamStart(const v1::StreamStart& start, const Limits& limit
 Violations ValidateStreamBatch(const v1::StreamBatch& batch, int64_t last_number,
                                const Limits& limits) {
   Violations violations;
-  CheckCount(batch.events_size(), "batch.events", 1, limits.max_events_per_request, &violations);
+  CheckCount(batch.events_size(), limits.batch_events(), &violations);
   if (batch.first_number() < 1) {
     violations.push_back({"batch.first_number", "must be at least 1"});
   } else if (batch.first_number() <= last_number) {
@@ -143,8 +148,7 @@ Violations ValidateRecommendItems(const v1::RecommendItemsRequest& request, cons
   if (request.has_max_items()) {
     CheckRange(request.max_items(), "max_items", 1, limits.max_items, &violations);
   }
-  if (CheckCount(request.deny_item_ids_size(), "deny_item_ids", 0, limits.max_deny_item_ids,
-                 &violations)) {
+  if (CheckCount(request.deny_item_ids_size(), limits.deny_item_ids(), &violations)) {
     for (int i = 0; i < request.deny_item_ids_size(); ++i) {
       CheckId(request.deny_item_ids(i), absl::StrCat("deny_item_ids[", i, "]"), limits,
               &violations);
@@ -156,7 +160,7 @@ Violations ValidateRecommendItems(const v1::RecommendItemsRequest& request, cons
 
 Violations ValidatePredictRatings(const v1::PredictRatingsRequest& request, const Limits& limits) {
   Violations violations;
-  if (CheckCount(request.pairs_size(), "pairs", 1, limits.max_pairs, &violations)) {
+  if (CheckCount(request.pairs_size(), limits.pairs(), &violations)) {
     for (int i = 0; i < request.pairs_size(); ++i) {
       Violations pair;
       CheckId(request.pairs(i).user_id(), "user_id", limits, &pair);

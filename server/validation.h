@@ -26,6 +26,13 @@
 
 namespace factord {
 
+// A list in a request, and how many elements it may have.
+struct ListRule {
+  absl::string_view field = {};
+  int32_t min = 0;
+  int32_t max = 0;
+};
+
 // What one request may ask for. The defaults are the documented limits of the API.
 struct Limits {
   // Events of a RecordRatings request or of a batch of a stream.
@@ -41,6 +48,11 @@ struct Limits {
   int32_t max_pairs = 10'000;
   int32_t max_items_per_topic = 100;
   int32_t max_page_size = 10'000;
+
+  ListRule events() const { return {"events", 1, max_events_per_request}; }
+  ListRule batch_events() const { return {"batch.events", 1, max_events_per_request}; }
+  ListRule deny_item_ids() const { return {"deny_item_ids", 0, max_deny_item_ids}; }
+  ListRule pairs() const { return {"pairs", 1, max_pairs}; }
 };
 
 // Defaults of fields that a request leaves unset.
@@ -57,6 +69,9 @@ using Violations = std::vector<Violation>;
 
 // "field: rule; field: rule".
 std::string ToString(const Violations& violations);
+
+// Whether a list may have so many elements.
+Violations ValidateCount(int64_t count, const ListRule& rule);
 
 // What is wrong with one event. The rating must lie in the range of `config`. Fields are named from
 // the event on ("rating").

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,20 @@ int64_t ResidentBytes(const ServerProcess& server) {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
+// The most that was ever resident, since the last ForgetPeak.
+int64_t PeakBytes(const ServerProcess& server) {
+  std::ifstream file("/proc/" + std::to_string(server.pid()) + "/status");
+  std::string word;
+  while (file >> word && word != "VmHWM:") {
+  }
+  int64_t kilobytes = 0;
+  file >> kilobytes;
+  return kilobytes << 10;
+}
+void ForgetPeak(const ServerProcess& server) {
+  std::ofstream("/proc/" + std::to_string(server.pid()) + "/clear_refs") << 5;
+}
+
 // Whoever speaks HTTP/2 for itself. `Connection`: TestSocket, or TlsSocket.
 template <typename Connection>
 class RawClient : public Connection {
@@ -46,8 +61,8 @@ class RawClient : public Connection {
     std::string settings = Number(4, 2) + Number(window, 4);  // SETTINGS_INITIAL_WINDOW_SIZE
     this->Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(4, 0, 0, settings));
   }
-  // A unary call with an empty request.
-  void Call(uint32_t stream, const std::string& path) {
+  // A call with one message, of less than 256 bytes.
+  void Call(uint32_t stream, const std::string& path, const std::string& message = "") {
     std::string headers;
     for (const auto& [name, value] :
          std::vector<std::pair<std::string, std::string>>{{":method", "POST"},
@@ -60,7 +75,8 @@ class RawClient : public Connection {
     }
     constexpr int kEndHeaders = 4, kEndStream = 1;
     this->Send(Frame(1, kEndHeaders, stream, headers) +
-               Frame(0, kEndStream, stream, std::string(5, '\0')));
+               Frame(0, kEndStream, stream,
+                     Number(0, 1) + Number(static_cast<uint32_t>(message.size()), 4) + message));
   }
 
  private:
@@ -215,6 +231,71 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
   EXPECT_TRUE(was_served);
 }
 
+// Each such client once made a stop wait for half of --drain_timeout.
+TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersDoNotDelayAStop) {
+  TempDir dir;
+  ServerProcess server(
+      {"--data_dir=" + (dir / "data"), "--drain_timeout=120s", "--max_concurrent_calls=2"});
+  server.WaitUntilServing();
+  RawClient<TestSocket> connection(server.port());
+  connection.Greet(0);
+  v1::StreamRatingsRequest start;
+  start.mutable_start()->set_producer_id("p");
+  connection.Call(1, "/factord.v1.ModelService/GetModel");
+  connection.Call(3, "/factord.v1.RatingService/StreamRatings", start.SerializeAsString());
+  // Until both are there.
+  const auto model = v1::ModelService::NewStub(server.channel());
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  while (code != grpc::StatusCode::RESOURCE_EXHAUSTED && !testing::Test::HasFailure()) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    v1::GetModelResponse response;
+    code = model->GetModel(&context, {}, &response).error_code();
+    EXPECT_NE(code, grpc::StatusCode::DEADLINE_EXCEEDED);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  server.Signal(SIGTERM);
+  const Ended ended = server.Wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  EXPECT_EQ(ended.exit_code, kExitOk);
+  EXPECT_THAT(ended.output, testing::HasSubstr("stopped cleanly"));
+  EXPECT_THAT(ended.output, testing::Not(testing::HasSubstr("cancelling")));
+}
+
+// Each stream that was read more slowly once stayed in memory for good, with its last message.
+TEST(AbuseTest, PacedStreamsLeaveNothingBehind) {
+  TempDir dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--client_events_per_second=20"});
+  server.WaitUntilServing();
+  const auto stub = v1::RatingService::NewStub(server.channel());
+  const auto run_stream = [&] {
+    grpc::ClientContext context;
+    auto stream = stub->StreamRatings(&context);
+    v1::StreamRatingsRequest message;
+    v1::StreamRatingsResponse response;
+    message.mutable_start();
+    stream->Write(message);
+    ASSERT_TRUE(stream->Read(&response));
+    message.mutable_batch()->set_first_number(1);
+    SetRating("u", "i", 1, message.mutable_batch()->add_events());
+    message.mutable_batch()->mutable_events(0)->set_event_id(std::string(8 << 20, 'x'));
+    stream->Write(message);
+    ASSERT_TRUE(stream->Read(&response));
+    EXPECT_EQ(response.ack().rejected_size(), 1);
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+  };
+  for (int i = 0; i < 25; ++i) run_stream();  // after these, the client is over its rate
+  const int64_t before = ResidentBytes(server);
+  constexpr int kStreams = 40;
+  for (int i = 0; i < kStreams; ++i) run_stream();
+  const int64_t growth = ResidentBytes(server) - before;
+  std::printf("%d paced streams: %lld bytes\n", kStreams, static_cast<long long>(growth));
+  if (kMemoryTells) {
+    EXPECT_LT(growth, 100 << 20);
+  }
+}
+
 TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
   TempDir dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--max_call_time=500ms"});
@@ -268,6 +349,98 @@ TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
   if (kMemoryTells) {
     EXPECT_LT(ResidentBytes(server), 500 << 20);
   }
+}
+
+// `piece` again and again, up to the largest message that is taken.
+std::string Repeat(const std::string& piece) {
+  std::string bytes;
+  while (bytes.size() + piece.size() < (16 << 20) - 64) bytes += piece;
+  return bytes;
+}
+
+// How the server ends a call of `method` with these messages.
+grpc::Status CallWithBytes(const ServerProcess& server, const std::string& method,
+                           const std::vector<std::string>& messages) {
+  grpc::ClientContext context;
+  const grpc::internal::RpcMethod rpc(method.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING);
+  const std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> call(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+          server.NewChannel().get(), rpc, &context));
+  for (const std::string& message : messages) {
+    const grpc::Slice slice(message);
+    if (!call->Write(grpc::ByteBuffer(&slice, 1))) break;
+  }
+  call->WritesDone();
+  grpc::ByteBuffer answer;
+  while (call->Read(&answer)) {
+  }
+  return call->Finish();
+}
+
+// One message of empty events once became 750 MB.
+TEST(AbuseTest, MessagesOfManyTinyPartsCostWhatTheirBytesDo) {
+  TempDir dir;
+  ServerProcess server({"--data_dir=" + (dir / "data")});
+  server.WaitUntilServing();
+  RecordRatings(server, OneRating());
+  v1::StreamRatingsRequest start;
+  start.mutable_start();
+  // The field of the list, with an empty element.
+  const std::string tiny_events = Repeat({0x12, 0}), tiny_pairs = tiny_events,
+                    tiny_ids = Repeat({0x2a, 0});
+  // Of a field that nobody knows: a number, and a group.
+  const std::string unknown_numbers = Repeat({0x78, 0}), unknown_groups = Repeat({0x7b, 0x7c});
+  // A batch with 16 MiB of it.
+  const auto batch = [](const std::string& bytes) {
+    std::string head = "\x12";
+    for (size_t size = bytes.size(); size > 0; size >>= 7) {
+      head += static_cast<char>((size & 0x7f) | (size > 0x7f ? 0x80 : 0));
+    }
+    return head + bytes;
+  };
+  struct Case {
+    std::string method;
+    std::vector<std::string> messages;
+    std::string message;
+  };
+  const std::string record = "/factord.v1.RatingService/RecordRatings",
+                    stream = "/factord.v1.RatingService/StreamRatings",
+                    recommend = "/factord.v1.RecommendationService/RecommendItems",
+                    predict = "/factord.v1.RecommendationService/PredictRatings",
+                    get_model = "/factord.v1.ModelService/GetModel";
+  for (const Case& bad : std::vector<Case>{
+           {record, {tiny_events}, "events: must have 1 to 10000 elements, has 8388575"},
+           {predict, {tiny_pairs}, "pairs: must have 1 to 10000 elements, has 8388575"},
+           {recommend, {tiny_ids}, "deny_item_ids: must have at most 10000 elements, has 8388575"},
+           {stream,
+            {batch(tiny_events)},
+            "batch.events: must have 1 to 10000 elements, has 8388575"},
+           {stream,
+            {start.SerializeAsString(), batch(tiny_events)},
+            "batch.events: must have 1 to 10000 elements, has 8388575"},
+           {record, {unknown_numbers}, "fields"},
+           {record, {unknown_groups}, "fields"},
+           {stream, {batch(unknown_groups)}, "fields"},
+           {get_model, {unknown_groups}, "fields"}}) {
+    ForgetPeak(server);
+    const int64_t before = PeakBytes(server);
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.emplace_back([&] {
+        const grpc::Status status = CallWithBytes(server, bad.method, bad.messages);
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+        EXPECT_THAT(status.error_message(), testing::HasSubstr(bad.message));
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    const int64_t growth = PeakBytes(server) - before;
+    std::printf("four %s, \"%s\": %lld bytes\n", bad.method.c_str(), bad.message.c_str(),
+                static_cast<long long>(growth));
+    if (kMemoryTells) {
+      EXPECT_LT(growth, 250 << 20) << bad.method;
+    }
+  }
+  RecordRatings(server, OneRating());
 }
 
 TEST(AbuseTest, BytesThatAreNoHttpCostOneConnection) {
