@@ -130,6 +130,7 @@ class EngineImpl : public Engine {
     {
       MutexLock lock(&statistics_mu_);
       info.passive_updates = static_cast<int64_t>(statistics_.passive_updates);
+      info.clipped_updates = static_cast<int64_t>(statistics_.clipped_updates);
       PrequentialError& error = info.prequential_error;
       error.events = static_cast<int64_t>(statistics_.events);
       if (error.events > 0) {

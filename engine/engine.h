@@ -193,6 +193,7 @@ struct ModelInfo {
   int64_t items = 0;
   PrequentialError prequential_error;
   int64_t passive_updates = 0;
+  int64_t clipped_updates = 0;
   int64_t duplicates = 0;  // since start
   // OK, or why writes are refused until a restart.
   absl::Status write_health;

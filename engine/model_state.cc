@@ -1,6 +1,7 @@
 #include "engine/model_state.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -20,6 +21,14 @@ Hash128 HashProducer(absl::string_view id, int64_t number) {
   PutString(&bytes, id);
   PutFixed64(&bytes, static_cast<uint64_t>(number));
   return HashBytes128(bytes, kProducerHashSeed);
+}
+
+// All but the count, in the order in which they are kept.
+std::array<float*, 12> FloatsOf(ModelGlobals* g) {
+  return {&g->mean,          &g->quality_mean,     &g->popularity_mean,
+          &g->rarity_mean,   &g->rarity_deviation, &g->mood_covariance,
+          &g->mood_variance, &g->quality_base,     &g->popularity_base,
+          &g->rarity_base,   &g->rarity_scale,     &g->mood_weight};
 }
 
 Hash128 HashConfig(const ModelConfig& config) {
@@ -50,7 +59,7 @@ uint32_t ModelState::UserIndex(absl::string_view id) {
   // The row is complete before its id can be found.
   const uint32_t index = users_.Add();
   UserTable::LockedRow row = users_.Lock(index);
-  StartRow(config_, static_cast<int>(Side::kUser), id, users_.stride(), row.factors());
+  StartRow(config_, static_cast<int>(Side::kUser), id, users_.stride(), row.factors(), &row->state);
   row->dirty_cut = cut_number_;
   dirty_users_.push_back(index);
   user_ids_.Add(id);
@@ -61,7 +70,7 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
   if (const std::optional<uint32_t> index = item_ids_.FindAsWriter(id)) return *index;
   const uint32_t index = items_.size();
   const ItemRow row = items_.Add();
-  StartRow(config_, static_cast<int>(Side::kItem), id, items_.stride(), row.factors);
+  StartRow(config_, static_cast<int>(Side::kItem), id, items_.stride(), row.factors, row.state);
   item_dirty_cut_.push_back(cut_number_);
   dirty_items_.push_back(index);
   item_ids_.Add(id);
@@ -76,14 +85,13 @@ void ModelState::Apply(const Event& event) {
     TouchUser(user, row);
     TouchItem(item);
     const ItemRow item_row = items_.Mutable(item);
-    const UpdateOutcome outcome = UpdatePair(config_, event.rating, event.sequence, users_.stride(),
-                                             row.factors(), item_row.factors);
-    ++row->state.count;
-    ++item_row.state->count;
+    const UpdateOutcome outcome =
+        Learn(config_, event.rating, event.sequence, &globals_,
+              {row.factors(), item_row.factors, &row->state, item_row.state, users_.stride()});
     history_bytes_ -= static_cast<int64_t>(row->history.MemoryBytes());
     row->history.Record(item, event.rating);
     history_bytes_ += static_cast<int64_t>(row->history.MemoryBytes());
-    CountError(event.rating, outcome.prediction, outcome.passive);
+    CountError(event.rating, outcome);
   }
 
   if (event.event_id.empty()) {
@@ -123,19 +131,20 @@ void ModelState::Prefetch(const Event& event) const {
   }
 }
 
-void ModelState::CountError(float rating, float prediction, bool passive) {
-  const double clipped = std::clamp(prediction, config_.min_rating, config_.max_rating);
+void ModelState::CountError(float rating, const UpdateOutcome& outcome) {
+  const double clipped = std::clamp(outcome.prediction, config_.min_rating, config_.max_rating);
   const double error = std::abs(static_cast<double>(rating) - clipped);
   ++statistics_.events;
   statistics_.absolute_error_sum += error;
   statistics_.squared_error_sum += error * error;
   statistics_.fading_absolute_error = statistics_.fading_absolute_error * kFading + error;
   statistics_.fading_weight = statistics_.fading_weight * kFading + 1;
-  statistics_.passive_updates += passive ? 1 : 0;
+  statistics_.passive_updates += outcome.passive ? 1 : 0;
+  statistics_.clipped_updates += outcome.clipped ? 1 : 0;
 }
 
 void ModelState::Publish() {
-  items_.Publish(sequence_);
+  items_.Publish(sequence_, globals_);
   const auto set = [](std::atomic<int64_t>& to, int64_t value) {
     to.store(value, std::memory_order_relaxed);
   };
@@ -212,6 +221,9 @@ void ModelState::EncodeUser(uint32_t index, const UserTable::LockedRow& row,
   ref.bias = row->state.bias;
   ref.bias_variance = row->state.bias_variance;
   ref.confidence = row->state.confidence;
+  ref.mood = row->state.mood;
+  ref.quality_taste = row->state.quality_taste;
+  ref.popularity_taste = row->state.popularity_taste;
   ref.factors = absl::MakeConstSpan(row.factors(), users_.rank());
   ref.history_items = row->history.items();
   ref.history_ratings = row->history.ratings();
@@ -246,8 +258,8 @@ Cut ModelState::BeginCut() {
   cut.producers = std::exchange(dirty_producers_, {});
   cut.producer_count = producers_.size();
   cut.statistics = statistics_;
-  cut.hash_without_dirty_rows =
-      clean_hash_ + dedupe_.hash() + producer_hash_ + HashConfigAndSequence();
+  cut.globals = globals_;
+  cut.hash_without_dirty_rows = clean_hash_ + dedupe_.hash() + producer_hash_ + HashSmallParts();
   cut.item_view = items_.Pin();
   ++cut_number_;
   return cut;
@@ -297,8 +309,13 @@ void ModelState::LoadUser(const Row& row) {
   const uint32_t index = users_.Add();
   UserTable::LockedRow locked = users_.Lock(index);
   std::copy(row.factors.begin(), row.factors.end(), locked.factors());
-  locked->state =
-      RowState{static_cast<uint32_t>(row.count), row.bias, row.bias_variance, row.confidence};
+  locked->state = {.count = static_cast<uint32_t>(row.count),
+                   .bias = row.bias,
+                   .bias_variance = row.bias_variance,
+                   .confidence = row.confidence,
+                   .mood = row.mood,
+                   .quality_taste = row.quality_taste,
+                   .popularity_taste = row.popularity_taste};
   locked->history.Assign(row.history_items, row.history_ratings);
   history_bytes_ += static_cast<int64_t>(locked->history.MemoryBytes());
   user_ids_.Add(row.id);
@@ -311,8 +328,11 @@ void ModelState::LoadItem(const Row& row) {
   const uint32_t index = items_.size();
   const ItemRow item = items_.Add();
   std::copy(row.factors.begin(), row.factors.end(), item.factors);
-  *item.state =
-      RowState{static_cast<uint32_t>(row.count), row.bias, row.bias_variance, row.confidence};
+  *item.state = {.count = static_cast<uint32_t>(row.count),
+                 .bias = row.bias,
+                 .bias_variance = row.bias_variance,
+                 .confidence = row.confidence,
+                 .rarity = RarityOf(row.bias_variance)};
   item_dirty_cut_.push_back(0);
   item_ids_.Add(row.id);
   scratch_.clear();
@@ -327,29 +347,46 @@ void ModelState::LoadProducer(const Producer& producer) {
   producer_hash_ += HashProducer(producer.id, producer.last_number);
 }
 
-void ModelState::FinishLoad(int64_t sequence, const ModelStatistics& statistics) {
+absl::Status ModelState::FinishLoad(int64_t sequence, const ModelStatistics& statistics,
+                                    absl::string_view globals) {
   sequence_ = sequence;
   statistics_ = statistics;
+  Reader reader(globals);
+  globals_.events = static_cast<int64_t>(reader.Fixed64());
+  for (float* const value : FloatsOf(&globals_)) *value = reader.Float();
+  if (!reader.Done()) {
+    return absl::DataLossError("the snapshot's globals are malformed");
+  }
   Publish();
+  return absl::OkStatus();
 }
 
 // --- Hash
 // --------------------------------------------------------------------------------------------
 
+std::string ModelState::EncodeGlobals(const ModelGlobals& globals) {
+  std::string bytes;
+  PutFixed64(&bytes, static_cast<uint64_t>(globals.events));
+  ModelGlobals copy = globals;
+  for (const float* const value : FloatsOf(&copy)) PutFloat(&bytes, *value);
+  return bytes;
+}
+
 Hash128 ModelState::HashRow(Side side, absl::string_view payload) {
   return HashBytes128(payload, side == Side::kUser ? kUserHashSeed : kItemHashSeed);
 }
 
-Hash128 ModelState::HashConfigAndSequence() const {
+Hash128 ModelState::HashSmallParts() const {
   std::string bytes;
   PutFixed64(&bytes, config_hash_.high);
   PutFixed64(&bytes, config_hash_.low);
   PutFixed64(&bytes, static_cast<uint64_t>(sequence_));
+  bytes += EncodeGlobals(globals_);
   return HashBytes128(bytes, kConfigHashSeed);
 }
 
 Hash128 ModelState::ComputeHash() const {
-  Hash128 sum = HashConfigAndSequence() + dedupe_.ComputeHash();
+  Hash128 sum = HashSmallParts() + dedupe_.ComputeHash();
   for (const auto& [id, number] : producers_) sum += HashProducer(id, number);
   std::string payload;
   for (uint32_t i = 0; i < users_.size(); ++i) {
@@ -382,7 +419,7 @@ Hash128 ModelState::HashDirtyRows() const {
 }
 
 Hash128 ModelState::RunningHash() const {
-  return clean_hash_ + HashDirtyRows() + dedupe_.hash() + producer_hash_ + HashConfigAndSequence();
+  return clean_hash_ + HashDirtyRows() + dedupe_.hash() + producer_hash_ + HashSmallParts();
 }
 
 }  // namespace factord

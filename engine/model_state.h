@@ -30,8 +30,10 @@
 #include "engine/dedupe_window.h"
 #include "engine/metrics.h"
 #include "model/config.h"
+#include "model/globals.h"
 #include "model/id_map.h"
 #include "model/item_matrix.h"
+#include "model/update.h"
 #include "model/user_table.h"
 #include "storage/records.h"
 
@@ -45,6 +47,7 @@ struct ModelStatistics {
   double fading_absolute_error = 0;
   double fading_weight = 0;
   uint64_t passive_updates = 0;
+  uint64_t clipped_updates = 0;
 };
 
 // One consistent state, as the rows that changed since the cut before.
@@ -59,6 +62,7 @@ struct Cut {
   absl::flat_hash_map<std::string, int64_t> producers;
   uint64_t producer_count = 0;
   ModelStatistics statistics;
+  ModelGlobals globals;
   // Hash of everything but the dirty rows. The whole state's is this plus theirs.
   Hash128 hash_without_dirty_rows;
   std::optional<ItemView> item_view;
@@ -90,6 +94,7 @@ class ModelState {
   // 0 for a producer never seen.
   int64_t LastProducerNumber(absl::string_view producer_id) const;
   const ModelStatistics& statistics() const { return statistics_; }
+  const ModelGlobals& globals() const { return globals_; }
   // By how much memory() would grow with these rows, to some 1 MiB: what a table takes ahead when
   // it is full counts.
   int64_t GrowthFor(const NewRows& rows) const;
@@ -100,8 +105,9 @@ class ModelState {
   void LoadItem(const Row& row);
   void LoadDedupeEntry(const DedupeEntry& entry);
   void LoadProducer(const Producer& producer);
-  // After the rows: the sequence they stand for.
-  void FinishLoad(int64_t sequence, const ModelStatistics& statistics);
+  // After the rows: the sequence they stand for. DATA_LOSS: malformed globals.
+  absl::Status FinishLoad(int64_t sequence, const ModelStatistics& statistics,
+                          absl::string_view globals);
 
   // --- Hash
   // --------------------------------------------------------------------------------------- Of the
@@ -136,6 +142,9 @@ class ModelState {
   int64_t dedupe_entries() const { return dedupe_entries_.load(std::memory_order_relaxed); }
   int64_t dedupe_evictions() const { return dedupe_evictions_.load(std::memory_order_relaxed); }
 
+  // Globals as SnapshotMeta keeps them.
+  static std::string EncodeGlobals(const ModelGlobals& globals);
+
   // Hash of an encoded row.
   static Hash128 HashRow(Side side, absl::string_view payload);
 
@@ -148,8 +157,8 @@ class ModelState {
   void EncodeItem(uint32_t index, const float* factors, const RowState& state,
                   std::string* payload) const;
   void RememberForSnapshot(const DedupeEntry& entry);
-  void CountError(float rating, float prediction, bool passive);
-  Hash128 HashConfigAndSequence() const;
+  void CountError(float rating, const UpdateOutcome& outcome);
+  Hash128 HashSmallParts() const;
   Hash128 HashDirtyRows() const;
 
   const ModelConfig config_;
@@ -164,6 +173,7 @@ class ModelState {
   absl::flat_hash_map<std::string, int64_t> producers_;
   Hash128 producer_hash_;
   ModelStatistics statistics_;
+  ModelGlobals globals_;
   int64_t history_bytes_ = 0;
 
   // Set by Publish, for other threads.

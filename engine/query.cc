@@ -13,19 +13,24 @@
 namespace factord {
 namespace {
 
-// A row of factors with the tables' padding.
-using FactorRow = std::vector<float>;
+// A row with the tables' padding.
+struct CopiedRow {
+  std::vector<float> factors;
+  RowState state;
+};
 
-FactorRow CopyUser(const ModelState& state, uint32_t user) {
-  FactorRow row(state.users().stride());
+CopiedRow CopyUser(const ModelState& state, uint32_t user) {
+  CopiedRow row = {std::vector<float>(state.users().stride()), {}};
   const UserTable::LockedRow locked = state.users().Lock(user);
-  std::copy_n(locked.factors(), row.size(), row.begin());
+  std::copy_n(locked.factors(), row.factors.size(), row.factors.begin());
+  row.state = locked->state;
   return row;
 }
 
-FactorRow StartOf(const ModelState& state, Side side, absl::string_view id) {
-  FactorRow row(state.users().stride());
-  StartRow(state.config(), static_cast<int>(side), id, row.size(), row.data());
+CopiedRow StartOf(const ModelState& state, Side side, absl::string_view id) {
+  CopiedRow row = {std::vector<float>(state.users().stride()), {}};
+  StartRow(state.config(), static_cast<int>(side), id, row.factors.size(), row.factors.data(),
+           &row.state);
   return row;
 }
 
@@ -65,7 +70,7 @@ absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const Ite
     return absl::NotFoundError(absl::StrCat("user_id: unknown user '", query.user_id, "'"));
   }
   std::vector<uint32_t> excluded;
-  FactorRow row(view.stride());
+  std::vector<float> row(view.stride());
   if (user.has_value()) {
     const UserTable::LockedRow locked = state.users().Lock(*user);
     std::copy_n(locked.factors(), row.size(), row.begin());
@@ -118,18 +123,17 @@ absl::StatusOr<Predictions> PredictRatings(const ModelState& state,
           absl::StrCat("pairs[", i, "].item_id: unknown item '", pairs[i].item_id, "'"));
     }
     // An unknown row would begin with its start values, so that is what predicts for it.
-    const FactorRow p =
+    const CopiedRow p =
         user.has_value() ? CopyUser(state, *user) : StartOf(state, Side::kUser, pairs[i].user_id);
-    FactorRow start;
-    const float* q;
-    if (known_item) {
-      q = view.factors(*item);
-    } else {
-      start = StartOf(state, Side::kItem, pairs[i].item_id);
-      q = start.data();
-    }
-    const float score = ActiveKernels().dot(p.data(), q, view.stride());
-    result.ratings.push_back({std::clamp(score, config.min_rating, config.max_rating),
+    CopiedRow start;
+    if (!known_item) start = StartOf(state, Side::kItem, pairs[i].item_id);
+    const float rating = Predict(config, view.globals(),
+                                 {.p = p.factors.data(),
+                                  .q = known_item ? view.factors(*item) : start.factors.data(),
+                                  .user = &p.state,
+                                  .item = known_item ? &view.state(*item) : &start.state,
+                                  .stride = view.stride()});
+    result.ratings.push_back({std::clamp(rating, config.min_rating, config.max_rating),
                               !user.has_value() || !known_item});
   }
   return result;

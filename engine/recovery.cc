@@ -52,12 +52,14 @@ absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* pro
     state.LoadProducer(producer);
     return absl::OkStatus();
   }));
-  state.FinishLoad(meta.sequence, {.events = meta.scored_events,
-                                   .absolute_error_sum = meta.absolute_error_sum,
-                                   .squared_error_sum = meta.squared_error_sum,
-                                   .fading_absolute_error = meta.fading_absolute_error,
-                                   .fading_weight = meta.fading_weight,
-                                   .passive_updates = meta.passive_updates});
+  const ModelStatistics statistics = {.events = meta.scored_events,
+                                      .absolute_error_sum = meta.absolute_error_sum,
+                                      .squared_error_sum = meta.squared_error_sum,
+                                      .fading_absolute_error = meta.fading_absolute_error,
+                                      .fading_weight = meta.fading_weight,
+                                      .passive_updates = meta.passive_updates,
+                                      .clipped_updates = meta.clipped_updates};
+  FACTORD_RETURN_IF_ERROR(state.FinishLoad(meta.sequence, statistics, meta.globals));
   return CheckHash("the snapshot", meta.sequence, meta.hash, state.RunningHash());
 }
 

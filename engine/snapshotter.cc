@@ -25,6 +25,8 @@ SnapshotMeta MetaOf(const Cut& cut, const Hash128& hash) {
   meta.fading_absolute_error = cut.statistics.fading_absolute_error;
   meta.fading_weight = cut.statistics.fading_weight;
   meta.passive_updates = cut.statistics.passive_updates;
+  meta.clipped_updates = cut.statistics.clipped_updates;
+  meta.globals = ModelState::EncodeGlobals(cut.globals);
   return meta;
 }
 

@@ -37,6 +37,7 @@ prequential error: each rating against the prediction made just before it was le
  private:
   // As factord's flags call them.
   static std::string Method(const v1::ModelConfig& config) {
+    if (config.variant() == v1::ModelConfig::VARIANT_ADAPTIVE) return "adaptive";
     const absl::string_view solver = v1::ModelConfig::Solver_Name(config.solver());
     return absl::StrCat(config.variant() == v1::ModelConfig::VARIANT_PA      ? "pa"
                         : config.variant() == v1::ModelConfig::VARIANT_PA_I  ? "pa-1"
@@ -65,6 +66,7 @@ prequential error: each rating against the prediction made just before it was le
          {"items", WithCommas(model.items())},
          {"prequential error", ErrorText(model.prequential_error())},
          {"passive updates", WithCommas(model.passive_updates())},
+         {"clipped updates", WithCommas(model.clipped_updates())},
          {"duplicates", WithCommas(model.duplicates()) + " since the start of the server"},
          {"log", LogText(model)},
          {"snapshot", model.snapshot_sequence() == 0

@@ -12,6 +12,7 @@ namespace factord {
 namespace {
 
 constexpr int64_t kMaxDedupeWindow = 100'000'000;
+constexpr absl::string_view kUnknown = "unknown";
 
 // Collects one line per broken rule. Comparisons are written so that NaN breaks them.
 class Rules {
@@ -91,8 +92,8 @@ absl::Status ModelConfig::Validate() const {
   rules.Require(Finite(min_rating) && min_rating >= 0, "min_rating must be finite and >= 0");
   rules.Require(Finite(max_rating) && max_rating > min_rating,
                 "max_rating must be finite and > min_rating");
-  rules.Require(variant == Variant::kPa || variant == Variant::kPaI || variant == Variant::kPaII,
-                "variant must be one of pa, pa-1, pa-2");
+  rules.Require(VariantName(variant) != kUnknown,
+                "variant must be one of adaptive, pa, pa-1, pa-2");
   rules.Require(
       solver == Solver::kExact || solver == Solver::kBisection || solver == Solver::kApproximate,
       "solver must be one of exact, bisection, approximate");
@@ -101,6 +102,8 @@ absl::Status ModelConfig::Validate() const {
   rules.Require(Finite(epsilon) && epsilon >= 0, "epsilon must be finite and >= 0");
   rules.Require(bisection_tolerance > 0 && bisection_tolerance < 1,
                 "bisection_tolerance must be between 0 and 1, both excluded");
+  rules.Require(offset > 0 && offset <= 10, "offset must be > 0 and <= 10");
+  rules.Require(attraction >= 0 && attraction <= 1, "attraction must be 0 to 1");
   rules.Require(initial_rating > 0 && initial_rating <= max_rating,
                 "initial_rating must be > 0 and <= max_rating");
   rules.Require(dedupe_window >= 1 && dedupe_window <= kMaxDedupeWindow,
@@ -121,6 +124,8 @@ std::map<std::string, std::string> ToFields(const ModelConfig& config) {
       {"aggressiveness", FloatText(config.aggressiveness)},
       {"epsilon", FloatText(config.epsilon)},
       {"bisection_tolerance", FloatText(config.bisection_tolerance)},
+      {"offset", FloatText(config.offset)},
+      {"attraction", FloatText(config.attraction)},
       {"initial_rating", FloatText(config.initial_rating)},
       {"dedupe_window", absl::StrCat(config.dedupe_window)},
       {"update_version", absl::StrCat(config.update_version)},
@@ -147,6 +152,8 @@ absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>&
   reader.Float("aggressiveness", &config.aggressiveness);
   reader.Float("epsilon", &config.epsilon);
   reader.Float("bisection_tolerance", &config.bisection_tolerance);
+  reader.Float("offset", &config.offset);
+  reader.Float("attraction", &config.attraction);
   reader.Float("initial_rating", &config.initial_rating);
   reader.Integer("dedupe_window", &config.dedupe_window);
   reader.Integer("update_version", &config.update_version);
@@ -163,8 +170,10 @@ absl::string_view VariantName(Variant variant) {
       return "pa-1";
     case Variant::kPaII:
       return "pa-2";
+    case Variant::kAdaptive:
+      return "adaptive";
   }
-  return "unknown";
+  return kUnknown;
 }
 
 absl::string_view SolverName(Solver solver) {
@@ -176,15 +185,15 @@ absl::string_view SolverName(Solver solver) {
     case Solver::kApproximate:
       return "approximate";
   }
-  return "unknown";
+  return kUnknown;
 }
 
 absl::StatusOr<Variant> VariantFromName(absl::string_view name) {
-  for (const Variant variant : {Variant::kPa, Variant::kPaI, Variant::kPaII}) {
+  for (const Variant variant : {Variant::kAdaptive, Variant::kPa, Variant::kPaI, Variant::kPaII}) {
     if (name == VariantName(variant)) return variant;
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("unknown variant '", name, "': one of pa, pa-1, pa-2"));
+      absl::StrCat("unknown variant '", name, "': one of adaptive, pa, pa-1, pa-2"));
 }
 
 absl::StatusOr<Solver> SolverFromName(absl::string_view name) {

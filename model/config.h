@@ -17,11 +17,12 @@
 
 namespace factord {
 
-// How slack is paid for (docs/algorithm.md).
+// The update: how slack is paid for (docs/algorithm.md).
 enum class Variant {
-  kPa = 1,   // NN-PA: no slack
-  kPaI = 2,  // NN-PA-I: slack costs C xi
-  kPaII = 3  // NN-PA-II: slack costs C xi^2
+  kPa = 1,       // NN-PA: no slack
+  kPaI = 2,      // NN-PA-I: slack costs C xi
+  kPaII = 3,     // NN-PA-II: slack costs C xi^2
+  kAdaptive = 4  // NN-PA-II with a C of its own for each row and event (model/adaptive_update.h)
 };
 
 // How the step is found when the prediction is too high.
@@ -42,10 +43,12 @@ struct ModelConfig {
   int32_t rank = 32;
   // Seed of the rows' start values.
   int64_t seed = 1;
-  // Range of ratings: 0 <= min < max, both finite.
+  // Range of ratings: 0 <= min < max, both finite. The pure updates need only the maximum; the
+  // adaptive one measures everything by the difference.
   float min_rating = 0;
   float max_rating = 5;
-  Variant variant = Variant::kPaI;
+  Variant variant = Variant::kAdaptive;
+  // The next four are of the pure updates alone.
   Solver solver = Solver::kApproximate;
   // Aggressiveness C > 0. The default is tuned for rank 32 and ratings up to 5, on the error before
   // each update in one pass in time order: of .005 to .2 it is best on MovieLens latest-small (MAE
@@ -55,9 +58,15 @@ struct ModelConfig {
   float epsilon = 0;
   // Bisection stops when |f| <= tolerance * (y + epsilon); in (0, 1).
   float bisection_tolerance = 1e-3f;
+  // Adaptive: where factors start, in (0, 10], in the square root of a quarter of the range.
+  // Smaller ones give more zeros, so clearer topics, and less accurate predictions.
+  float offset = 0.4f;
+  // Adaptive: how much rows that met are drawn together, 0 to 1. Helps where people choose what
+  // they rate; 0 where they do not.
+  float attraction = 0.1f;
   // What a pair of fresh rows predicts, about: each entry starts within 20% of
   // sqrt(initial_rating / rank). In (0, max_rating]. Default: 0.7 of max_rating, where the means of
-  // the usual rating sets lie.
+  // the usual rating sets lie. Adaptive: what is predicted before the first rating.
   float initial_rating = 3.5f;
   // How many sequences back event ids are remembered: 1 to 100,000,000.
   int64_t dedupe_window = 1'000'000;
@@ -75,7 +84,8 @@ struct ModelConfig {
 std::map<std::string, std::string> ToFields(const ModelConfig& config);
 absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>& fields);
 
-// The text names of the two choices: "pa", "pa-1", "pa-2"; "exact", "bisection", "approximate".
+// The text names of the two choices: "pa", "pa-1", "pa-2", "adaptive"; "exact", "bisection",
+// "approximate".
 absl::string_view VariantName(Variant variant);
 absl::string_view SolverName(Solver solver);
 absl::StatusOr<Variant> VariantFromName(absl::string_view name);

@@ -36,6 +36,7 @@ ItemView::~ItemView() {
 }
 
 int64_t ItemView::sequence() const { return root_->sequence; }
+const ModelGlobals& ItemView::globals() const { return root_->globals; }
 uint32_t ItemView::size() const { return root_->size; }
 size_t ItemView::stride() const { return root_->stride; }
 
@@ -72,7 +73,9 @@ const RowState& ItemMatrix::state(uint32_t index) const {
   return *storage_->leaf(LeafOf(index))->state(RowOf(index), storage_->stride());
 }
 
-void ItemMatrix::Publish(int64_t sequence) { storage_->Publish(sequence); }
+void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
+  storage_->Publish(sequence, globals);
+}
 
 void ItemMatrix::Prefetch(uint32_t index) const {
   Leaf* const leaf = storage_->leaf(LeafOf(index));

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "model/globals.h"
 #include "model/row.h"
 
 namespace factord {
@@ -41,6 +42,7 @@ class ItemView {
 
   // What Publish was told.
   int64_t sequence() const;
+  const ModelGlobals& globals() const;
   uint32_t size() const;
   // REQUIRES: index < size().
   const float* factors(uint32_t index) const;
@@ -78,7 +80,7 @@ class ItemMatrix {
   const float* factors(uint32_t index) const;
   const RowState& state(uint32_t index) const;
   // Writer: what readers pin from now on.
-  void Publish(int64_t sequence);
+  void Publish(int64_t sequence, const ModelGlobals& globals = {});
   // Writer: hints the row into the cache.
   void Prefetch(uint32_t index) const;
 

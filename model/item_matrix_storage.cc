@@ -25,6 +25,7 @@ Storage::Storage(size_t rank)
   Root* const root = NewRoot();
   root->epoch = 0;
   root->sequence = 0;
+  root->globals = {};
   root->size = 0;
   current_.store(root, std::memory_order_seq_cst);
   UpdateCounters();
@@ -86,10 +87,11 @@ Leaf* Storage::MutableLeaf(uint32_t leaf_index) {
   return page->leaves[leaf_index & (kPageLeaves - 1)] = copy;
 }
 
-void Storage::Publish(int64_t sequence) {
+void Storage::Publish(int64_t sequence, const ModelGlobals& globals) {
   Root* const root = NewRoot();
   root->epoch = epoch_;
   root->sequence = sequence;
+  root->globals = globals;
   root->size = size_;
   std::copy(pages_.begin(), pages_.end(), root->pages());
 

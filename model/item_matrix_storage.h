@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/block_pool.h"
+#include "model/globals.h"
 #include "model/pin_slots.h"
 #include "model/row.h"
 
@@ -52,6 +53,7 @@ struct Page {
 struct Root {
   uint64_t epoch;
   int64_t sequence;
+  ModelGlobals globals;
   size_t stride;
   uint32_t size;
   uint32_t capacity;
@@ -84,7 +86,7 @@ class Storage {
   }
   // The leaf for writing: copied at the first touch after a Publish.
   Leaf* MutableLeaf(uint32_t leaf);
-  void Publish(int64_t sequence);
+  void Publish(int64_t sequence, const ModelGlobals& globals);
 
   // Any thread.
   int Pin(const Root** root) { return slots_.Pin(current_, root); }

@@ -18,15 +18,25 @@ struct PairProducts {
 // Factors never exceed this, so that sums of kMaxRank products of two of them stay finite.
 inline constexpr float kMaxFactor = 1e17f;
 
+// How a pair of rows changes: p' = clamp(keep_p p + add_p q), q' = clamp(keep_q q + add_q p), each
+// elementwise and from the old values; clamp(v) = min(max(v, floor), kMaxFactor), and floor for
+// NaN.
+struct PairStep {
+  float add_p;
+  float add_q;
+  float floor = 0;  // at most 0, so that padding stays 0
+  float keep_p = 1;
+  float keep_q = 1;
+};
+
 // REQUIRES of all: stride is a multiple of kLanes. Rows of our own tables are 64-byte aligned, but
 // any alignment works. Thread-safe: pure functions of what the pointers point to.
 struct Kernels {
   const char* name;
   float (*dot)(const float* a, const float* b, size_t stride);
   PairProducts (*products)(const float* p, const float* q, size_t stride);
-  // p = clamp(p + a q) and q = clamp(q + b p), elementwise, both from the old values;
-  // clamp(v) = min(max(v, 0), kMaxFactor), and 0 for NaN. REQUIRES: p and q do not overlap.
-  void (*step)(float* p, float* q, float a, float b, size_t stride);
+  // REQUIRES: p and q do not overlap.
+  void (*step)(float* p, float* q, const PairStep& step, size_t stride);
   // scores[r] = dot(rows + r * stride, x, stride) for r < count.
   void (*score_rows)(const float* rows, size_t count, const float* x, size_t stride, float* scores);
 };

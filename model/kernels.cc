@@ -78,7 +78,15 @@ uint64_t SelfTestRows(const Kernels& kernels, size_t stride, SelfTestFloats* flo
   for (int i = 0; i < kUpdates; ++i) {
     const PairProducts dots = kernels.products(p.data(), q.data(), stride);
     const float error = floats->Next() * 2.5f - dots.pq;
-    kernels.step(p.data(), q.data(), error / (dots.qq + 0.25f), error / (dots.pp + 0.25f), stride);
+    // Every other one of rows that may fall below 0.
+    const float floor = i % 2 == 0 ? 0.0f : -0.5f, keep = i % 2 == 0 ? 1.0f : 0.875f;
+    kernels.step(p.data(), q.data(),
+                 {.add_p = error / (dots.qq + 0.25f),
+                  .add_q = error / (dots.pp + 0.25f),
+                  .floor = floor,
+                  .keep_p = keep,
+                  .keep_q = 2 - keep},
+                 stride);
     kernels.score_rows(rows.data(), kRows, p.data(), stride, scores.data());
     const float results[] = {dots.pq, dots.pp, dots.qq, kernels.dot(q.data(), p.data(), stride)};
     hash = HashFloats(results, 4, hash);

@@ -23,8 +23,8 @@ struct LaneSums {
   }
 };
 
-float Clamp(float v) {
-  v = v > 0 ? v : 0;  // also for NaN
+float Clamp(float v, float floor) {
+  v = v > floor ? v : floor;  // also for NaN
   return v < kMaxFactor ? v : kMaxFactor;
 }
 
@@ -38,11 +38,12 @@ PairProducts Products(const float* p, const float* q, size_t stride) {
   return {Dot(p, q, stride), Dot(p, p, stride), Dot(q, q, stride)};
 }
 
-void Step(float* p, float* q, float a, float b, size_t stride) {
+void Step(float* p, float* q, const PairStep& pair_step, size_t stride) {
+  const PairStep step = pair_step;  // in registers: p and q could lie in it, for all that C++ knows
   for (size_t k = 0; k < stride; ++k) {
     const float old_p = p[k], old_q = q[k];
-    p[k] = Clamp(old_p + a * old_q);
-    q[k] = Clamp(old_q + b * old_p);
+    p[k] = Clamp(step.keep_p * old_p + step.add_p * old_q, step.floor);
+    q[k] = Clamp(step.keep_q * old_q + step.add_q * old_p, step.floor);
   }
 }
 

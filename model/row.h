@@ -14,12 +14,19 @@ inline constexpr size_t kLanes = 16;
 // Floats from one row to the next for `rank` factors.
 inline constexpr size_t RowStride(size_t rank) { return (rank + kLanes - 1) / kLanes * kLanes; }
 
-// What a row holds beside its factors.
+// What a row holds beside its factors. All but the count belong to the adaptive update
+// (model/adaptive_update.h says what they mean) and are 0 with the pure ones.
 struct RowState {
-  uint32_t count = 0;       // ratings learned from
-  float bias = 0;           // rating units
-  float bias_variance = 0;  // rating units squared
-  float confidence = 0;     // the row's own step size, for methods that keep one
+  uint32_t count = 0;  // ratings learned from
+  float bias = 0;
+  float bias_variance = 0;
+  float confidence = 0;
+  // Of users.
+  float mood = 0;
+  float quality_taste = 0;
+  float popularity_taste = 0;
+  // Of items: bias_variance^(1/8), kept so that it need not be computed for each prediction.
+  float rarity = 0;
 };
 
 }  // namespace factord

@@ -76,6 +76,8 @@ float ClosedFormStep(const StepRule& rule, float loss, float norm_squared) {
     case Variant::kPaII:
       step = loss / (norm_squared + 0.5f / rule.aggressiveness);
       break;
+    case Variant::kAdaptive:  // not a rule of this kind
+      break;
   }
   return std::min(step, kMaxStep);
 }

@@ -23,11 +23,13 @@ struct Catalogue {
     for (uint32_t i = 0; i < rows; ++i) {
       const std::string id = std::to_string(i);
       ids.Add(id);
-      StartRow(config, 1, id, items.stride(), items.Add().factors);
+      const ItemRow row = items.Add();
+      StartRow(config, 1, id, items.stride(), row.factors, row.state);
     }
     items.Publish(1);
     user.resize(items.stride());
-    StartRow(config, 0, "user", items.stride(), user.data());
+    RowState state;
+    StartRow(config, 0, "user", items.stride(), user.data(), &state);
   }
 };
 

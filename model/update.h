@@ -1,38 +1,48 @@
-// The passive-aggressive update of one pair of rows by one rating (docs/algorithm.md).
+// What a rating does to the rows of its user and its item, and what two rows predict.
 //
-//   StartRow(config, 0, "alice", stride, p);
-//   StartRow(config, 1, "Heat (1995)", stride, q);
-//   UpdateOutcome outcome = UpdatePair(config, 4.5f, sequence, stride, p, q);
+//   StartRow(config, 0, "alice", stride, p, &user);
+//   StartRow(config, 1, "Heat (1995)", stride, q, &item);
+//   const float before = Predict(config, globals, {p, q, &user, &item, stride});
+//   UpdateOutcome outcome = Learn(config, 4.5f, sequence, &globals, {p, q, &user, &item, stride});
 //
-// Source: M. Blondel, Y. Kubo, N. Ueda, "Online Passive-Aggressive Algorithms for Non-Negative
-// Matrix Factorization and Completion", AISTATS 2014. Thread-safe: pure functions.
+// Variant::kAdaptive is model/adaptive_update.h; the pure updates are model/pure_update.h.
+// Thread-safe: pure functions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+#include "model/adaptive_update.h"
 #include "model/config.h"
+#include "model/globals.h"
+#include "model/row.h"
 
 namespace factord {
 
 // What one event did.
 struct UpdateOutcome {
-  float prediction = 0;  // p_u . q_i before the update, not clipped
+  float prediction = 0;  // before the update, not clipped
   bool passive = false;  // within epsilon: nothing changed
+  bool clipped = false;  // the step was cut: at C, or because of an error beyond the noise
 };
 
-// Learns `rating` for user row `p` and item row `q` (stride floats each, zero from rank on): both
-// new rows are computed from both old ones. A pure function of its arguments, the same bits on
-// every CPU. `sequence` seeds the exact solver's pivots.
-//
-// Rows stay within [0, kMaxFactor]: finite, and so are all their products. A row whose |x|^2 is 0
-// as a float teaches its partner nothing.
-UpdateOutcome UpdatePair(const ModelConfig& config, float rating, int64_t sequence, size_t stride,
-                         float* p, float* q);
+// Both new rows, and what is global, are computed from the old ones; both counts grow by 1. A pure
+// function of its arguments, the same bits on every CPU. `sequence` seeds the exact solver's
+// pivots.
+UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
+                    ModelGlobals* globals, const PairOfRows& rows);
 
-// The start of a new row: a function of (config.seed, side, id) alone, each of the first `rank`
-// entries sqrt(initial_rating / rank) * (1 +- 0.2), the padding 0. `side`: 0 user, 1 item.
-void StartRow(const ModelConfig& config, int side, absl::string_view id, size_t stride, float* row);
+// In rating units, not clipped to the range.
+float Predict(const ModelConfig& config, const ModelGlobals& globals, const ConstPairOfRows& rows);
+
+// The start of a new row: a function of (config.seed, side, id) alone, the padding 0. `side`: 0
+// user, 1 item. Pure updates: each of the first `rank` entries is sqrt(initial_rating / rank) *
+// (1 +- 0.2). Adaptive: +- 0.05.
+void StartRow(const ModelConfig& config, int side, absl::string_view id, size_t stride, float* row,
+              RowState* state);
+
+// What is to be added to a factor in memory to get the non-negative one.
+float FactorOffset(const ModelConfig& config);
 
 }  // namespace factord

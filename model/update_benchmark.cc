@@ -13,38 +13,46 @@ namespace {
 // 64 rows a side: they stay in the first-level cache up to rank 64.
 constexpr size_t kRows = 64;
 
-std::vector<float> StartedRows(const ModelConfig& config, int side) {
-  const size_t stride = RowStride(config.rank);
-  std::vector<float> rows(kRows * stride);
-  for (size_t i = 0; i < kRows; ++i) {
-    StartRow(config, side, std::to_string(i), stride, rows.data() + i * stride);
+// The rows of one side.
+struct StartedRows {
+  StartedRows(const ModelConfig& config, int side)
+      : stride(RowStride(static_cast<size_t>(config.rank))),
+        factors(kRows * stride),
+        states(kRows) {
+    for (size_t i = 0; i < kRows; ++i) {
+      StartRow(config, side, std::to_string(i), stride, &factors[i * stride], &states[i]);
+    }
   }
-  return rows;
-}
+  size_t stride;
+  std::vector<float> factors;
+  std::vector<RowState> states;
+};
 
-void BM_Update(benchmark::State& state, Variant variant, Solver solver) {
+void BM_Learn(benchmark::State& state, Variant variant, Solver solver) {
   ModelConfig config;
   config.rank = static_cast<int32_t>(state.range(0));
   config.variant = variant;
   config.solver = solver;
-  const size_t stride = RowStride(config.rank);
-  std::vector<float> users = StartedRows(config, 0), items = StartedRows(config, 1);
+  StartedRows users(config, 0), items(config, 1);
+  ModelGlobals globals;
   int64_t sequence = 0;
   for (auto _ : state) {
     ++sequence;
-    const size_t user = sequence % kRows, item = sequence * 7 % kRows;
+    const auto number = static_cast<size_t>(sequence);
+    const size_t user = number % kRows, item = number * 7 % kRows;
     const float rating = static_cast<float>(sequence * 5 % 11) * 0.5f;
     benchmark::DoNotOptimize(
-        UpdatePair(config, rating, sequence, stride, &users[user * stride], &items[item * stride]));
+        Learn(config, rating, sequence, &globals,
+              {&users.factors[user * users.stride], &items.factors[item * items.stride],
+               &users.states[user], &items.states[item], users.stride}));
   }
   state.SetLabel(ActiveKernels().name);
 }
-BENCHMARK_CAPTURE(BM_Update, pa1_approximate, Variant::kPaI, Solver::kApproximate)
-    ->Arg(32)
-    ->Arg(64);
-BENCHMARK_CAPTURE(BM_Update, pa1_exact, Variant::kPaI, Solver::kExact)->Arg(32)->Arg(64);
-BENCHMARK_CAPTURE(BM_Update, pa2_exact, Variant::kPaII, Solver::kExact)->Arg(32)->Arg(64);
-BENCHMARK_CAPTURE(BM_Update, pa2_bisection, Variant::kPaII, Solver::kBisection)->Arg(32)->Arg(64);
+BENCHMARK_CAPTURE(BM_Learn, adaptive, Variant::kAdaptive, Solver::kApproximate)->Arg(32)->Arg(64);
+BENCHMARK_CAPTURE(BM_Learn, pa1_approximate, Variant::kPaI, Solver::kApproximate)->Arg(32)->Arg(64);
+BENCHMARK_CAPTURE(BM_Learn, pa1_exact, Variant::kPaI, Solver::kExact)->Arg(32)->Arg(64);
+BENCHMARK_CAPTURE(BM_Learn, pa2_exact, Variant::kPaII, Solver::kExact)->Arg(32)->Arg(64);
+BENCHMARK_CAPTURE(BM_Learn, pa2_bisection, Variant::kPaII, Solver::kBisection)->Arg(32)->Arg(64);
 
 void BM_Dot(benchmark::State& state, const char* name) {
   const absl::StatusOr<const Kernels*> kernels = KernelsByName(name);
@@ -54,13 +62,13 @@ void BM_Dot(benchmark::State& state, const char* name) {
   }
   ModelConfig config;
   config.rank = static_cast<int32_t>(state.range(0));
-  const size_t stride = RowStride(config.rank);
-  const std::vector<float> users = StartedRows(config, 0), items = StartedRows(config, 1);
+  const StartedRows users(config, 0), items(config, 1);
+  const size_t stride = users.stride;
   size_t i = 0;
   for (auto _ : state) {
     ++i;
-    benchmark::DoNotOptimize(
-        (*kernels)->dot(&users[i % kRows * stride], &items[i * 7 % kRows * stride], stride));
+    benchmark::DoNotOptimize((*kernels)->dot(&users.factors[i % kRows * stride],
+                                             &items.factors[i * 7 % kRows * stride], stride));
   }
 }
 BENCHMARK_CAPTURE(BM_Dot, scalar, "scalar")->Arg(32)->Arg(64);
@@ -73,7 +81,8 @@ void BM_StartRow(benchmark::State& state) {
   config.rank = static_cast<int32_t>(state.range(0));
   std::vector<float> row(RowStride(config.rank));
   for (auto _ : state) {
-    StartRow(config, 0, "a user's id", row.size(), row.data());
+    RowState row_state;
+    StartRow(config, 0, "a user's id", row.size(), row.data(), &row_state);
     benchmark::DoNotOptimize(row.data());
   }
 }

@@ -163,15 +163,23 @@ ABSL_FLAG(std::optional<int64_t>, seed, std::nullopt,
 ABSL_FLAG(std::optional<float>, min_rating, std::nullopt,
           "Smallest rating, at least 0. New folder: 0.");
 ABSL_FLAG(std::optional<float>, max_rating, std::nullopt, "Largest rating. New folder: 5.");
-ABSL_FLAG(std::optional<std::string>, variant, std::nullopt, "pa, pa-1 or pa-2. New folder: pa-1.");
+ABSL_FLAG(
+    std::optional<std::string>, variant, std::nullopt,
+    "adaptive; or pa, pa-1, pa-2: the pure passive-aggressive updates. New folder: adaptive.");
 ABSL_FLAG(std::optional<std::string>, solver, std::nullopt,
-          "exact, bisection or approximate. New folder: approximate.");
+          "Of the pure updates: exact, bisection or approximate. New folder: approximate.");
 ABSL_FLAG(std::optional<float>, aggressiveness, std::nullopt,
           "The constant C of pa-1 and pa-2. New folder: 0.02.");
 ABSL_FLAG(std::optional<float>, epsilon, std::nullopt,
-          "Error that changes nothing, in rating units. New folder: 0.");
+          "Of the pure updates: error that changes nothing, in rating units. New folder: 0.");
 ABSL_FLAG(std::optional<float>, bisection_tolerance, std::nullopt,
           "Relative tolerance of bisection. New folder: 0.001.");
+ABSL_FLAG(std::optional<float>, offset, std::nullopt,
+          "Of the adaptive update: where factors start. Smaller ones give clearer topics and less "
+          "accurate predictions. New folder: 0.4.");
+ABSL_FLAG(std::optional<float>, attraction, std::nullopt,
+          "Of the adaptive update: how much a user and an item that meet are drawn together, 0 to "
+          "1; 0 where users do not choose what they rate. New folder: 0.1.");
 ABSL_FLAG(std::optional<float>, initial_rating, std::nullopt,
           "What a new user and a new item predict. New folder: 0.7 of --max_rating.");
 ABSL_FLAG(std::optional<int64_t>, dedupe_window, std::nullopt,
@@ -199,7 +207,8 @@ const std::vector<FlagSection>& Sections() {
        "value "
        "that differs from the folder's is refused at start.",
        {"rank", "seed", "min_rating", "max_rating", "variant", "solver", "aggressiveness",
-        "epsilon", "bisection_tolerance", "initial_rating", "dedupe_window"}},
+        "epsilon", "bisection_tolerance", "offset", "attraction", "initial_rating",
+        "dedupe_window"}},
       {"Ports", "", {"listen", "health_listen", "metrics_listen", "port_file", "reflection"}},
       {"Security",
        "",
@@ -321,9 +330,12 @@ ModelOverrides ToModelOverrides(Mistakes* mistakes) {
   overrides.min_rating = absl::GetFlag(FLAGS_min_rating);
   overrides.max_rating = absl::GetFlag(FLAGS_max_rating);
   if (const auto name = absl::GetFlag(FLAGS_variant)) {
-    overrides.variant = Choose<Variant>(
-        "variant", *name, {{"pa", Variant::kPa}, {"pa-1", Variant::kPaI}, {"pa-2", Variant::kPaII}},
-        mistakes);
+    overrides.variant = Choose<Variant>("variant", *name,
+                                        {{"adaptive", Variant::kAdaptive},
+                                         {"pa", Variant::kPa},
+                                         {"pa-1", Variant::kPaI},
+                                         {"pa-2", Variant::kPaII}},
+                                        mistakes);
   }
   if (const auto name = absl::GetFlag(FLAGS_solver)) {
     overrides.solver = Choose<Solver>("solver", *name,
@@ -335,6 +347,8 @@ ModelOverrides ToModelOverrides(Mistakes* mistakes) {
   overrides.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   overrides.epsilon = absl::GetFlag(FLAGS_epsilon);
   overrides.bisection_tolerance = absl::GetFlag(FLAGS_bisection_tolerance);
+  overrides.offset = absl::GetFlag(FLAGS_offset);
+  overrides.attraction = absl::GetFlag(FLAGS_attraction);
   overrides.initial_rating = absl::GetFlag(FLAGS_initial_rating);
   overrides.dedupe_window = absl::GetFlag(FLAGS_dedupe_window);
   return overrides;

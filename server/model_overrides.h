@@ -20,6 +20,8 @@ struct ModelOverrides {
   std::optional<float> aggressiveness;
   std::optional<float> epsilon;
   std::optional<float> bisection_tolerance;
+  std::optional<float> offset;
+  std::optional<float> attraction;
   std::optional<float> initial_rating;
   std::optional<int64_t> dedupe_window;
 
@@ -34,6 +36,8 @@ struct ModelOverrides {
     config.aggressiveness = aggressiveness.value_or(config.aggressiveness);
     config.epsilon = epsilon.value_or(config.epsilon);
     config.bisection_tolerance = bisection_tolerance.value_or(config.bisection_tolerance);
+    config.offset = offset.value_or(config.offset);
+    config.attraction = attraction.value_or(config.attraction);
     config.initial_rating = initial_rating.value_or(config.initial_rating);
     config.dedupe_window = dedupe_window.value_or(config.dedupe_window);
     return config;

@@ -21,6 +21,7 @@ void Convert(const ModelConfig& config, v1::ModelConfig* out) {
   out->set_max_rating(config.max_rating);
   // The numbers of both enums are the same on the wire and in the model.
   static_assert(static_cast<int>(Variant::kPaII) == v1::ModelConfig::VARIANT_PA_II);
+  static_assert(static_cast<int>(Variant::kAdaptive) == v1::ModelConfig::VARIANT_ADAPTIVE);
   static_assert(static_cast<int>(Solver::kApproximate) == v1::ModelConfig::SOLVER_APPROXIMATE);
   out->set_variant(static_cast<v1::ModelConfig::Variant>(config.variant));
   out->set_solver(static_cast<v1::ModelConfig::Solver>(config.solver));
@@ -30,6 +31,8 @@ void Convert(const ModelConfig& config, v1::ModelConfig* out) {
   out->set_initial_rating(config.initial_rating);
   out->set_dedupe_window(config.dedupe_window);
   out->set_update_version(config.update_version);
+  out->set_offset(config.offset);
+  out->set_attraction(config.attraction);
 }
 
 void Convert(const ModelInfo& info, v1::GetModelResponse* out) {
@@ -45,6 +48,7 @@ void Convert(const ModelInfo& info, v1::GetModelResponse* out) {
   error->set_rmse(info.prequential_error.rmse);
   error->set_fading_mae(info.prequential_error.fading_mae);
   out->set_passive_updates(info.passive_updates);
+  out->set_clipped_updates(info.clipped_updates);
   out->set_duplicates(info.duplicates);
   out->set_accepts_writes(info.write_health.ok());
 }

@@ -34,7 +34,7 @@ TEST_F(ModelServiceTest, TellsTheConfigurationAndTheState) {
   EXPECT_EQ(response.sequence(), 12);
   EXPECT_TRUE(response.accepts_writes());
   EXPECT_EQ(response.config().rank(), 32);
-  EXPECT_EQ(response.config().variant(), v1::ModelConfig::VARIANT_PA_I);
+  EXPECT_EQ(response.config().variant(), v1::ModelConfig::VARIANT_ADAPTIVE);
   EXPECT_EQ(response.config().solver(), v1::ModelConfig::SOLVER_APPROXIMATE);
   EXPECT_EQ(response.config().aggressiveness(), 0.02f);
   EXPECT_EQ(response.config().dedupe_window(), 1'000'000);

@@ -101,7 +101,9 @@ TEST_P(EveryMethodTest, FindsALowRankMatrixAndStaysNonNegative) {
     for (uint32_t i = 0; i < side->rows(); ++i) {
       for (size_t k = 0; k < side->stride(); ++k) {
         ASSERT_GE(side->row(i)[k], 0);
-        if (k >= side->rank()) ASSERT_EQ(side->row(i)[k], 0);
+        if (k >= side->rank()) {
+          ASSERT_EQ(side->row(i)[k], 0);
+        }
       }
     }
   }

@@ -12,10 +12,10 @@ namespace {
 
 // One version byte for each kind of record, so that one can change without the others.
 constexpr uint8_t kLogRecordVersion = 1;
-constexpr uint8_t kRowVersion = 1;
+constexpr uint8_t kRowVersion = 2;
 constexpr uint8_t kDedupeVersion = 1;
 constexpr uint8_t kProducerVersion = 1;
-constexpr uint8_t kSnapshotMetaVersion = 1;
+constexpr uint8_t kSnapshotMetaVersion = 2;
 
 // The flags of an event in a log record.
 constexpr uint8_t kTimeIsServers = 1;
@@ -296,6 +296,9 @@ void EncodeRow(const RowRef& row, std::string* payload) {
   PutFloat(payload, row.bias);
   PutFloat(payload, row.bias_variance);
   PutFloat(payload, row.confidence);
+  PutFloat(payload, row.mood);
+  PutFloat(payload, row.quality_taste);
+  PutFloat(payload, row.popularity_taste);
   PutVarint(payload, row.factors.size());
   PutVarint(payload, row.history_items.size());
   PutArray(payload, row.factors);
@@ -315,6 +318,9 @@ absl::Status DecodeRow(absl::string_view payload, uint32_t index, Row* row) {
   row->bias = reader.Fixed<float>();
   row->bias_variance = reader.Fixed<float>();
   row->confidence = reader.Fixed<float>();
+  row->mood = reader.Fixed<float>();
+  row->quality_taste = reader.Fixed<float>();
+  row->popularity_taste = reader.Fixed<float>();
   const uint64_t rank = reader.Varint();
   const uint64_t history = reader.Varint();
   reader.Array(rank, &row->factors);
@@ -370,6 +376,8 @@ void EncodeSnapshotMeta(const SnapshotMeta& meta, std::string* payload) {
   PutDouble(payload, meta.fading_absolute_error);
   PutDouble(payload, meta.fading_weight);
   PutFixed64(payload, meta.passive_updates);
+  PutFixed64(payload, meta.clipped_updates);
+  PutString(payload, meta.globals);
 }
 
 absl::Status DecodeSnapshotMeta(absl::string_view payload, SnapshotMeta* meta) {
@@ -387,6 +395,8 @@ absl::Status DecodeSnapshotMeta(absl::string_view payload, SnapshotMeta* meta) {
   meta->fading_absolute_error = reader.Fixed<double>();
   meta->fading_weight = reader.Fixed<double>();
   meta->passive_updates = reader.Fixed<uint64_t>();
+  meta->clipped_updates = reader.Fixed<uint64_t>();
+  meta->globals = std::string(reader.String());
   return CheckEnd(kKind, reader);
 }
 

@@ -57,6 +57,9 @@ struct Row {
   float bias = 0;
   float bias_variance = 0;
   float confidence = 0;
+  float mood = 0;
+  float quality_taste = 0;
+  float popularity_taste = 0;
   std::vector<float> factors;    // rank values
   std::vector<float> auxiliary;  // empty, or rank values
   // Users: what they have rated, oldest first, each item once, with its latest value.
@@ -72,6 +75,9 @@ struct RowRef {
   float bias = 0;
   float bias_variance = 0;
   float confidence = 0;
+  float mood = 0;
+  float quality_taste = 0;
+  float popularity_taste = 0;
   absl::Span<const float> factors;
   absl::Span<const float> auxiliary;
   absl::Span<const uint32_t> history_items;
@@ -115,6 +121,9 @@ struct SnapshotMeta {
   double fading_absolute_error = 0;
   double fading_weight = 0;
   uint64_t passive_updates = 0;
+  uint64_t clipped_updates = 0;
+  // What the model knows of all ratings together, as the model writes it.
+  std::string globals;
 };
 
 void EncodeSnapshotMeta(const SnapshotMeta& meta, std::string* payload);

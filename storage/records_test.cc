@@ -90,8 +90,19 @@ void ExpectSame(const Event& a, const Event& b) {
 }
 
 RowRef Borrow(const Row& row) {
-  return {row.index,      row.id,      row.count,     row.bias,          row.bias_variance,
-          row.confidence, row.factors, row.auxiliary, row.history_items, row.history_ratings};
+  return {.index = row.index,
+          .id = row.id,
+          .count = row.count,
+          .bias = row.bias,
+          .bias_variance = row.bias_variance,
+          .confidence = row.confidence,
+          .mood = row.mood,
+          .quality_taste = row.quality_taste,
+          .popularity_taste = row.popularity_taste,
+          .factors = row.factors,
+          .auxiliary = row.auxiliary,
+          .history_items = row.history_items,
+          .history_ratings = row.history_ratings};
 }
 
 std::string Encode(const Row& row) {
@@ -108,6 +119,9 @@ Row RandomRow(Values* values) {
   row.bias = values->AnyFloat();
   row.bias_variance = values->AnyFloat();
   row.confidence = values->AnyFloat();
+  row.mood = values->AnyFloat();
+  row.quality_taste = values->AnyFloat();
+  row.popularity_taste = values->AnyFloat();
   const size_t rank = values->Number() % 65;
   row.factors = values->Floats(rank);
   if (values->Often()) row.auxiliary = values->Floats(rank);
@@ -200,6 +214,8 @@ std::vector<Kind> AllKinds() {
   values.fading_absolute_error = 1.5;
   values.fading_weight = 2.5;
   values.passive_updates = 7;
+  values.clipped_updates = 8;
+  values.globals = "globals";
   EncodeSnapshotMeta(values, &meta.payload);
   kinds.push_back(meta);
   return kinds;
@@ -279,6 +295,8 @@ TEST(RecordsTest, SmallRecordsRoundTrip) {
     meta.fading_absolute_error = values.AnyDouble();
     meta.fading_weight = values.AnyDouble();
     meta.passive_updates = values.Number();
+    meta.clipped_updates = values.Number();
+    meta.globals = std::string(values.String(0, 100));
     payload.clear();
     EncodeSnapshotMeta(meta, &payload);
     SnapshotMeta meta_back;
@@ -288,12 +306,14 @@ TEST(RecordsTest, SmallRecordsRoundTrip) {
     EXPECT_EQ(again, payload);
     EXPECT_EQ(meta_back.sequence, meta.sequence);
     EXPECT_EQ(meta_back.passive_updates, meta.passive_updates);
+    EXPECT_EQ(meta_back.clipped_updates, meta.clipped_updates);
+    EXPECT_EQ(meta_back.globals, meta.globals);
   }
 }
 
 // Folders in the field hold these bytes: a change here needs a new version and a reader of the old
 // one.
-TEST(RecordsTest, BytesOfVersionOneNeverChange) {
+TEST(RecordsTest, BytesOfAVersionNeverChange) {
   const std::vector<std::string> golden = {
       "0102"
       "0e"
@@ -310,12 +330,13 @@ TEST(RecordsTest, BytesOfVersionOneNeverChange) {
       "026931"
       "0000003f"
       "01",
-      "0101"
+      "0201"
       "0475736572"
       "ac02"
       "0000803e"
       "0000803f"
       "00000040"
+      "000000000000000000000000"
       "0202"
       "0000803f"
       "000000c0"
@@ -332,7 +353,7 @@ TEST(RecordsTest, BytesOfVersionOneNeverChange) {
       "0807060504030201",
       "01"
       "15cd5b0700000000",
-      "01"
+      "02"
       "2a00000000000000"
       "0100000000000000"
       "0200000000000000"
@@ -344,7 +365,9 @@ TEST(RecordsTest, BytesOfVersionOneNeverChange) {
       "000000000000d03f"
       "000000000000f83f"
       "0000000000000440"
-      "0700000000000000"};
+      "0700000000000000"
+      "0800000000000000"
+      "07676c6f62616c73"};
   const std::vector<Kind> kinds = AllKinds();
   ASSERT_EQ(kinds.size(), golden.size());
   for (size_t i = 0; i < kinds.size(); ++i) {
@@ -389,11 +412,12 @@ TEST(RecordsTest, TrailingBytesAreRefused) {
 
 TEST(RecordsTest, OtherVersionsAreNamed) {
   for (Kind kind : AllKinds()) {
+    const std::string own = absl::StrCat("version ", static_cast<int>(kind.payload[0]));
     kind.payload[0] = 9;
     const absl::Status status = kind.decode(kind.payload);
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << kind.name;
     EXPECT_THAT(status.message(), HasSubstr("version 9")) << kind.name;
-    EXPECT_THAT(status.message(), HasSubstr("version 1")) << kind.name;
+    EXPECT_THAT(status.message(), HasSubstr("reads " + own)) << kind.name;
   }
 }
 

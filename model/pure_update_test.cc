@@ -1,4 +1,4 @@
-#include "model/update.h"
+#include "model/pure_update.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "model/kernels.h"
 #include "model/row.h"
+#include "model/update.h"
 
 namespace factord {
 namespace {
@@ -37,7 +38,18 @@ ModelConfig Config(Variant variant, Solver solver, float aggressiveness) {
   return config;
 }
 
-UpdateOutcome Update(const ModelConfig& config, float rating, Row* p, Row* q) {
+void Start(const ModelConfig& config, int side, absl::string_view id, float* row) {
+  RowState state;
+  StartRow(config, side, id, RowStride(static_cast<size_t>(config.rank)), row, &state);
+}
+
+Row Start(const ModelConfig& config, int side, absl::string_view id) {
+  Row row(RowStride(static_cast<size_t>(config.rank)), -1);
+  Start(config, side, id, row.data());
+  return row;
+}
+
+PureOutcome Update(const ModelConfig& config, float rating, Row* p, Row* q) {
   return UpdatePair(config, rating, 1, p->size(), p->data(), q->data());
 }
 
@@ -54,7 +66,7 @@ std::vector<ModelConfig> AllMethods(float aggressiveness) {
 TEST(UpdateTest, BothRowsMoveFromTheOldValues) {
   // p . q = 2, |p|^2 = 5, |q|^2 = 1; rating 4, loss 2: steps 2 for p and 0.4 for q.
   Row p = Padded({2, 1}), q = Padded({1, 0});
-  const UpdateOutcome outcome = Update(Config(Variant::kPa, Solver::kApproximate, 1), 4, &p, &q);
+  const PureOutcome outcome = Update(Config(Variant::kPa, Solver::kApproximate, 1), 4, &p, &q);
   EXPECT_EQ(outcome.prediction, 2);
   EXPECT_FALSE(outcome.passive);
   EXPECT_THAT(std::vector<float>(p.begin(), p.begin() + 2), ElementsAre(4, 1));
@@ -86,7 +98,7 @@ TEST(UpdateTest, ZeroRowsDoNotTeach) {
   for (const ModelConfig& config : AllMethods(1)) {
     Row p = Padded({0, 0}), q = Padded({1, 2});
     const Row old_q = q;
-    const UpdateOutcome outcome = Update(config, 3, &p, &q);
+    const PureOutcome outcome = Update(config, 3, &p, &q);
     EXPECT_EQ(outcome.prediction, 0);
     EXPECT_EQ(q, old_q);  // learns from p, which is 0
     EXPECT_GT(p[0], 0);   // learns from q
@@ -102,7 +114,7 @@ TEST(UpdateTest, RowsStayFiniteNonNegativeAndPadded) {
       const size_t stride = RowStride(19);
       std::vector<Row> rows(8, Row(stride));
       for (size_t i = 0; i < rows.size(); ++i) {
-        StartRow(config, static_cast<int>(i % 2), std::to_string(i), stride, rows[i].data());
+        Start(config, static_cast<int>(i % 2), std::to_string(i), rows[i].data());
       }
       // Extremes: rows so short that NN-PA asks for an enormous step, and ratings to match.
       std::fill(rows[0].begin(), rows[0].begin() + 19, 1e-18f);
@@ -110,7 +122,7 @@ TEST(UpdateTest, RowsStayFiniteNonNegativeAndPadded) {
       rows[1][3] = 1e-44f;
       for (int t = 0; t < 400; ++t) {
         const float rating = t % 7 == 0 ? 3e38f : static_cast<float>(random() % 6);
-        const UpdateOutcome outcome =
+        const PureOutcome outcome =
             UpdatePair(config, rating, t, stride, rows[random() % 4 * 2].data(),
                        rows[random() % 4 * 2 + 1].data());
         ASSERT_TRUE(std::isfinite(outcome.prediction));
@@ -130,8 +142,8 @@ TEST(UpdateTest, APureFunctionOfItsArguments) {
     config.rank = 40;
     const size_t stride = RowStride(40);
     Row p(stride), q(stride);
-    StartRow(config, 0, "u", stride, p.data());
-    StartRow(config, 1, "i", stride, q.data());
+    Start(config, 0, "u", p.data());
+    Start(config, 1, "i", q.data());
     // Another address and another alignment.
     Row p2(stride + 1), q2(stride + 3);
     std::copy(p.begin(), p.end(), p2.begin() + 1);
@@ -145,14 +157,9 @@ TEST(UpdateTest, APureFunctionOfItsArguments) {
   }
 }
 
-Row Start(const ModelConfig& config, int side, absl::string_view id) {
-  Row row(RowStride(config.rank), -1);
-  StartRow(config, side, id, row.size(), row.data());
-  return row;
-}
-
 TEST(StartRowTest, DependsOnSeedSideAndIdAlone) {
   ModelConfig config;
+  config.variant = Variant::kPaI;
   const Row row = Start(config, 0, "alice");
   EXPECT_EQ(Start(config, 0, "alice"), row);
   EXPECT_NE(Start(config, 1, "alice"), row);
@@ -161,11 +168,13 @@ TEST(StartRowTest, DependsOnSeedSideAndIdAlone) {
   EXPECT_NE(Start(config, 0, "alice"), row);
   // Nothing else of the configuration matters, save the scale.
   config = ModelConfig();
+  config.variant = Variant::kPaI;
   config.aggressiveness = 1;
   config.variant = Variant::kPaII;
   EXPECT_EQ(Start(config, 0, "alice"), row);
   // A longer row starts like a shorter one, at another scale.
   config = ModelConfig();
+  config.variant = Variant::kPaI;
   config.rank = 128;
   config.initial_rating = 2;
   const Row longer = Start(config, 0, "alice");
@@ -175,6 +184,7 @@ TEST(StartRowTest, DependsOnSeedSideAndIdAlone) {
 
 TEST(StartRowTest, EntriesSpreadAroundTheMeanAndPaddingIsZero) {
   ModelConfig config;
+  config.variant = Variant::kPaI;
   config.rank = 1000;
   const Row row = Start(config, 1, "x");
   const float middle = std::sqrt(3.5f / 1000);
@@ -193,6 +203,7 @@ TEST(StartRowTest, EntriesSpreadAroundTheMeanAndPaddingIsZero) {
 // Part of every stored state: a change of these makes a replay differ from what was saved.
 TEST(StartRowTest, ValuesArePinned) {
   ModelConfig config;
+  config.variant = Variant::kPaI;
   config.rank = 3;
   const Row row = Start(config, 0, "alice");
   EXPECT_EQ(row[0], 0x1.d3c8cp-1f);
@@ -206,7 +217,7 @@ uint64_t HashAfterStream(ModelConfig config) {
   const size_t stride = RowStride(37);
   std::vector<Row> rows(20, Row(stride));
   for (size_t i = 0; i < rows.size(); ++i) {
-    StartRow(config, static_cast<int>(i % 2), std::to_string(i), stride, rows[i].data());
+    Start(config, static_cast<int>(i % 2), std::to_string(i), rows[i].data());
   }
   std::mt19937_64 random(11);  // its numbers are laid down by the C++ standard
   uint64_t hash = 0;
