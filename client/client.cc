@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/credentials.h"
+#include "client/request_check.h"
 #include "client/retrier.h"
 #include "client/status.h"
 #include "grpcpp/client_context.h"
@@ -83,6 +84,7 @@ template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response> method,
                                       const Request& request, absl::Duration timeout, Repeat repeat,
                                       bool* maybe_done) {
+  FACTORD_RETURN_IF_ERROR(CheckText(request));
   const absl::Time deadline = absl::Now() + timeout;
   Retrier retrier(channel_.get(), deadline);
   while (true) {

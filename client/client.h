@@ -18,8 +18,9 @@
 // hundred and resumes after a crash of either side.
 //
 // Requests and responses are the messages of proto/factord/v1, where every field and error is
-// described. The client does not check requests; the server does, and its message names every bad
-// field.
+// described. The server checks requests, and its message names every bad field. The client checks
+// only that strings are UTF-8, without which the server could not read the request at all: else the
+// call is INVALID_ARGUMENT, and nothing is sent.
 //
 // Deadlines: each call has one; `timeout` of a call overrides the default of its kind. A call that
 // is over its deadline is DEADLINE_EXCEEDED.

@@ -261,6 +261,36 @@ TEST(ClientTest, SaysWhetherThereWasAServer) {
   close(fd);
 }
 
+// Symptom: the error said that something in the request was malformed or not UTF-8, and not what.
+TEST(ClientTest, RefusesTextThatIsNotUtf8BeforeAnythingIsSent) {
+  FakeServer server;
+  auto client = Connect(server.target());
+  v1::RecordRatingsRequest request = OneRating();
+  *request.add_events() = request.events(0);
+  request.mutable_events(1)->set_item_id("caf\xE9");
+  request.mutable_events(1)->set_recommendation_id("\xFF");
+  EXPECT_EQ(client->RecordRatings(request).status(),
+            absl::InvalidArgumentError("events[1].item_id: is not valid UTF-8; "
+                                       "events[1].recommendation_id: is not valid UTF-8"));
+  request.mutable_events(0)->set_user_id("\xFF");
+  request.set_model("\xFF");
+  EXPECT_EQ(client->RecordRatings(request).status(),
+            absl::InvalidArgumentError("model: is not valid UTF-8; events[0].user_id: is not valid "
+                                       "UTF-8; events[1].item_id: is not valid UTF-8; "
+                                       "events[1].recommendation_id: is not valid UTF-8"));
+  v1::PredictRatingsRequest predict;
+  predict.add_pairs()->set_user_id("ann");
+  predict.add_pairs()->set_item_id("\xFF");
+  EXPECT_EQ(client->PredictRatings(predict).status(),
+            absl::InvalidArgumentError("pairs[1].item_id: is not valid UTF-8"));
+  v1::RecommendItemsRequest recommend;
+  recommend.add_deny_item_ids("good");
+  recommend.add_deny_item_ids("\xFF");
+  EXPECT_EQ(client->RecommendItems(recommend).status(),
+            absl::InvalidArgumentError("deny_item_ids[1]: is not valid UTF-8"));
+  EXPECT_THAT(server.calls(), SizeIs(0));
+}
+
 TEST(ClientTest, RefusesBadOptions) {
   auto client = Client::Create({.target = "", .read_timeout = absl::ZeroDuration()});
   EXPECT_TRUE(absl::IsInvalidArgument(client.status()));

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/utf8.h"
+#include "client/request_check.h"
 #include "client/status.h"
 
 namespace factord {
@@ -23,6 +25,8 @@ absl::Status RatingStream::Options::Validate() const {
   std::vector<std::string> bad;
   // Without one, what was on its way when a connection broke could be applied twice.
   if (producer_id.empty()) bad.push_back("producer_id: must not be empty");
+  if (!IsValidUtf8(producer_id)) bad.push_back("producer_id: is not valid UTF-8");
+  if (!IsValidUtf8(model)) bad.push_back("model: is not valid UTF-8");
   if (max_batch_events < 1) bad.push_back("max_batch_events: must be at least 1");
   if (max_unacknowledged < 1) bad.push_back("max_unacknowledged: must be at least 1");
   if (ack_timeout.count() < 1) bad.push_back("ack_timeout: must be above 0");
@@ -60,6 +64,7 @@ RatingStream::~RatingStream() {
 // --- The caller's side ---
 
 absl::Status RatingStream::Write(int64_t number, v1::Rating rating) {
+  FACTORD_RETURN_IF_ERROR(CheckRating(rating));
   MutexLock lock(&mu_);
   if (number < 1 || number <= last_written_) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -69,6 +74,7 @@ absl::Status RatingStream::Write(int64_t number, v1::Rating rating) {
 }
 
 absl::Status RatingStream::Write(v1::Rating rating) {
+  FACTORD_RETURN_IF_ERROR(CheckRating(rating));
   MutexLock lock(&mu_);
   // Only the server knows where this producer stopped.
   while (window_ == 0 && !finished_) WaitForChange();

@@ -24,9 +24,10 @@
 // DATA_LOSS: on a reconnect the server knew less of this producer than it had acknowledged before;
 // it runs on another or an older data folder. Nothing is sent to it.
 //
-// A rating that the server rejects (out of range, say) is reported to `on_rejected` and does not
-// end the stream, however often the connection breaks: what is sent again is rejected again. But
-// one whose event_id is known with other content is then taken for `recovered`.
+// A rating that cannot be sent (a string is not UTF-8, or has more than 4 KiB) is refused by Write,
+// and one that the server rejects (out of range, say) is reported to `on_rejected`. Neither ends
+// the stream, however often the connection breaks: what is sent again is rejected again. But one
+// whose event_id is known with other content is then taken for `recovered`.
 //
 // Thread-safe, but for Write, which one thread at a time may call.
 #pragma once
@@ -105,8 +106,9 @@ class RatingStream {
   RatingStream& operator=(const RatingStream&) = delete;
 
   // Takes a rating over; blocks while the window is full, and until the server was reached once.
-  // `number` must be at least 1 and larger than the one before: otherwise INVALID_ARGUMENT, and the
-  // stream goes on. Any other error is final.
+  // INVALID_ARGUMENT, and the stream goes on, where `number` is not at least 1 and larger than the
+  // one before, or the rating cannot be sent ("user_id: is not valid UTF-8"): its number is then
+  // free still. Any other error is final.
   absl::Status Write(int64_t number, v1::Rating rating);
   // The same with the next number: one above the one before; at first one above the last that the
   // server has of this producer, for which it waits.

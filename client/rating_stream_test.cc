@@ -127,6 +127,48 @@ TEST(RatingStreamTest, RefusesANumberThatDoesNotIncrease) {
   EXPECT_THAT(server.applied(), SizeIs(2));
 }
 
+// Symptom: one id that is not UTF-8 ended the stream, and nothing said which one it was.
+TEST(RatingStreamTest, RefusesTextThatIsNotUtf8AndGoesOn) {
+  FakeServer server;
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 3);
+  const std::vector<std::pair<std::string, void (*)(v1::Rating*, const std::string&)>> fields = {
+      {"user_id", [](v1::Rating* r, const std::string& text) { r->set_user_id(text); }},
+      {"item_id", [](v1::Rating* r, const std::string& text) { r->set_item_id(text); }},
+      {"event_id", [](v1::Rating* r, const std::string& text) { r->set_event_id(text); }},
+      {"recommendation_id",
+       [](v1::Rating* r, const std::string& text) { r->set_recommendation_id(text); }}};
+  for (const auto& [name, set] : fields) {
+    v1::Rating rating = RatingOf(4);
+    set(&rating, "caf\xE9");
+    const absl::Status refusal = absl::InvalidArgumentError(name + ": is not valid UTF-8");
+    EXPECT_EQ(stream->Write(4, rating), refusal);
+    EXPECT_EQ(stream->Write(rating), refusal);
+  }
+  EXPECT_EQ(stream->stats().written, 3);
+  WriteNumbers(stream.get(), 4, 5);  // the number is still free
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 5);
+  EXPECT_EQ(stream->stats().reconnects, 0);
+}
+
+TEST(RatingStreamTest, RefusesTextThatIsAbsurdlyLong) {
+  FakeServer server;
+  auto stream = Open(server);
+  v1::Rating rating = RatingOf(1);
+  rating.set_user_id(std::string(5'000'000, 'x'));
+  rating.set_event_id(std::string(5'000, 'x'));
+  EXPECT_EQ(stream->Write(1, rating),
+            absl::InvalidArgumentError("user_id: must have 1 to 256 bytes, has 5000000; "
+                                       "event_id: must have at most 64 bytes, has 5000"));
+  // What can be sent, the server judges.
+  rating = RatingOf(1);
+  rating.set_user_id(std::string(257, 'x'));
+  EXPECT_TRUE(stream->Write(1, rating).ok());
+  ASSERT_TRUE(stream->Close().ok());
+  EXPECT_THAT(server.applied(), SizeIs(1));
+}
+
 TEST(RatingStreamTest, CountsOnFromTheServersLastNumber) {
   FakeServer server;
   for (int run = 0; run < 3; ++run) {
@@ -588,6 +630,9 @@ TEST(RatingStreamTest, RefusesBadOptions) {
   EXPECT_TRUE(absl::IsInvalidArgument(stream.status()));
   EXPECT_THAT(std::string(stream.status().message()),
               HasSubstr("producer_id: must not be empty; max_batch_events: must be at least 1"));
+  stream = (*client)->StreamRatings({.model = "\xFF", .producer_id = "\xFF"});
+  EXPECT_EQ(stream.status(), absl::InvalidArgumentError("producer_id: is not valid UTF-8; "
+                                                        "model: is not valid UTF-8"));
 }
 
 }  // namespace
