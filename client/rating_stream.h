@@ -15,11 +15,12 @@
 //
 // At most `window` ratings, as advertised by the server, are on their way at once; they are kept
 // here until they are acknowledged, and Write blocks while there are that many. A broken connection
-// (UNAVAILABLE, RESOURCE_EXHAUSTED, CANCELLED), and one on which nothing is acknowledged for
-// `ack_timeout`, is made anew, with exponential backoff and jitter, until nothing has gone forward
-// for `give_up_after`. Every other error is final: ABORTED when a newer stream of the same producer
-// took over, INVALID_ARGUMENT when the protocol is broken, NOT_FOUND for an unknown model. After a
-// final error every call returns it.
+// (UNAVAILABLE, CANCELLED, RESOURCE_EXHAUSTED where the server says when to come back), and one on
+// which nothing is acknowledged for `ack_timeout`, is made anew, with exponential backoff and
+// jitter, until nothing has gone forward for `give_up_after`. Every other error is final: ABORTED
+// when a newer stream of the same producer took over, INVALID_ARGUMENT when the protocol is broken,
+// NOT_FOUND for an unknown model, RESOURCE_EXHAUSTED for a message that is larger than the server
+// takes. After a final error every call returns it.
 //
 // DATA_LOSS: on a reconnect the server knew less of this producer than it had acknowledged before;
 // it runs on another or an older data folder. Nothing is sent to it.
@@ -57,7 +58,8 @@ class RatingStream {
     std::string model{};
     // 1 to 64 bytes. One stream at a time: a second one takes over from the first.
     std::string producer_id{};
-    // Ratings in one message. Larger ones gain nothing measurable.
+    // Ratings in one message, which has a MiB at the most, whatever this says. Larger ones gain
+    // nothing measurable.
     int32_t max_batch_events = 1'000;
     // Kept here until they are acknowledged, at the most; the server's window may be smaller.
     int32_t max_unacknowledged = 100'000;
@@ -133,18 +135,24 @@ class RatingStream {
     v1::Rating rating;
   };
 
+  // How a connection ended.
+  struct End {
+    absl::Status status;
+    bool is_final = false;  // another connection would end so, too
+  };
+
   RatingStream(std::shared_ptr<grpc::Channel> channel, Options options);
 
   // The background thread: connects, serves the connection until it ends, waits, and so on.
   void Run();
-  // Decides what follows a connection that ended with `status`: try again after this time, or not.
-  std::optional<Clock::duration> PrepareReconnect(const absl::Status& status);
+  // Decides what follows a connection that ended so: try again after this time, or not.
+  std::optional<Clock::duration> PrepareReconnect(const End& end);
   // Waits so long, or until a lost connection is there again (client/retrier.h says why sleeping
   // would not do). False: nothing is left to do.
   bool Pause(Clock::duration delay);
 
   // One connection, from Start to its end. OK: closed as asked for.
-  absl::Status ServeConnection();
+  End ServeConnection();
   absl::Status ServeStream(grpc::ClientContext* context);
   // False: the stream ended before the server answered.
   absl::StatusOr<bool> Handshake(GrpcStream* stream);

@@ -532,6 +532,79 @@ TEST(RatingStreamTest, ATakeoverInTheMiddleIsFinal) {
   EXPECT_THAT(server.starts(), SizeIs(1));
 }
 
+// Symptom: ten thousand ratings with long ids in one message were more than the server takes, and
+// the stream connected again and again to send the same message.
+TEST(RatingStreamTest, BoundsABatchByItsBytes) {
+  FakeServer server;  // which takes 4 MiB, the least that a client should count on
+  server.window = 100'000;
+  auto options = QuickOptions();
+  options.max_batch_events = 10'000;
+  options.give_up_after = seconds(1);
+  auto stream = Open(server, options);
+  for (int64_t n = 1; n <= 20'000; ++n) {
+    v1::Rating rating = RatingOf(n);
+    rating.set_user_id(std::string(256, 'u'));
+    rating.set_recommendation_id(std::string(256, 'r'));
+    ASSERT_TRUE(stream->Write(n, std::move(rating)).ok());
+  }
+  const absl::Status status = stream->Close();
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectExactlyOnce(server, 20'000);
+  EXPECT_EQ(stream->stats().reconnects, 0);
+}
+
+TEST(RatingStreamTest, AMessageThatIsTooLargeIsFinalAndTheRemedyNamed) {
+  FakeServer server;
+  server.Stop();
+  server.max_message_bytes = 1'000;
+  server.Start();
+  server.window = 100'000;
+  std::unique_ptr<RatingStream> stream = Open(server);
+  v1::Rating rating = RatingOf(1);
+  rating.set_user_id(std::string(2'000, 'x'));
+  ASSERT_TRUE(stream->Write(1, rating).ok());
+  const absl::Status status = stream->Close();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("larger than max"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("max_batch_events"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("--max_message_bytes"));
+  EXPECT_THAT(server.starts(), SizeIs(1));
+}
+
+TEST(RatingStreamTest, ComesBackFromOverloadOnlyWhereTheServerAsksForIt) {
+  for (const char* pushback : {"1", "", "-1"}) {
+    FakeServer server;
+    server.pushback = pushback;
+    std::atomic<int> starts{0};
+    server.on_start = [&] {
+      return ++starts > 3 ? grpc::Status::OK
+                          : grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "injected");
+    };
+    auto stream = Open(server);
+    const absl::Status status = stream->Write(1, RatingOf(1));
+    const bool asked = std::string(pushback) == "1";
+    EXPECT_EQ(status, asked ? absl::OkStatus() : absl::ResourceExhaustedError("injected"));
+    EXPECT_EQ(stream->Close(), status);
+    EXPECT_THAT(server.starts(), SizeIs(asked ? 4 : 1));
+  }
+}
+
+// gRPC sheds load with this, without the server's word on when to come back.
+TEST(RatingStreamTest, ComesBackFromAStreamThatIsReset) {
+  FakeServer server;
+  server.pushback = "";
+  std::atomic<int> starts{0};
+  server.on_start = [&] {
+    return ++starts > 1 ? grpc::Status::OK
+                        : grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                                       "Received RST_STREAM with error code 11");
+  };
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 10);
+  EXPECT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 10);
+}
+
 TEST(RatingStreamTest, SendsNothingToAServerThatForgot) {
   FakeServer server;
   auto stream = Open(server);
