@@ -10,6 +10,7 @@
 #include "client/request_check.h"
 #include "client/retrier.h"
 #include "client/status.h"
+#include "client/target.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -54,7 +55,8 @@ bool WasSent(const grpc::ClientContext& context, const std::string& target) {
 
 absl::Status Client::Options::Validate() const {
   std::vector<std::string> bad;
-  if (target.empty()) bad.push_back("target: must not be empty");
+  const std::string bad_target = CheckTarget(target);
+  if (!bad_target.empty()) bad.push_back(absl::StrCat("target: ", bad_target));
   if (read_timeout <= absl::ZeroDuration()) bad.push_back("read_timeout: must be above 0");
   if (write_timeout <= absl::ZeroDuration()) bad.push_back("write_timeout: must be above 0");
   if (admin_timeout <= absl::ZeroDuration()) bad.push_back("admin_timeout: must be above 0");

@@ -61,7 +61,7 @@ namespace factord {
 class Client {
  public:
   struct Options {
-    // host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
+    // HOST:PORT, or what gRPC resolves by a scheme (dns:///, ipv4:, ipv6:, unix:). No URL of HTTP.
     std::string target = "127.0.0.1:7070";
 
     // TLS (client/credentials.h says when files are read again). Any of the next four implies it.

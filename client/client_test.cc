@@ -291,6 +291,39 @@ TEST(ClientTest, RefusesTextThatIsNotUtf8BeforeAnythingIsSent) {
   EXPECT_THAT(server.calls(), SizeIs(0));
 }
 
+TEST(ClientTest, RefusesTargetsThatNoServerHas) {
+  const auto check = [](const std::string& target) {
+    return Client::Options{.target = target}.Validate();
+  };
+  for (const char* target : {"http://127.0.0.1:7070", "https://ratings.example", "HTTPS://a:1"}) {
+    EXPECT_EQ(check(target),
+              absl::InvalidArgumentError("target: must be HOST:PORT, without http:// or https://"))
+        << target;
+  }
+  for (const char* target : {"127.0.0.1", "localhost", "ratings.example", "::1", "[::1]", ":7070",
+                             "localhost:", "localhost:seven", "[::1]7070", "a:1:2"}) {
+    EXPECT_EQ(check(target), absl::InvalidArgumentError(
+                                 absl::StrCat("target: must be HOST:PORT, is '", target, "'")))
+        << target;
+  }
+  for (const char* target :
+       {"127.0.0.1:65536", "localhost:0", "[::1]:70000", "dns:///a.example:70000", "dns:a:70000",
+        "ipv4:10.0.0.1:7070,10.0.0.2:70000", "a:99999999999999999999"}) {
+    EXPECT_EQ(check(target),
+              absl::InvalidArgumentError(absl::StrCat(
+                  "target: must be HOST:PORT, with a port of 1 to 65535, is '", target, "'")))
+        << target;
+  }
+  for (const char* target :
+       {"127.0.0.1:7070", "ratings.example:65535", "[::1]:1", "dns:///ratings.example:7070",
+        "dns:///ratings.example", "dns:ratings.example:7070", "dns://10.0.0.1/a.example:7070",
+        "dns://[::1]:53/a:7070", "ipv4:10.0.0.1:7070,10.0.0.2:7070", "ipv6:[::1]:7070",
+        "ipv6:[2001:db8::1]", "unix:/run/factord.sock", "unix:factord:99999", "unix:///run/factord",
+        "unix-abstract:factord", "xds:///ratings"}) {
+    EXPECT_TRUE(check(target).ok()) << check(target);
+  }
+}
+
 TEST(ClientTest, RefusesBadOptions) {
   auto client = Client::Create({.target = "", .read_timeout = absl::ZeroDuration()});
   EXPECT_TRUE(absl::IsInvalidArgument(client.status()));

@@ -279,6 +279,12 @@ TEST_F(FactorctlTest, NamesTheArgumentThatIsNotUtf8) {
   EXPECT_THAT(server_.calls(), IsEmpty());
 }
 
+TEST_F(FactorctlTest, RefusesAServerThatIsAUrl) {
+  const Outcome outcome = RunCtl({"state", "--server=http://127.0.0.1:7070"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("target: must be HOST:PORT, without http://"));
+}
+
 TEST_F(FactorctlTest, ServersRefusalIsAFailureAndNamesCodeAndReason) {
   server_.on_call = [](const std::string&) {
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "events[0].rating: must be 0 to 5");
