@@ -35,7 +35,7 @@ grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
 }
 
 absl::Duration OrDefault(absl::Duration timeout, absl::Duration fallback) {
-  return timeout > absl::ZeroDuration() ? timeout : fallback;
+  return timeout == absl::ZeroDuration() ? fallback : timeout;
 }
 
 // docs/consistency.md: after these a write may have happened.
@@ -87,8 +87,13 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
                                       const Request& request, absl::Duration timeout, Repeat repeat,
                                       bool* maybe_done) {
   FACTORD_RETURN_IF_ERROR(CheckText(request));
+  if (timeout < absl::ZeroDuration()) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "not sent: the timeout, ", absl::FormatDuration(timeout), ", is over before the call"));
+  }
   const absl::Time deadline = absl::Now() + timeout;
   Retrier retrier(channel_.get(), deadline);
+  absl::Status last_error;
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));
@@ -98,7 +103,10 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
     if (maybe_done != nullptr && HasUnknownOutcome(status) && WasSent(context, options_.target)) {
       *maybe_done = true;
     }
-    if (absl::IsDeadlineExceeded(status)) return NoAnswer(timeout, retrier.attempts());
+    if (absl::IsDeadlineExceeded(status)) {
+      return NoAnswer(timeout, retrier.attempts(), last_error);
+    }
+    last_error = status;
     if (repeat == Repeat::kUntilDeadline && retrier.WaitToRetry(context, status)) continue;
     if (retrier.attempts() == 1) return status;
     return absl::Status(status.code(),
@@ -108,12 +116,14 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
 }
 
 // gRPC's "Deadline Exceeded" does not say whether there is a server at all.
-absl::Status Client::NoAnswer(absl::Duration timeout, int attempts) const {
+absl::Status Client::NoAnswer(absl::Duration timeout, int attempts,
+                              const absl::Status& last_error) const {
   const bool connected = channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-  return absl::DeadlineExceededError(
-      absl::StrCat(connected ? "no answer from " : "no connection to ", options_.target, " within ",
-                   absl::FormatDuration(timeout),
-                   attempts == 1 ? "" : absl::StrCat(", in ", attempts, " attempts")));
+  return absl::DeadlineExceededError(absl::StrCat(
+      connected ? "no answer from " : "no connection to ", options_.target, " within ",
+      absl::FormatDuration(timeout),
+      attempts == 1 ? "" : absl::StrCat(", in ", attempts, " attempts"),
+      last_error.ok() ? "" : absl::StrCat("; the last error: ", last_error.message())));
 }
 
 void Client::StampEventIds(v1::RecordRatingsRequest* request) {

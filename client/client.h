@@ -95,7 +95,8 @@ class Client {
   // Does not connect yet. INVALID_ARGUMENT for bad options.
   static absl::StatusOr<std::unique_ptr<Client>> Create(Options options);
 
-  // Each call's `timeout`: zero means the default of its kind.
+  // Each call's `timeout`: zero means the default of its kind; a negative one is over already, and
+  // nothing is sent.
   // Events without an event_id are given one.
   absl::StatusOr<v1::RecordRatingsResponse> RecordRatings(
       v1::RecordRatingsRequest request, absl::Duration timeout = absl::ZeroDuration());
@@ -145,7 +146,8 @@ class Client {
   absl::StatusOr<Response> Call(Stub& stub, Method<Stub, Request, Response> method,
                                 const Request& request, absl::Duration timeout, Repeat repeat,
                                 bool* maybe_done = nullptr);
-  absl::Status NoAnswer(absl::Duration timeout, int attempts) const;
+  // `last_error`: of the attempt before; OK: there was none.
+  absl::Status NoAnswer(absl::Duration timeout, int attempts, const absl::Status& last_error) const;
 
   const Options options_;
   const std::shared_ptr<grpc::Channel> channel_;
