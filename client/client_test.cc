@@ -410,6 +410,13 @@ TEST(StatusTest, KeepsCodeAndMessage) {
   }
 }
 
+TEST(StatusTest, SaysWhatToDoAboutATokenThatTheServerDoesNotKnow) {
+  const absl::Status status = FromGrpcStatus({grpc::StatusCode::UNAUTHENTICATED, "unknown token"});
+  EXPECT_TRUE(absl::IsUnauthenticated(status));
+  EXPECT_THAT(Message(status), HasSubstr("unknown token; it is not in the server's --token_file"));
+  EXPECT_THAT(Message(status), HasSubstr("factorctl token"));
+}
+
 TEST(StatusTest, DetailsArriveOverTheWire) {
   FakeServer server;
   server.on_call = [](const std::string&) { return WithBadRequest("bad request"); };
