@@ -85,7 +85,8 @@ class Client {
     absl::Duration write_timeout = absl::Seconds(10);
     // Snapshots, hashes and backups read or write the whole model.
     absl::Duration admin_timeout = absl::Minutes(10);
-    // The largest response that is taken. A page of 10,000 rows at rank 256 has 10 MiB.
+    // The largest response that is taken. The server's own stay far below: a page of factors, the
+    // largest of them, below 4 MiB.
     int max_response_bytes = 64 << 20;
 
     // INVALID_ARGUMENT naming every bad option; reads the files.
