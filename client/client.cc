@@ -7,8 +7,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/credentials.h"
+#include "client/request_check.h"
 #include "client/retrier.h"
 #include "client/status.h"
+#include "client/target.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -33,7 +35,7 @@ grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
 }
 
 absl::Duration OrDefault(absl::Duration timeout, absl::Duration fallback) {
-  return timeout > absl::ZeroDuration() ? timeout : fallback;
+  return timeout == absl::ZeroDuration() ? fallback : timeout;
 }
 
 // docs/consistency.md: after these a write may have happened.
@@ -53,7 +55,8 @@ bool WasSent(const grpc::ClientContext& context, const std::string& target) {
 
 absl::Status Client::Options::Validate() const {
   std::vector<std::string> bad;
-  if (target.empty()) bad.push_back("target: must not be empty");
+  const std::string bad_target = CheckTarget(target);
+  if (!bad_target.empty()) bad.push_back(absl::StrCat("target: ", bad_target));
   if (read_timeout <= absl::ZeroDuration()) bad.push_back("read_timeout: must be above 0");
   if (write_timeout <= absl::ZeroDuration()) bad.push_back("write_timeout: must be above 0");
   if (admin_timeout <= absl::ZeroDuration()) bad.push_back("admin_timeout: must be above 0");
@@ -83,8 +86,14 @@ template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response> method,
                                       const Request& request, absl::Duration timeout, Repeat repeat,
                                       bool* maybe_done) {
+  FACTORD_RETURN_IF_ERROR(CheckText(request));
+  if (timeout < absl::ZeroDuration()) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "not sent: the timeout, ", absl::FormatDuration(timeout), ", is over before the call"));
+  }
   const absl::Time deadline = absl::Now() + timeout;
   Retrier retrier(channel_.get(), deadline);
+  absl::Status last_error;
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));
@@ -94,7 +103,10 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
     if (maybe_done != nullptr && HasUnknownOutcome(status) && WasSent(context, options_.target)) {
       *maybe_done = true;
     }
-    if (absl::IsDeadlineExceeded(status)) return NoAnswer(timeout, retrier.attempts());
+    if (absl::IsDeadlineExceeded(status)) {
+      return NoAnswer(timeout, retrier.attempts(), last_error);
+    }
+    last_error = status;
     if (repeat == Repeat::kUntilDeadline && retrier.WaitToRetry(context, status)) continue;
     if (retrier.attempts() == 1) return status;
     return absl::Status(status.code(),
@@ -104,12 +116,14 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
 }
 
 // gRPC's "Deadline Exceeded" does not say whether there is a server at all.
-absl::Status Client::NoAnswer(absl::Duration timeout, int attempts) const {
+absl::Status Client::NoAnswer(absl::Duration timeout, int attempts,
+                              const absl::Status& last_error) const {
   const bool connected = channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-  return absl::DeadlineExceededError(
-      absl::StrCat(connected ? "no answer from " : "no connection to ", options_.target, " within ",
-                   absl::FormatDuration(timeout),
-                   attempts == 1 ? "" : absl::StrCat(", in ", attempts, " attempts")));
+  return absl::DeadlineExceededError(absl::StrCat(
+      connected ? "no answer from " : "no connection to ", options_.target, " within ",
+      absl::FormatDuration(timeout),
+      attempts == 1 ? "" : absl::StrCat(", in ", attempts, " attempts"),
+      last_error.ok() ? "" : absl::StrCat("; the last error: ", last_error.message())));
 }
 
 void Client::StampEventIds(v1::RecordRatingsRequest* request) {

@@ -18,8 +18,9 @@
 // hundred and resumes after a crash of either side.
 //
 // Requests and responses are the messages of proto/factord/v1, where every field and error is
-// described. The client does not check requests; the server does, and its message names every bad
-// field.
+// described. The server checks requests, and its message names every bad field. The client checks
+// only that strings are UTF-8, without which the server could not read the request at all: else the
+// call is INVALID_ARGUMENT, and nothing is sent.
 //
 // Deadlines: each call has one; `timeout` of a call overrides the default of its kind. A call that
 // is over its deadline is DEADLINE_EXCEEDED.
@@ -60,7 +61,7 @@ namespace factord {
 class Client {
  public:
   struct Options {
-    // host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
+    // HOST:PORT, or what gRPC resolves by a scheme (dns:///, ipv4:, ipv6:, unix:). No URL of HTTP.
     std::string target = "127.0.0.1:7070";
 
     // TLS (client/credentials.h says when files are read again). Any of the next four implies it.
@@ -84,7 +85,8 @@ class Client {
     absl::Duration write_timeout = absl::Seconds(10);
     // Snapshots, hashes and backups read or write the whole model.
     absl::Duration admin_timeout = absl::Minutes(10);
-    // The largest response that is taken. A page of 10,000 rows at rank 256 has 10 MiB.
+    // The largest response that is taken. The server's own stay far below: a page of factors, the
+    // largest of them, below 4 MiB.
     int max_response_bytes = 64 << 20;
 
     // INVALID_ARGUMENT naming every bad option; reads the files.
@@ -94,7 +96,8 @@ class Client {
   // Does not connect yet. INVALID_ARGUMENT for bad options.
   static absl::StatusOr<std::unique_ptr<Client>> Create(Options options);
 
-  // Each call's `timeout`: zero means the default of its kind.
+  // Each call's `timeout`: zero means the default of its kind; a negative one is over already, and
+  // nothing is sent.
   // Events without an event_id are given one.
   absl::StatusOr<v1::RecordRatingsResponse> RecordRatings(
       v1::RecordRatingsRequest request, absl::Duration timeout = absl::ZeroDuration());
@@ -144,7 +147,8 @@ class Client {
   absl::StatusOr<Response> Call(Stub& stub, Method<Stub, Request, Response> method,
                                 const Request& request, absl::Duration timeout, Repeat repeat,
                                 bool* maybe_done = nullptr);
-  absl::Status NoAnswer(absl::Duration timeout, int attempts) const;
+  // `last_error`: of the attempt before; OK: there was none.
+  absl::Status NoAnswer(absl::Duration timeout, int attempts, const absl::Status& last_error) const;
 
   const Options options_;
   const std::shared_ptr<grpc::Channel> channel_;

@@ -1,6 +1,5 @@
 #include "client/credentials.h"
 
-#include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -18,9 +17,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/mutex.h"
+#include "client/target.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_credentials_options.h"
 
@@ -214,30 +213,7 @@ std::unique_ptr<TokenPlugin> MakeTokenPlugin(const Client::Options& options) {
   return std::make_unique<TokenPlugin>(std::move(token), options.token_file);
 }
 
-bool IsLoopbackAddress(absl::string_view address) {
-  std::string host(address);
-  if (absl::ConsumePrefix(&address, "[")) {
-    host = std::string(address.substr(0, address.find(']')));
-  } else if (std::count(host.begin(), host.end(), ':') == 1) {
-    host.resize(host.find(':'));
-  }
-  in_addr ipv4;
-  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) return ntohl(ipv4.s_addr) >> 24 == 127;
-  return host == "::1" || absl::EqualsIgnoreCase(host, "localhost");
-}
-
 }  // namespace
-
-bool IsLoopback(absl::string_view target) {
-  if (absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:")) return true;
-  if (absl::ConsumePrefix(&target, "dns:") && absl::ConsumePrefix(&target, "//")) {
-    target.remove_prefix(std::min(target.size(), target.find('/') + 1));  // the DNS server
-  }
-  absl::ConsumePrefix(&target, "ipv4:");
-  absl::ConsumePrefix(&target, "ipv6:");
-  const std::vector<absl::string_view> addresses = absl::StrSplit(target, ',');
-  return std::all_of(addresses.begin(), addresses.end(), IsLoopbackAddress);
-}
 
 void CheckCredentials(const Client::Options& options, std::vector<std::string>* bad) {
   if (UsesTls(options)) CheckTls(options, bad);

@@ -30,8 +30,4 @@ void CheckCredentials(const Client::Options& options, std::vector<std::string>* 
 // REQUIRES: CheckCredentials has found nothing.
 std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(const Client::Options& options);
 
-// True where no address of `target`, as gRPC understands it, can leave this machine: "localhost",
-// 127.0.0.0/8, [::1] and Unix sockets.
-bool IsLoopback(absl::string_view target);
-
 }  // namespace factord

@@ -48,8 +48,8 @@ class FakeServer::Ratings : public v1::RatingService::Service {
       fake_->starts_.push_back(request.start());
     }
     if (fake_->on_start) {
-      grpc::Status status = fake_->on_start();
-      if (!status.ok()) return status;
+      const grpc::Status status = fake_->on_start();
+      if (!status.ok()) return fake_->WithPushback(context, status);
     }
     if (!fake_->answer_start) return Hang(context);
     v1::StreamRatingsResponse response;
@@ -67,10 +67,11 @@ class FakeServer::Ratings : public v1::RatingService::Service {
       unacknowledged += batch.events_size();
       NoteBatch(batch, unacknowledged);
       const BatchFate fate = fake_->on_batch ? fake_->on_batch(batch) : BatchFate::kApplyAndAck;
-      if (fate == BatchFate::kBreak) return fake_->break_status;
+      if (fate == BatchFate::kBreak) return fake_->WithPushback(context, fake_->break_status);
       if (fate == BatchFate::kHang) return Hang(context);
       Apply(producer, batch, ack.mutable_ack());
-      if (fate == BatchFate::kApplyAndBreak) return fake_->break_status;
+      if (fate == BatchFate::kApplyAndBreak)
+        return fake_->WithPushback(context, fake_->break_status);
       if (fate == BatchFate::kApplyAndHold) continue;
       if (fate == BatchFate::kAckTooMuch) {
         ack.mutable_ack()->set_last_number(ack.ack().last_number() + 1000);
@@ -233,6 +234,7 @@ void FakeServer::Start() {
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(target(), credentials_, &port);
+    builder.SetMaxReceiveMessageSize(max_message_bytes);
     builder.RegisterService(ratings_.get());
     builder.RegisterService(recommendations_.get());
     builder.RegisterService(models_.get());
@@ -266,8 +268,11 @@ grpc::Status FakeServer::NoteCall(grpc::ServerContext* context, const std::strin
   if (method.rfind("Check ", 0) != 0) {
     if (grpc::Status status = CheckToken(*context); !status.ok()) return status;
   }
-  if (!on_call) return grpc::Status::OK;
-  grpc::Status status = on_call(method);
+  return on_call ? WithPushback(context, on_call(method)) : grpc::Status::OK;
+}
+
+grpc::Status FakeServer::WithPushback(grpc::ServerContext* context,
+                                      const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED && !pushback.empty()) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", pushback);
   }

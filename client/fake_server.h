@@ -60,7 +60,8 @@ class FakeServer {
   // Unary calls: asked before each of them, with the method's name ("GetModel"); not OK: the
   // answer.
   std::function<grpc::Status(const std::string& method)> on_call;
-  // What RESOURCE_EXHAUSTED of on_call comes with, in milliseconds; empty: nothing.
+  // What RESOURCE_EXHAUSTED of on_call, on_start and break_status comes with, in milliseconds;
+  // empty: nothing.
   std::string pushback = "1";
   std::function<BatchFate(const v1::StreamBatch& batch)> on_batch;
   // Empty: the rating is good.
@@ -73,6 +74,8 @@ class FakeServer {
   grpc::Status end_status;
   std::atomic<int32_t> window{100};
   std::atomic<bool> answer_start{true};
+  // Larger messages are refused, from the next Start on.
+  int max_message_bytes = 4 << 20;
 
   // --- What has been seen ---
   std::vector<Applied> applied() const;
@@ -101,6 +104,8 @@ class FakeServer {
 
   grpc::Status NoteCall(grpc::ServerContext* context, const std::string& method);
   grpc::Status CheckToken(const grpc::ServerContext& context);
+  // Tells the client what `pushback` says, if `status` is one to come back from; returns it.
+  grpc::Status WithPushback(grpc::ServerContext* context, const grpc::Status& status) const;
 
   mutable Mutex mu_;
   std::vector<Applied> applied_ ABSL_GUARDED_BY(mu_);

@@ -4,17 +4,45 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/utf8.h"
+#include "client/request_check.h"
+#include "client/retrier.h"
 #include "client/status.h"
 
 namespace factord {
 namespace {
 
+// Below every default for a message's size, the least of which is 4 MiB; --max_message_bytes can be
+// less. A thousand ratings have less by far, unless all their ids are as long as can be.
+constexpr size_t kMaxBatchBytes = size_t{1} << 20;
+
+// The tag and the length of a rating within a batch.
+constexpr size_t kFrameBytes = 4;
+
 // The connection may work again, or another one will. Everything else would only fail again.
-bool IsWorthAReconnect(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
-         absl::IsCancelled(status);
+bool IsWorthAReconnect(const grpc::ClientContext& context, const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status)) {
+    return absl::IsUnavailable(status) || absl::IsCancelled(status);
+  }
+  // Too much for now: the server says when to come back, or gRPC itself, short of memory, has reset
+  // the stream. Everything else will be too much again.
+  const std::optional<absl::Duration> pushback = Pushback(context);
+  if (pushback.has_value()) return *pushback >= absl::ZeroDuration();
+  return absl::StrContains(status.message(), "RST_STREAM");
+}
+
+absl::Status WithRemedy(const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status) ||
+      !absl::StrContains(status.message(), "larger than max")) {
+    return status;
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat(status.message(),
+                   "; a batch is too large for the server: lower max_batch_events, or raise the "
+                   "server's --max_message_bytes"));
 }
 
 }  // namespace
@@ -23,6 +51,8 @@ absl::Status RatingStream::Options::Validate() const {
   std::vector<std::string> bad;
   // Without one, what was on its way when a connection broke could be applied twice.
   if (producer_id.empty()) bad.push_back("producer_id: must not be empty");
+  if (!IsValidUtf8(producer_id)) bad.push_back("producer_id: is not valid UTF-8");
+  if (!IsValidUtf8(model)) bad.push_back("model: is not valid UTF-8");
   if (max_batch_events < 1) bad.push_back("max_batch_events: must be at least 1");
   if (max_unacknowledged < 1) bad.push_back("max_unacknowledged: must be at least 1");
   if (ack_timeout.count() < 1) bad.push_back("ack_timeout: must be above 0");
@@ -60,6 +90,7 @@ RatingStream::~RatingStream() {
 // --- The caller's side ---
 
 absl::Status RatingStream::Write(int64_t number, v1::Rating rating) {
+  FACTORD_RETURN_IF_ERROR(CheckRating(rating));
   MutexLock lock(&mu_);
   if (number < 1 || number <= last_written_) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -69,6 +100,7 @@ absl::Status RatingStream::Write(int64_t number, v1::Rating rating) {
 }
 
 absl::Status RatingStream::Write(v1::Rating rating) {
+  FACTORD_RETURN_IF_ERROR(CheckRating(rating));
   MutexLock lock(&mu_);
   // Only the server knows where this producer stopped.
   while (window_ == 0 && !finished_) WaitForChange();
@@ -143,12 +175,11 @@ void RatingStream::Run() {
   changed_.NotifyAll();
 }
 
-std::optional<RatingStream::Clock::duration> RatingStream::PrepareReconnect(
-    const absl::Status& status) {
+std::optional<RatingStream::Clock::duration> RatingStream::PrepareReconnect(const End& end) {
   MutexLock lock(&mu_);
   if (HasNothingLeftToDo()) return std::nullopt;
-  if (!IsWorthAReconnect(status)) {
-    final_status_ = status;
+  if (end.is_final) {
+    final_status_ = end.status;
     return std::nullopt;
   }
   const Clock::time_point now = Clock::now();
@@ -157,7 +188,7 @@ std::optional<RatingStream::Clock::duration> RatingStream::PrepareReconnect(
   if (now + delay - *trouble_since_ > options_.give_up_after) {
     final_status_ = absl::UnavailableError(absl::StrCat(
         "gave up after ", absl::FormatDuration(absl::FromChrono(options_.give_up_after)),
-        " without progress; the last error: ", status.ToString()));
+        " without progress; the last error: ", end.status.ToString()));
     return std::nullopt;
   }
   return delay;
@@ -177,23 +208,23 @@ bool RatingStream::Pause(Clock::duration delay) {
   return true;
 }
 
-absl::Status RatingStream::ServeConnection() {
+RatingStream::End RatingStream::ServeConnection() {
   grpc::ClientContext context;
   {
     MutexLock lock(&mu_);
-    if (abandoned_) return absl::CancelledError("abandoned");
+    if (abandoned_) return {absl::CancelledError("abandoned")};
     context_ = &context;
     last_progress_ = Clock::now();
     sent_ = 0;
   }
-  absl::Status status = ServeStream(&context);
+  const absl::Status status = ServeStream(&context);
   MutexLock lock(&mu_);
   context_ = nullptr;
   // A server may end a stream with OK only when it was asked to.
   if (status.ok() && !HasNothingLeftToDo()) {
-    return absl::UnavailableError("the server ended the stream");
+    return {absl::UnavailableError("the server ended the stream")};
   }
-  return status;
+  return {WithRemedy(status), /*is_final=*/!IsWorthAReconnect(context, status)};
 }
 
 absl::Status RatingStream::ServeStream(grpc::ClientContext* context) {
@@ -270,9 +301,13 @@ bool RatingStream::NextBatch(v1::StreamBatch* batch) {
   batch->Clear();
   batch->set_first_number(pending_[sent_].number);
   // A gap in the numbers ends the batch.
+  size_t bytes = 0;
   while (sendable() && batch->events_size() < options_.max_batch_events &&
          pending_[sent_].number == batch->first_number() + batch->events_size()) {
-    *batch->add_events() = pending_[sent_].rating;
+    const v1::Rating& rating = pending_[sent_].rating;
+    bytes += rating.ByteSizeLong() + kFrameBytes;
+    if (bytes > kMaxBatchBytes && batch->events_size() > 0) break;
+    *batch->add_events() = rating;
     ++sent_;
   }
   return true;

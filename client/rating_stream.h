@@ -15,18 +15,20 @@
 //
 // At most `window` ratings, as advertised by the server, are on their way at once; they are kept
 // here until they are acknowledged, and Write blocks while there are that many. A broken connection
-// (UNAVAILABLE, RESOURCE_EXHAUSTED, CANCELLED), and one on which nothing is acknowledged for
-// `ack_timeout`, is made anew, with exponential backoff and jitter, until nothing has gone forward
-// for `give_up_after`. Every other error is final: ABORTED when a newer stream of the same producer
-// took over, INVALID_ARGUMENT when the protocol is broken, NOT_FOUND for an unknown model. After a
-// final error every call returns it.
+// (UNAVAILABLE, CANCELLED, RESOURCE_EXHAUSTED where the server says when to come back), and one on
+// which nothing is acknowledged for `ack_timeout`, is made anew, with exponential backoff and
+// jitter, until nothing has gone forward for `give_up_after`. Every other error is final: ABORTED
+// when a newer stream of the same producer took over, INVALID_ARGUMENT when the protocol is broken,
+// NOT_FOUND for an unknown model, RESOURCE_EXHAUSTED for a message that is larger than the server
+// takes. After a final error every call returns it.
 //
 // DATA_LOSS: on a reconnect the server knew less of this producer than it had acknowledged before;
 // it runs on another or an older data folder. Nothing is sent to it.
 //
-// A rating that the server rejects (out of range, say) is reported to `on_rejected` and does not
-// end the stream, however often the connection breaks: what is sent again is rejected again. But
-// one whose event_id is known with other content is then taken for `recovered`.
+// A rating that cannot be sent (a string is not UTF-8, or has more than 4 KiB) is refused by Write,
+// and one that the server rejects (out of range, say) is reported to `on_rejected`. Neither ends
+// the stream, however often the connection breaks: what is sent again is rejected again. But one
+// whose event_id is known with other content is then taken for `recovered`.
 //
 // Thread-safe, but for Write, which one thread at a time may call.
 #pragma once
@@ -56,7 +58,8 @@ class RatingStream {
     std::string model{};
     // 1 to 64 bytes. One stream at a time: a second one takes over from the first.
     std::string producer_id{};
-    // Ratings in one message. Larger ones gain nothing measurable.
+    // Ratings in one message, which has a MiB at the most, whatever this says. Larger ones gain
+    // nothing measurable.
     int32_t max_batch_events = 1'000;
     // Kept here until they are acknowledged, at the most; the server's window may be smaller.
     int32_t max_unacknowledged = 100'000;
@@ -105,8 +108,9 @@ class RatingStream {
   RatingStream& operator=(const RatingStream&) = delete;
 
   // Takes a rating over; blocks while the window is full, and until the server was reached once.
-  // `number` must be at least 1 and larger than the one before: otherwise INVALID_ARGUMENT, and the
-  // stream goes on. Any other error is final.
+  // INVALID_ARGUMENT, and the stream goes on, where `number` is not at least 1 and larger than the
+  // one before, or the rating cannot be sent ("user_id: is not valid UTF-8"): its number is then
+  // free still. Any other error is final.
   absl::Status Write(int64_t number, v1::Rating rating);
   // The same with the next number: one above the one before; at first one above the last that the
   // server has of this producer, for which it waits.
@@ -131,18 +135,24 @@ class RatingStream {
     v1::Rating rating;
   };
 
+  // How a connection ended.
+  struct End {
+    absl::Status status;
+    bool is_final = false;  // another connection would end so, too
+  };
+
   RatingStream(std::shared_ptr<grpc::Channel> channel, Options options);
 
   // The background thread: connects, serves the connection until it ends, waits, and so on.
   void Run();
-  // Decides what follows a connection that ended with `status`: try again after this time, or not.
-  std::optional<Clock::duration> PrepareReconnect(const absl::Status& status);
+  // Decides what follows a connection that ended so: try again after this time, or not.
+  std::optional<Clock::duration> PrepareReconnect(const End& end);
   // Waits so long, or until a lost connection is there again (client/retrier.h says why sleeping
   // would not do). False: nothing is left to do.
   bool Pause(Clock::duration delay);
 
   // One connection, from Start to its end. OK: closed as asked for.
-  absl::Status ServeConnection();
+  End ServeConnection();
   absl::Status ServeStream(grpc::ClientContext* context);
   // False: the stream ended before the server answered.
   absl::StatusOr<bool> Handshake(GrpcStream* stream);

@@ -127,6 +127,48 @@ TEST(RatingStreamTest, RefusesANumberThatDoesNotIncrease) {
   EXPECT_THAT(server.applied(), SizeIs(2));
 }
 
+// Symptom: one id that is not UTF-8 ended the stream, and nothing said which one it was.
+TEST(RatingStreamTest, RefusesTextThatIsNotUtf8AndGoesOn) {
+  FakeServer server;
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 3);
+  const std::vector<std::pair<std::string, void (*)(v1::Rating*, const std::string&)>> fields = {
+      {"user_id", [](v1::Rating* r, const std::string& text) { r->set_user_id(text); }},
+      {"item_id", [](v1::Rating* r, const std::string& text) { r->set_item_id(text); }},
+      {"event_id", [](v1::Rating* r, const std::string& text) { r->set_event_id(text); }},
+      {"recommendation_id",
+       [](v1::Rating* r, const std::string& text) { r->set_recommendation_id(text); }}};
+  for (const auto& [name, set] : fields) {
+    v1::Rating rating = RatingOf(4);
+    set(&rating, "caf\xE9");
+    const absl::Status refusal = absl::InvalidArgumentError(name + ": is not valid UTF-8");
+    EXPECT_EQ(stream->Write(4, rating), refusal);
+    EXPECT_EQ(stream->Write(rating), refusal);
+  }
+  EXPECT_EQ(stream->stats().written, 3);
+  WriteNumbers(stream.get(), 4, 5);  // the number is still free
+  ASSERT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 5);
+  EXPECT_EQ(stream->stats().reconnects, 0);
+}
+
+TEST(RatingStreamTest, RefusesTextThatIsAbsurdlyLong) {
+  FakeServer server;
+  auto stream = Open(server);
+  v1::Rating rating = RatingOf(1);
+  rating.set_user_id(std::string(5'000'000, 'x'));
+  rating.set_event_id(std::string(5'000, 'x'));
+  EXPECT_EQ(stream->Write(1, rating),
+            absl::InvalidArgumentError("user_id: must have 1 to 256 bytes, has 5000000; "
+                                       "event_id: must have at most 64 bytes, has 5000"));
+  // What can be sent, the server judges.
+  rating = RatingOf(1);
+  rating.set_user_id(std::string(257, 'x'));
+  EXPECT_TRUE(stream->Write(1, rating).ok());
+  ASSERT_TRUE(stream->Close().ok());
+  EXPECT_THAT(server.applied(), SizeIs(1));
+}
+
 TEST(RatingStreamTest, CountsOnFromTheServersLastNumber) {
   FakeServer server;
   for (int run = 0; run < 3; ++run) {
@@ -490,6 +532,79 @@ TEST(RatingStreamTest, ATakeoverInTheMiddleIsFinal) {
   EXPECT_THAT(server.starts(), SizeIs(1));
 }
 
+// Symptom: ten thousand ratings with long ids in one message were more than the server takes, and
+// the stream connected again and again to send the same message.
+TEST(RatingStreamTest, BoundsABatchByItsBytes) {
+  FakeServer server;  // which takes 4 MiB, the least that a client should count on
+  server.window = 100'000;
+  auto options = QuickOptions();
+  options.max_batch_events = 10'000;
+  options.give_up_after = seconds(1);
+  auto stream = Open(server, options);
+  for (int64_t n = 1; n <= 20'000; ++n) {
+    v1::Rating rating = RatingOf(n);
+    rating.set_user_id(std::string(256, 'u'));
+    rating.set_recommendation_id(std::string(256, 'r'));
+    ASSERT_TRUE(stream->Write(n, std::move(rating)).ok());
+  }
+  const absl::Status status = stream->Close();
+  ASSERT_TRUE(status.ok()) << status;
+  ExpectExactlyOnce(server, 20'000);
+  EXPECT_EQ(stream->stats().reconnects, 0);
+}
+
+TEST(RatingStreamTest, AMessageThatIsTooLargeIsFinalAndTheRemedyNamed) {
+  FakeServer server;
+  server.Stop();
+  server.max_message_bytes = 1'000;
+  server.Start();
+  server.window = 100'000;
+  std::unique_ptr<RatingStream> stream = Open(server);
+  v1::Rating rating = RatingOf(1);
+  rating.set_user_id(std::string(2'000, 'x'));
+  ASSERT_TRUE(stream->Write(1, rating).ok());
+  const absl::Status status = stream->Close();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("larger than max"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("max_batch_events"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("--max_message_bytes"));
+  EXPECT_THAT(server.starts(), SizeIs(1));
+}
+
+TEST(RatingStreamTest, ComesBackFromOverloadOnlyWhereTheServerAsksForIt) {
+  for (const char* pushback : {"1", "", "-1"}) {
+    FakeServer server;
+    server.pushback = pushback;
+    std::atomic<int> starts{0};
+    server.on_start = [&] {
+      return ++starts > 3 ? grpc::Status::OK
+                          : grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "injected");
+    };
+    auto stream = Open(server);
+    const absl::Status status = stream->Write(1, RatingOf(1));
+    const bool asked = std::string(pushback) == "1";
+    EXPECT_EQ(status, asked ? absl::OkStatus() : absl::ResourceExhaustedError("injected"));
+    EXPECT_EQ(stream->Close(), status);
+    EXPECT_THAT(server.starts(), SizeIs(asked ? 4 : 1));
+  }
+}
+
+// gRPC sheds load with this, without the server's word on when to come back.
+TEST(RatingStreamTest, ComesBackFromAStreamThatIsReset) {
+  FakeServer server;
+  server.pushback = "";
+  std::atomic<int> starts{0};
+  server.on_start = [&] {
+    return ++starts > 1 ? grpc::Status::OK
+                        : grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                                       "Received RST_STREAM with error code 11");
+  };
+  auto stream = Open(server);
+  WriteNumbers(stream.get(), 1, 10);
+  EXPECT_TRUE(stream->Close().ok());
+  ExpectExactlyOnce(server, 10);
+}
+
 TEST(RatingStreamTest, SendsNothingToAServerThatForgot) {
   FakeServer server;
   auto stream = Open(server);
@@ -588,6 +703,9 @@ TEST(RatingStreamTest, RefusesBadOptions) {
   EXPECT_TRUE(absl::IsInvalidArgument(stream.status()));
   EXPECT_THAT(std::string(stream.status().message()),
               HasSubstr("producer_id: must not be empty; max_batch_events: must be at least 1"));
+  stream = (*client)->StreamRatings({.model = "\xFF", .producer_id = "\xFF"});
+  EXPECT_EQ(stream.status(), absl::InvalidArgumentError("producer_id: is not valid UTF-8; "
+                                                        "model: is not valid UTF-8"));
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "client/retrier.h"
 
-#include <optional>
-
 #include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 
@@ -13,7 +11,8 @@ namespace {
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
 constexpr absl::Duration kLastBackoff = absl::Milliseconds(500);
 
-// How long the server asks to wait, if it does. Negative: for ever.
+}  // namespace
+
 std::optional<absl::Duration> Pushback(const grpc::ClientContext& context) {
   const auto& metadata = context.GetServerTrailingMetadata();
   const auto it = metadata.find("grpc-retry-pushback-ms");
@@ -25,8 +24,6 @@ std::optional<absl::Duration> Pushback(const grpc::ClientContext& context) {
   }
   return absl::Milliseconds(millis);
 }
-
-}  // namespace
 
 void WaitOrReconnect(grpc::Channel* channel, absl::Time end) {
   if (channel->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY) {

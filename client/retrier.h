@@ -16,6 +16,8 @@
 // Thread-compatible.
 #pragma once
 
+#include <optional>
+
 #include "absl/time/time.h"
 #include "base/status.h"
 #include "client/backoff.h"
@@ -23,6 +25,10 @@
 #include "grpcpp/client_context.h"
 
 namespace factord {
+
+// How long the server asks to wait (grpc-retry-pushback-ms), if it does. Negative: for ever. To be
+// called when the call has ended.
+std::optional<absl::Duration> Pushback(const grpc::ClientContext& context);
 
 // Waits until `end`, or until a connection that is lost is there again. To sleep instead would keep
 // it from coming back: gRPC goes on with a connection only while some thread waits within it, or

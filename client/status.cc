@@ -54,6 +54,11 @@ absl::string_view ConnectionAdvice(absl::string_view message) {
   return "";
 }
 
+constexpr char kUnknownTokenAdvice[] =
+    "; it is not in the server's --token_file (`factorctl token` makes a token and its line), or "
+    "the "
+    "server has not read that file again yet (--reload_interval)";
+
 }  // namespace
 
 absl::Status FromGrpcStatus(const grpc::Status& status) {
@@ -66,6 +71,9 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
   }
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
     absl::StrAppend(&message, ConnectionAdvice(message));
+  }
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED && message == "unknown token") {
+    absl::StrAppend(&message, kUnknownTokenAdvice);
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
 }

@@ -269,6 +269,22 @@ TEST_F(FactorctlTest, RateWantsANumber) {
   EXPECT_THAT(server_.calls(), IsEmpty());
 }
 
+TEST_F(FactorctlTest, NamesTheArgumentThatIsNotUtf8) {
+  testing::internal::CaptureStderr();
+  const Outcome outcome = TryCtl({"rate", "\xFF", "x", "3"});
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");  // protobuf's own word on it
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_EQ(outcome.err,
+            "factorctl rate: INVALID_ARGUMENT: events[0].user_id: is not valid UTF-8\n");
+  EXPECT_THAT(server_.calls(), IsEmpty());
+}
+
+TEST_F(FactorctlTest, RefusesAServerThatIsAUrl) {
+  const Outcome outcome = RunCtl({"state", "--server=http://127.0.0.1:7070"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("target: must be HOST:PORT, without http://"));
+}
+
 TEST_F(FactorctlTest, ServersRefusalIsAFailureAndNamesCodeAndReason) {
   server_.on_call = [](const std::string&) {
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "events[0].rating: must be 0 to 5");

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "base/utf8.h"
 
 namespace factord {
 namespace {

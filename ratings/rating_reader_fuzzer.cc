@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/utf8.h"
 #include "ratings/rating_reader.h"
 #include "ratings/title_reader.h"
 

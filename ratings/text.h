@@ -13,9 +13,6 @@
 
 namespace factord {
 
-// True for well-formed UTF-8 (no surrogates, nothing overlong, nothing beyond U+10FFFF).
-bool IsValidUtf8(absl::string_view text);
-
 // The same characters in UTF-8: each byte of latin-1 is the code point of the same number.
 std::string Latin1ToUtf8(absl::string_view text);
 

@@ -68,7 +68,7 @@ TEST_F(RatingServiceTest, ABadEventRefusesTheRequest) {
   SetRating("u", "i", std::nanf(""), request_.add_events());
   const grpc::Status status = Record();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(status.error_message(), "events[1].rating: must be finite");
+  EXPECT_EQ(status.error_message(), "events[1].rating: must be a finite float, 0 to 5");
   EXPECT_EQ(server_.engine().requests(), 0u);
 }
 
@@ -84,7 +84,7 @@ TEST_F(RatingServiceTest, PartialRequestsApplyTheGoodEventsInOrder) {
   EXPECT_EQ(response_.results(1).outcome(), v1::RatingResult::OUTCOME_REJECTED);
   EXPECT_EQ(response_.results(1).reason(), "rating: must be 0 to 5");
   EXPECT_EQ(response_.results(2).reason(),
-            "user_id: must have 1 to 256 bytes; rating: must be finite");
+            "user_id: must have 1 to 256 bytes, has 0; rating: must be a finite float, 0 to 5");
   EXPECT_EQ(response_.results(3).outcome(), v1::RatingResult::OUTCOME_APPLIED);
   EXPECT_EQ(response_.results(3).sequence(), 2);
   EXPECT_EQ(response_.last_sequence(), 2);

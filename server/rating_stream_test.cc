@@ -246,7 +246,7 @@ TEST_F(RatingStreamTest, BadEventsAreReportedByNumberAndTheStreamGoesOn) {
   EXPECT_EQ(ack.rejected(0).number(), 11);
   EXPECT_THAT(ack.rejected(0).reason(), HasSubstr("event_id: "));
   EXPECT_EQ(ack.rejected(1).number(), 12);
-  EXPECT_EQ(ack.rejected(1).reason(), "rating: must be finite");
+  EXPECT_EQ(ack.rejected(1).reason(), "rating: must be a finite float, 0 to 5");
   EXPECT_EQ(ack.rejected(2).number(), 14);
   EXPECT_EQ(ack.rejected(2).reason(), "rating: must be 0 to 5");
 

@@ -201,7 +201,7 @@ TEST_F(RecommendationServiceTest, PredictsPairs) {
   request.mutable_pairs(1)->clear_item_id();
   const grpc::Status status = predict(&response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(status.error_message(), "pairs[1].item_id: must have 1 to 256 bytes");
+  EXPECT_EQ(status.error_message(), "pairs[1].item_id: must have 1 to 256 bytes, has 0");
 }
 
 class ShortSequenceWaitTest : public RecommendationServiceTest {

@@ -18,16 +18,16 @@ constexpr size_t kMaxBackupNameBytes = 64;
 void CheckId(const std::string& id, absl::string_view field, const Limits& limits,
              Violations* violations) {
   if (id.empty() || id.size() > static_cast<size_t>(limits.max_id_bytes)) {
-    violations->push_back(
-        {std::string(field), absl::StrCat("must have 1 to ", limits.max_id_bytes, " bytes")});
+    violations->push_back({std::string(field), absl::StrCat("must have 1 to ", limits.max_id_bytes,
+                                                            " bytes, has ", id.size())});
   }
 }
 
 void CheckLength(const std::string& value, absl::string_view field, int32_t max_bytes,
                  Violations* violations) {
   if (value.size() > static_cast<size_t>(max_bytes)) {
-    violations->push_back(
-        {std::string(field), absl::StrCat("must have at most ", max_bytes, " bytes")});
+    violations->push_back({std::string(field), absl::StrCat("must have at most ", max_bytes,
+                                                            " bytes, has ", value.size())});
   }
 }
 
@@ -86,7 +86,9 @@ Violations ValidateRating(const v1::Rating& rating, const Limits& limits,
   if (!rating.has_rating()) {
     violations.push_back({"rating", "must be set"});
   } else if (!std::isfinite(rating.rating())) {
-    violations.push_back({"rating", "must be finite"});
+    // A client's double of 1e300, say, is an infinite float.
+    violations.push_back({"rating", absl::StrCat("must be a finite float, ", config.min_rating,
+                                                 " to ", config.max_rating)});
   } else if (rating.rating() < config.min_rating || rating.rating() > config.max_rating) {
     violations.push_back(
         {"rating", absl::StrCat("must be ", config.min_rating, " to ", config.max_rating)});

@@ -4,8 +4,8 @@
 //   Violations bad = ValidateRecordRatings(request, limits, config);
 //   if (!bad.empty()) return BadRequest(bad);   // server/status.h
 //
-//   events[3].rating: must be finite
-//   events[4].user_id: must have 1 to 256 bytes
+//   events[3].rating: must be a finite float, 0 to 5
+//   events[4].user_id: must have 1 to 256 bytes, has 260
 //
 // Strings are known to be UTF-8 here: protobuf refuses others while parsing, which gRPC answers
 // with INTERNAL before any handler runs.

@@ -52,7 +52,8 @@ TEST(ValidateRatingTest, ChecksIds) {
   v1::Rating rating = GoodRating();
   rating.clear_user_id();
   rating.set_item_id(std::string(257, 'i'));
-  EXPECT_EQ(Check(rating), "user_id: must have 1 to 256 bytes; item_id: must have 1 to 256 bytes");
+  EXPECT_EQ(Check(rating),
+            "user_id: must have 1 to 256 bytes, has 0; item_id: must have 1 to 256 bytes, has 257");
 }
 
 TEST(ValidateRatingTest, ChecksTheRating) {
@@ -62,7 +63,7 @@ TEST(ValidateRatingTest, ChecksTheRating) {
   for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     rating.set_rating(bad);
-    EXPECT_EQ(Check(rating), "rating: must be finite");
+    EXPECT_EQ(Check(rating), "rating: must be a finite float, 0 to 5");
   }
   for (const float bad : {-0.5f, 5.5f, std::nextafter(5.0f, 6.0f), -1e-30f}) {
     rating.set_rating(bad);
@@ -100,7 +101,8 @@ TEST(ValidateRatingTest, ChecksTheOptionalIds) {
   rating.set_event_id(std::string(65, 'e'));
   rating.set_recommendation_id(std::string(65, 'r'));
   EXPECT_EQ(Check(rating),
-            "event_id: must have at most 64 bytes; recommendation_id: must have at most 64 bytes");
+            "event_id: must have at most 64 bytes, has 65; recommendation_id: must have at most 64 "
+            "bytes, has 65");
 }
 
 TEST(ValidateRecordRatingsTest, NamesEveryBadFieldAtOnce) {
@@ -110,7 +112,8 @@ TEST(ValidateRecordRatingsTest, NamesEveryBadFieldAtOnce) {
   request.mutable_events(3)->clear_user_id();
   request.mutable_events(3)->set_rating(6);
   EXPECT_EQ(ToString(ValidateRecordRatings(request, Limits(), ModelConfig())),
-            "events[1].rating: must be finite; events[3].user_id: must have 1 to 256 bytes; "
+            "events[1].rating: must be a finite float, 0 to 5; events[3].user_id: must have 1 to "
+            "256 bytes, has 0; "
             "events[3].rating: must be 0 to 5");
   request.set_allow_partial(true);  // then each event speaks for itself
   EXPECT_THAT(ValidateRecordRatings(request, Limits(), ModelConfig()), IsEmpty());
@@ -139,7 +142,7 @@ TEST(ValidateStreamTest, ChecksTheStart) {
   EXPECT_THAT(ValidateStreamStart(start, Limits()), IsEmpty());
   start.set_producer_id(std::string(65, 'p'));
   EXPECT_EQ(ToString(ValidateStreamStart(start, Limits())),
-            "start.producer_id: must have at most 64 bytes");
+            "start.producer_id: must have at most 64 bytes, has 65");
 }
 
 TEST(ValidateStreamTest, ChecksTheFrameOfABatch) {
@@ -176,8 +179,8 @@ TEST(ValidateRecommendItemsTest, ChecksEveryField) {
   request.add_deny_item_ids("");
   request.set_min_sequence(-1);
   EXPECT_EQ(ToString(ValidateRecommendItems(request, Limits())),
-            "user_id: must have 1 to 256 bytes; max_items: must be 1 to 1000, is 0; "
-            "deny_item_ids[1]: must have 1 to 256 bytes; min_sequence: must be at least 0");
+            "user_id: must have 1 to 256 bytes, has 0; max_items: must be 1 to 1000, is 0; "
+            "deny_item_ids[1]: must have 1 to 256 bytes, has 0; min_sequence: must be at least 0");
   for (const int32_t bad : {-1, 1001, std::numeric_limits<int32_t>::max()}) {
     request.set_max_items(bad);
     EXPECT_THAT(Fields(ValidateRecommendItems(request, Limits())),

@@ -92,24 +92,25 @@ TEST_F(BadInputTest, BadEvents) {
     std::string message;
   };
   const std::vector<Case> cases = {
-      {[](v1::Rating* r) { r->set_rating(std::nanf("")); }, "rating: must be finite"},
+      {[](v1::Rating* r) { r->set_rating(std::nanf("")); },
+       "rating: must be a finite float, 0 to 5"},
       {[](v1::Rating* r) { r->set_rating(std::numeric_limits<float>::infinity()); },
-       "rating: must be finite"},
+       "rating: must be a finite float, 0 to 5"},
       {[](v1::Rating* r) { r->set_rating(-std::numeric_limits<float>::infinity()); },
-       "rating: must be finite"},
+       "rating: must be a finite float, 0 to 5"},
       {[](v1::Rating* r) { r->set_rating(5.1f); }, "rating: must be 0 to 5"},
       {[](v1::Rating* r) { r->set_rating(-0.1f); }, "rating: must be 0 to 5"},
       {[](v1::Rating* r) { r->clear_rating(); }, "rating: must be set"},
-      {[](v1::Rating* r) { r->clear_user_id(); }, "user_id: must have 1 to 256 bytes"},
+      {[](v1::Rating* r) { r->clear_user_id(); }, "user_id: must have 1 to 256 bytes, has 0"},
       {[](v1::Rating* r) { r->set_user_id(std::string(257, 'u')); },
-       "user_id: must have 1 to 256 bytes"},
-      {[](v1::Rating* r) { r->clear_item_id(); }, "item_id: must have 1 to 256 bytes"},
+       "user_id: must have 1 to 256 bytes, has 257"},
+      {[](v1::Rating* r) { r->clear_item_id(); }, "item_id: must have 1 to 256 bytes, has 0"},
       {[](v1::Rating* r) { r->set_item_id(std::string(257, 'i')); },
-       "item_id: must have 1 to 256 bytes"},
+       "item_id: must have 1 to 256 bytes, has 257"},
       {[](v1::Rating* r) { r->set_event_id(std::string(65, 'e')); },
-       "event_id: must have at most 64 bytes"},
+       "event_id: must have at most 64 bytes, has 65"},
       {[](v1::Rating* r) { r->set_recommendation_id(std::string(65, 'r')); },
-       "recommendation_id: must have at most 64 bytes"},
+       "recommendation_id: must have at most 64 bytes, has 65"},
       {[](v1::Rating* r) { r->mutable_event_time()->set_seconds(1LL << 60); },
        "event_time.seconds: must lie between"},
       {[](v1::Rating* r) { r->mutable_event_time()->set_nanos(-1); },
@@ -257,7 +258,8 @@ TEST_F(BadInputTest, Predictions) {
   Refuse(kPredict, request, grpc::StatusCode::INVALID_ARGUMENT, "pairs: must have 1 to 10000");
   v1::UserItemPair* pair = request.add_pairs();
   Refuse(kPredict, request, grpc::StatusCode::INVALID_ARGUMENT,
-         "pairs[0].user_id: must have 1 to 256 bytes; pairs[0].item_id: must have 1 to 256 bytes");
+         "pairs[0].user_id: must have 1 to 256 bytes, has 0; pairs[0].item_id: must have 1 to 256 "
+         "bytes");
   pair->set_user_id("user 1");
   pair->set_item_id("nothing");
   request.set_strict(true);

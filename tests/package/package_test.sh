@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Installs a build into a temporary folder; configures, builds and runs a project that knows nothing
-# but that folder, against the installed server.
+# Installs a build into a temporary folder; configures, builds and runs the program of docs/clients.md,
+# which knows nothing but that folder, against the installed server.
 #   tests/package/package_test.sh BUILD_DIR
 set -euo pipefail
 build="$(cd "$1" && pwd)"
-project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-source_root="$(cd "$project/../.." && pwd)"
+source_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
 work="$(mktemp -d)"
 server=""
@@ -37,10 +36,18 @@ if grep -rnE "$named" "$prefix/include" "$prefix/share" "$prefix/lib/cmake" >"$w
   die "the installation names the tree that it comes from"
 fi
 
-# The project is copied out of the tree: nothing of the tree may be found by chance.
-cp -r "$project" "$work/project"
-{ cmake -S "$work/project" -B "$work/build" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_PREFIX_PATH="$prefix" &&
-  cmake --build "$work/build"; } >"$work/log" 2>&1 || die "a project cannot use the package"
+# The project is outside of the tree: nothing of the tree may be found by chance.
+block() {  # LANGUAGE FILE: the one block of the document in that language
+  awk -v begin="\`\`\`$1" '$0 == begin { inside = 1; ++blocks; next } $0 == "```" { inside = 0 } inside
+    END { exit blocks != 1 }' "$source_root/docs/clients.md" >"$work/project/$2" ||
+    die "docs/clients.md has not just one block of $1"
+}
+mkdir "$work/project"
+block cpp recommend.cc
+block cmake CMakeLists.txt
+cd "$work/project"
+{ cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build; } >"$work/log" 2>&1 ||
+  die "the program of docs/clients.md cannot be built"
 
 "$prefix/bin/factord" --data_dir="$work/data" --listen=127.0.0.1:0 --port_file="$work/port" \
   --min_free_bytes=1000000 >"$work/log" 2>&1 &
@@ -52,5 +59,5 @@ for ((i = 0; i < 600; ++i)); do
 done
 [[ -s "$work/port" ]] || die "the server opens no port"
 # The port is open before the model is loaded: the client waits for that.
-output="$("$work/build/user" "127.0.0.1:$(head -n 1 "$work/port")")" || die "the program fails"
-[[ "$output" == "sequence 1, first for bob: casablanca" ]] || die "it says: $output"
+output="$(build/recommend "127.0.0.1:$(head -n 1 "$work/port")")" || die "the program fails"
+[[ "$output" == "bob may like casablanca, with a score of "* ]] || die "it says: $output"
