@@ -72,8 +72,23 @@ def _system_cas() -> bytes | None:
     return None
 
 
+class _EventIds:
+    """Ids that no other process gives. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        # The system's randomness: two processes must never draw the same.
+        self._prefix = secrets.token_hex(16)
+        self._counter = itertools.count(1)
+
+    def next(self) -> str:
+        return f"{self._prefix}-{next(self._counter)}"
+
+
 class Client:
     """A connection to a factord server. Thread-safe. Does not connect before it is used.
+
+    Make it after a fork: gRPC promises nothing for a connection that two processes share.
 
     target: host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
     tls: None is plain text.
@@ -122,9 +137,7 @@ class Client:
             self._token = lambda: checked
         elif token_file is not None:
             self._token = TokenFile(token_file).token
-        # The system's randomness: two processes must never draw the same ids.
-        self._event_id_prefix = secrets.token_hex(16)
-        self._event_id_counter = itertools.count(1)
+        self._event_ids = _EventIds()
 
         options: list[tuple[str, Any]] = [
             ("grpc.enable_retries", 0),  # they end after five attempts; see _call
@@ -459,7 +472,12 @@ class Client:
             backoff = min(2 * backoff, _LAST_BACKOFF)
 
     def _next_event_id(self) -> str:
-        return f"{self._event_id_prefix}-{next(self._event_id_counter)}"
+        ids = self._event_ids
+        if ids.process != os.getpid():
+            # A fork copied them, and the other process gives the same to other ratings. Threads
+            # that find this out at once draw more than they need, which does no harm.
+            ids = self._event_ids = _EventIds()
+        return ids.next()
 
     def _metadata(self) -> list[tuple[str, str]]:
         return [] if self._token is None else [("authorization", f"Bearer {self._token()}")]

@@ -16,6 +16,7 @@ lives.
 from __future__ import annotations
 
 import operator
+import os
 import random
 import threading
 import time
@@ -109,6 +110,9 @@ class RatingStream:
     items) is then taken for `recovered`, if a later one was applied.
 
     As a context manager it closes at the end, and cancels after an exception.
+
+    It belongs to the process that opened it, because a fork copies no threads: in another one every
+    method is a RuntimeError, but for cancel(), which does nothing.
     """
 
     def __init__(
@@ -143,6 +147,7 @@ class RatingStream:
         self._max_backoff = max_backoff
         self._on_rejected = on_rejected
 
+        self._process = os.getpid()
         # Guards, and tells of changes in, everything below.
         self._changed = threading.Condition()
         # What is written and not settled, by number: what is on its way, then the rest.
@@ -180,6 +185,7 @@ class RatingStream:
           (TypeError if it is no integer), and the stream goes on. None: one above the one before;
           at first one above the last that the server has of this producer.
         """
+        self._check_process()
         message = to_message(rating)
         if number is not None:
             number = operator.index(number)  # raises here, not on gRPC's thread
@@ -212,6 +218,7 @@ class RatingStream:
 
     def flush(self) -> None:
         """Returns when everything written before is acknowledged, or raises the final error."""
+        self._check_process()
         with self._changed:
             target = self._last_written
             while not self._finished and self._first_pending() <= target:
@@ -220,6 +227,7 @@ class RatingStream:
 
     def close(self) -> None:
         """Flushes and ends the stream. When it returns, everything written is settled."""
+        self._check_process()
         with self._changed:
             self._closing = True
             self._last_progress = time.monotonic()  # from now on an answer is due
@@ -230,6 +238,8 @@ class RatingStream:
 
     def cancel(self) -> None:
         """Ends the stream at once. Ratings that are not acknowledged may or may not be applied."""
+        if self._process != os.getpid():
+            return  # after an error in a `with` block; the stream of the parent goes on
         with self._changed:
             self._cancelled = True
             if self._connection is not None:
@@ -238,6 +248,7 @@ class RatingStream:
         self._thread.join()
 
     def stats(self) -> StreamStats:
+        self._check_process()
         with self._changed:
             return replace(self._stats)
 
@@ -254,6 +265,14 @@ class RatingStream:
             self.close()
         else:
             self.cancel()
+
+    def _check_process(self) -> None:
+        # Before the lock is taken, which may have been held when the process was forked.
+        if self._process != os.getpid():
+            raise RuntimeError(
+                f"this stream was opened by process {self._process}, and process {os.getpid()} has "
+                "no part in it: make a client and a stream after the fork"
+            )
 
     # The methods from here to the next line hold the lock.
 

@@ -79,6 +79,23 @@ class CallsTest(support.ServerTestCase):
         for event_id in ids:
             self.assertRegex(event_id, "^[0-9a-f]{32}-[0-9]+$")
 
+    # Symptom: the ratings of a child were taken for duplicates of its parent's, and lost.
+    def test_processes_that_share_a_client_give_different_ids(self) -> None:
+        client = self.client("127.0.0.1:1")
+
+        def stamp() -> str:
+            stamped = client.stamp_event_ids([factord.Rating("ann", "i", 3)] * 2)
+            return " ".join(rating.event_id or "" for rating in stamped)
+
+        def stamp_in_forks() -> str:
+            return " ".join([stamp(), support.in_a_fork(stamp), stamp()])
+
+        first = stamp()
+        ids = " ".join([first, support.in_a_fork(stamp_in_forks), stamp()]).split()
+        self.assertEqual((len(ids), len(set(ids))), (10, 10), ids)
+        for event_id in ids:
+            self.assertRegex(event_id, "^[0-9a-f]{32}-[0-9]+$")
+
     def test_stamped_ratings_can_be_sent_again(self) -> None:
         client = self.client(self.server().target)
         ratings = [factord.Rating("ann", "i", 3), factord.Rating("ann", "i", 3, event_id="mine")]

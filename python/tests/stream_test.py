@@ -284,6 +284,27 @@ class WritingTest(StreamTestCase):
             stream.cancel()
         self.assertEqual(stream.stats().acknowledged, 1)
 
+    # Symptom: write() and close() hung in the child, which has none of the stream's threads.
+    def test_a_stream_belongs_to_the_process_that_opened_it(self) -> None:
+        server = self.server()
+        stream = self.stream(self.client(server.target))
+        stream.write(rating_of(1), 1)
+        stream.flush()
+
+        def use() -> str:
+            with stream:
+                stream.write(rating_of(2), 2)
+            return "written"
+
+        calls: list[Callable[[], Any]] = [use, *final_calls(stream), stream.stats]
+        for call in calls:
+            self.assertRegex(
+                support.in_a_fork(lambda: str(call())), "RuntimeError: .*after the fork"
+            )
+        stream.write(rating_of(2), 2)
+        stream.close()
+        self.check_log(server, [1, 2])
+
     def test_bad_options_are_refused(self) -> None:
         client = self.client("127.0.0.1:1")
         defaults: dict[str, Any] = {"producer_id": "p"}
