@@ -8,7 +8,7 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,18 @@ from typing import Any, Literal, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from factord import _wire_pb2
+from factord import _check, _wire_pb2
 from factord._token import TokenFile, check_token, goes_to_loopback
 from factord.errors import DeadlineExceeded, FactordError, from_rpc_error, retry_pushback
 from factord.stream import RatingStream, RejectedCallback
-from factord.types import Prediction, Rating, RatingResult, Recommendation, to_message
+from factord.types import (
+    Prediction,
+    Rating,
+    RatingResult,
+    Recommendation,
+    check_rating,
+    to_message,
+)
 from factord.v1 import (
     admin_service_pb2,
     model_service_pb2,
@@ -72,6 +79,16 @@ def _system_cas() -> bytes | None:
     return None
 
 
+def _to_pair(pair: object, name: str) -> recommendation_service_pb2.UserItemPair:
+    # A str of two letters would do as a pair.
+    if not isinstance(pair, Sequence) or isinstance(pair, (str, bytes)) or len(pair) != 2:
+        raise TypeError(f"{name}: must be a pair (user, item), not {pair!r:.100}")
+    user, item = pair
+    return recommendation_service_pb2.UserItemPair(
+        user_id=_check.text(user, f"{name}[0]"), item_id=_check.text(item, f"{name}[1]")
+    )
+
+
 class _EventIds:
     """Ids that no other process gives. Thread-safe."""
 
@@ -119,6 +136,9 @@ class Client:
     ) -> None:
         if not target:
             raise ValueError("target must not be empty")
+        if tls is not None and not isinstance(tls, Tls):
+            raise _check.wrong_type("tls", "a factord.Tls", tls)
+        max_response_bytes = _check.positive(max_response_bytes, "max_response_bytes", bits=32)
         if min(read_timeout, write_timeout, admin_timeout) <= 0:
             raise ValueError("timeouts must be above 0")
         if token is not None and token_file is not None:
@@ -200,13 +220,19 @@ class Client:
     ) -> RatingResult:
         """Records a rating: when it returns, it is durable and visible, and was applied once."""
         event = Rating(user, item, rating, event_time, event_id, recommendation_id)
-        return self.rate_many([event], timeout=timeout)[0]
+        return self._record(self.stamp_event_ids([event]), [""], timeout)[0]
 
     def rate_many(
         self, ratings: Iterable[Rating], *, timeout: float | None = None
     ) -> list[RatingResult]:
         """Records up to 10,000 ratings in their order, all or none; rating_stream() takes more."""
-        events = [to_message(rating) for rating in self.stamp_event_ids(ratings)]
+        stamped = self.stamp_event_ids(ratings)
+        return self._record(stamped, [f"ratings[{n}]." for n in range(len(stamped))], timeout)
+
+    def _record(
+        self, ratings: list[Rating], names: list[str], timeout: float | None
+    ) -> list[RatingResult]:
+        events = [to_message(rating, name) for rating, name in zip(ratings, names)]
         response = self._call(
             "factord.v1.RatingService/RecordRatings",
             rating_service_pb2.RecordRatingsRequest(events=events),
@@ -221,10 +247,13 @@ class Client:
 
     def stamp_event_ids(self, ratings: Iterable[Rating]) -> list[Rating]:
         """The ratings, each with an event_id, as rate_many() gives them: to send them twice."""
-        return [
-            rating if rating.event_id else replace(rating, event_id=self._next_event_id())
-            for rating in ratings
-        ]
+        stamped = _check.elements(ratings, "ratings", "factord.Rating")
+        for n, rating in enumerate(stamped):
+            check_rating(rating, f"ratings[{n}]")
+            # None, or empty, which the server takes for none.
+            if not rating.event_id:
+                stamped[n] = replace(rating, event_id=self._next_event_id())
+        return stamped
 
     def rating_stream(
         self,
@@ -279,12 +308,15 @@ class Client:
         response = self._call(
             "factord.v1.RecommendationService/RecommendItems",
             recommendation_service_pb2.RecommendItemsRequest(
-                user_id=user,
-                max_items=max_items,
-                exclude_rated=exclude_rated,
-                deny_item_ids=deny,
-                strict=strict,
-                min_sequence=min_sequence,
+                user_id=_check.text(user, "user"),
+                max_items=_check.integer(max_items, "max_items", bits=32),
+                exclude_rated=_check.flag(exclude_rated, "exclude_rated"),
+                deny_item_ids=[
+                    _check.text(item, f"deny[{n}]")
+                    for n, item in enumerate(_check.elements(deny, "deny", "item ids"))
+                ],
+                strict=_check.flag(strict, "strict"),
+                min_sequence=_check.integer(min_sequence, "min_sequence"),
             ),
             recommendation_service_pb2.RecommendItemsResponse,
             timeout or self._read_timeout,
@@ -309,11 +341,11 @@ class Client:
             "factord.v1.RecommendationService/PredictRatings",
             recommendation_service_pb2.PredictRatingsRequest(
                 pairs=[
-                    recommendation_service_pb2.UserItemPair(user_id=user, item_id=item)
-                    for user, item in pairs
+                    _to_pair(pair, f"pairs[{n}]")
+                    for n, pair in enumerate(_check.elements(pairs, "pairs", "(user, item)"))
                 ],
-                strict=strict,
-                min_sequence=min_sequence,
+                strict=_check.flag(strict, "strict"),
+                min_sequence=_check.integer(min_sequence, "min_sequence"),
             ),
             recommendation_service_pb2.PredictRatingsResponse,
             timeout or self._read_timeout,
@@ -338,7 +370,8 @@ class Client:
         response = self._call(
             "factord.v1.ModelService/ListTopics",
             model_service_pb2.ListTopicsRequest(
-                items_per_topic=items_per_topic, min_ratings=min_ratings
+                items_per_topic=_check.integer(items_per_topic, "items_per_topic", bits=32),
+                min_ratings=_check.integer(min_ratings, "min_ratings"),
             ),
             model_service_pb2.ListTopicsResponse,
             timeout or self._read_timeout,
@@ -360,13 +393,23 @@ class Client:
             "items": model_service_pb2.GetFactorsRequest.SIDE_ITEMS,
             "users": model_service_pb2.GetFactorsRequest.SIDE_USERS,
         }
-        request = model_service_pb2.GetFactorsRequest(side=sides[side], page_size=page_size)
+        if side not in ("items", "users"):
+            raise ValueError(f"side: must be 'items' or 'users', not {side!r}")
+        request = model_service_pb2.GetFactorsRequest(
+            side=sides[side], page_size=_check.integer(page_size, "page_size", bits=32)
+        )
+        # What is wrong with an argument is to be said here, not when the first row is asked for.
+        return self._pages(request, timeout or self._read_timeout)
+
+    def _pages(
+        self, request: model_service_pb2.GetFactorsRequest, timeout: float
+    ) -> Iterator[model_service_pb2.FactorRow]:
         while True:
             page = self._call(
                 "factord.v1.ModelService/GetFactors",
                 request,
                 model_service_pb2.GetFactorsResponse,
-                timeout or self._read_timeout,
+                timeout,
             )
             yield from page.rows
             if not page.next_page_token:
@@ -403,7 +446,7 @@ class Client:
         """Copies the data folder below the server's --backup_dir. Not repeated."""
         return self._call(
             "factord.v1.AdminService/Backup",
-            admin_service_pb2.BackupRequest(name=name),
+            admin_service_pb2.BackupRequest(name=_check.text(name, "name")),
             admin_service_pb2.BackupResponse,
             timeout or self._admin_timeout,
             repeat=False,
@@ -416,7 +459,7 @@ class Client:
         """
         response = self._call(
             "grpc.health.v1.Health/Check",
-            _wire_pb2.HealthCheckRequest(service=service),
+            _wire_pb2.HealthCheckRequest(service=_check.text(service, "service")),
             _wire_pb2.HealthCheckResponse,
             timeout or self._read_timeout,
             repeat=False,

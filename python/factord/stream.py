@@ -15,7 +15,6 @@ lives.
 
 from __future__ import annotations
 
-import operator
 import os
 import random
 import threading
@@ -29,8 +28,9 @@ from typing import Any
 
 import grpc
 
+from factord import _check
 from factord.errors import FactordError, Unavailable, from_rpc_error, make_error
-from factord.types import Rating, to_message
+from factord.types import Rating, check_rating, to_message
 from factord.v1 import rating_pb2, rating_service_pb2
 
 RejectedCallback = Callable[[int, Rating, str], None]
@@ -129,10 +129,12 @@ class RatingStream:
         on_rejected: RejectedCallback | None,
     ) -> None:
         # Without one, what was on its way when a connection broke could be applied twice.
-        if not producer_id:
-            raise ValueError("producer_id must not be empty")
-        if max_batch_events < 1 or max_unacknowledged < 1:
-            raise ValueError("max_batch_events and max_unacknowledged must be at least 1")
+        if not _check.text(producer_id, "producer_id"):
+            raise ValueError("producer_id: must not be empty")
+        if on_rejected is not None and not callable(on_rejected):
+            raise _check.wrong_type("on_rejected", "callable", on_rejected)
+        max_batch_events = _check.positive(max_batch_events, "max_batch_events")
+        max_unacknowledged = _check.positive(max_unacknowledged, "max_unacknowledged")
         if ack_timeout <= 0 or give_up_after < 0:
             raise ValueError("ack_timeout must be above 0, give_up_after not negative")
         if not 0 < initial_backoff <= max_backoff:
@@ -186,9 +188,10 @@ class RatingStream:
           at first one above the last that the server has of this producer.
         """
         self._check_process()
-        message = to_message(rating)
+        check_rating(rating, "rating")
+        message = to_message(rating, "rating.")
         if number is not None:
-            number = operator.index(number)  # raises here, not on gRPC's thread
+            number = _check.integer(number, "number")  # raises here, not on gRPC's thread
         with self._changed:
             if number is None:
                 # Only the server knows where this producer stopped.

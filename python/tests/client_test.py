@@ -9,6 +9,8 @@ import time
 import unittest
 from collections.abc import Callable
 from datetime import datetime, timezone
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from unittest import mock
 
@@ -315,7 +317,66 @@ class FailuresTest(support.ServerTestCase):
         self.assertEqual((len(items), len(set(items))), (1600, 1600))
 
 
-class OptionsTest(unittest.TestCase):
+class OptionsTest(support.ServerTestCase):
+    # Symptoms: letters were denied and predicted for; the others were errors that named no argument.
+    def test_the_error_of_an_argument_names_it(self) -> None:
+        anything: Any = self.client("127.0.0.1:1", read_timeout=0.1, write_timeout=0.1)
+        rating: Any = factord.Rating
+        good = factord.Rating("u", "i", 3)
+        calls: list[tuple[type[Exception], str, Callable[[], Any]]] = [
+            (TypeError, "deny: ", lambda: anything.recommend("u", deny="Vertigo")),
+            (TypeError, "deny: ", lambda: anything.recommend("u", deny=7)),
+            (TypeError, r"deny\[1\]: ", lambda: anything.recommend("u", deny=["i", 7])),
+            (TypeError, "user: ", lambda: anything.recommend(15)),
+            (TypeError, "max_items: ", lambda: anything.recommend("u", 1.5)),
+            (ValueError, "max_items: .* 32 bits", lambda: anything.recommend("u", 10**10)),
+            (ValueError, "min_sequence: .* 64", lambda: anything.recommend("u", min_sequence=2**63)),
+            (TypeError, "exclude_rated: ", lambda: anything.recommend("u", 5, "Vertigo")),
+            (TypeError, "strict: ", lambda: anything.predict([], strict="no")),
+            (TypeError, "pairs: ", lambda: anything.predict("ab")),
+            (TypeError, r"pairs\[0\]: .*'ab'", lambda: anything.predict(["ab"])),
+            (TypeError, r"pairs\[1\]: ", lambda: anything.predict([("a", "b"), ("a", "b", "c")])),
+            (TypeError, r"pairs\[0\]\[1\]: ", lambda: anything.predict([("a", 7)])),
+            (TypeError, "min_sequence: ", lambda: anything.predict([], min_sequence="7")),
+            (TypeError, "^user: must be a str, not int$", lambda: anything.rate(15, "i", 3)),
+            (TypeError, "^item: must be a str, not bytes$", lambda: anything.rate("u", b"i", 3)),
+            (ValueError, "^item: ", lambda: anything.rate("u", "\ud800", 3)),
+            (TypeError, "^rating: must be a number", lambda: anything.rate("u", "i", "5")),
+            (TypeError, "^rating: ", lambda: anything.rate("u", "i", None)),
+            (TypeError, "^event_time: ", lambda: anything.rate("u", "i", 3, event_time=1234)),
+            (TypeError, "^event_id: ", lambda: anything.rate("u", "i", 3, event_id=7)),
+            (TypeError, "^recommendation_id: ",
+             lambda: anything.rate("u", "i", 3, recommendation_id=7)),
+            (TypeError, r"ratings\[0\]: .*factord.Rating, not tuple",
+             lambda: anything.rate_many([("u", "i", 3)])),
+            (TypeError, r"ratings\[1\]\.rating: ",
+             lambda: anything.rate_many([good, rating("u", "i", "5")])),
+            (TypeError, "ratings: ", lambda: anything.rate_many(good)),
+            (TypeError, r"ratings\[0\]: ", lambda: anything.stamp_event_ids([{"user": "u"}])),
+            (ValueError, "side: ", lambda: anything.factors("item")),
+            (TypeError, "page_size: ", lambda: anything.factors("items", "7")),
+            (TypeError, "items_per_topic: ", lambda: anything.topics("7")),
+            (TypeError, "name: ", lambda: anything.backup(7)),
+            (TypeError, "service: ", lambda: anything.health(None)),
+            (TypeError, "tls: ", lambda: factord.Client("localhost:1", tls=True)),  # type: ignore[arg-type]
+            (ValueError, "max_response_bytes: ",
+             lambda: factord.Client("localhost:1", max_response_bytes=0)),
+        ]  # fmt: skip
+        for n, (kind, message, call) in enumerate(calls):
+            with self.assertRaisesRegex(kind, message, msg=f"call {n}"):
+                call()
+        # An error of the iterable is its own.
+        with self.assertRaisesRegex(TypeError, "unsupported operand"):
+            anything.rate_many(rating("u", "i", 1 + bad) for bad in [anything])
+
+    def test_a_number_of_any_kind_is_a_rating(self) -> None:
+        client = self.client(self.server().target)
+        anything: Any = (True, Decimal("2.5"), Fraction(1, 2))
+        client.rate_many([factord.Rating("u", "i", number) for number in anything])
+        with self.assertRaises(factord.InvalidArgument):
+            client.rate("u", "i", 10**400)
+        self.assertEqual(client.model().sequence, 3)
+
     def test_a_token_goes_in_plain_text_to_this_machine_only(self) -> None:
         for target in ("localhost:1", "LocalHost", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1",
         "ipv4:127.0.0.1:1",

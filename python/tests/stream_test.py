@@ -95,10 +95,18 @@ class WritingTest(StreamTestCase):
                     stream.write(rating_of(bad), bad)
         with self.assertRaisesRegex(ValueError, "time zone"):
             stream.write(Rating("u", "i", 3, event_time=support.NAIVE_TIME), 2000)
+        anything: Any = stream
+        for bad_rating, message in (
+            (("u", "i", 3), "^rating: must be a factord.Rating, not tuple$"),
+            (Rating("u", "i", anything), r"^rating\.rating: "),
+            (Rating(anything, "i", 3), r"^rating\.user: "),
+        ):
+            with self.assertRaisesRegex(TypeError, message):
+                anything.write(bad_rating, 2000)
         # Symptom: these ended the stream.
         not_a_number: Any
         for not_a_number in (2000.5, "2000"):
-            with self.assertRaises(TypeError):
+            with self.assertRaisesRegex(TypeError, "^number: "):
                 stream.write(rating_of(2000), not_a_number)
         with self.assertRaisesRegex(ValueError, "less than"):
             stream.write(rating_of(2000), 2**63 - 1)
@@ -320,6 +328,10 @@ class WritingTest(StreamTestCase):
         for options in bad:
             with self.assertRaises(ValueError, msg=str(options)):
                 client.rating_stream(**(defaults | options))
+        untyped: dict[str, Any] = {"producer_id": 7, "max_batch_events": 1.5, "on_rejected": "f"}
+        for name, value in untyped.items():
+            with self.assertRaisesRegex(TypeError, f"^{name}: "):
+                client.rating_stream(**(defaults | {name: value}))
 
 
 class FailuresTest(StreamTestCase):

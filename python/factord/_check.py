@@ -1,0 +1,76 @@
+"""Checks of arguments, whose errors name the argument: protobuf's and gRPC's own do not."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+def wrong_type(name: str, needed: str, value: object) -> TypeError:
+    return TypeError(f"{name}: must be {needed}, not {type(value).__name__}")
+
+
+def text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise wrong_type(name, "a str", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: holds half a surrogate pair, which UTF-8 cannot say") from None
+    return value
+
+
+def optional_text(value: object, name: str) -> str:
+    return "" if value is None else text(value, name)
+
+
+def number(value: Any, name: str) -> float:
+    """Whatever is one, numpy's and decimal's too; text is none."""
+    if not isinstance(value, (str, bytes, bytearray)):
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf") if value > 0 else float("-inf")
+        except (TypeError, ValueError):
+            pass
+    raise wrong_type(name, "a number", value)
+
+
+def integer(value: Any, name: str, bits: int = 64) -> int:
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise wrong_type(name, "an integer", value) from None
+    limit = 1 << (bits - 1)
+    if not -limit <= result < limit:
+        raise ValueError(f"{name}: {result} does not fit into {bits} bits")
+    return result
+
+
+def positive(value: Any, name: str, bits: int = 64) -> int:
+    result = integer(value, name, bits)
+    if result < 1:
+        raise ValueError(f"{name}: must be at least 1")
+    return result
+
+
+def flag(value: Any, name: str) -> bool:
+    # numpy.bool_ is neither.
+    if isinstance(value, int) or type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise wrong_type(name, "a bool", value)
+
+
+def elements(value: Iterable[_T], name: str, of: str) -> list[_T]:
+    """Text is an iterable, too, but of letters, which nobody means."""
+    if isinstance(value, (str, bytes, bytearray)):
+        raise wrong_type(name, f"an iterable of {of}", value)
+    try:
+        return list(value)
+    except TypeError:
+        if hasattr(type(value), "__iter__"):
+            raise  # by the iterable itself
+        raise wrong_type(name, f"an iterable of {of}", value) from None
