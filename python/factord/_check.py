@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+
+# In seconds: a year, which is for ever. Much more would overflow in gRPC or in the system's clocks.
+_LONGEST_TIME = 365 * 86_400.0
 
 
 def wrong_type(name: str, needed: str, value: object) -> TypeError:
@@ -33,10 +37,17 @@ def number(value: Any, name: str) -> float:
         try:
             return float(value)
         except OverflowError:
-            return float("inf") if value > 0 else float("-inf")
+            return math.inf if value > 0 else -math.inf
         except (TypeError, ValueError):
             pass
     raise wrong_type(name, "a number", value)
+
+
+def seconds(value: Any, name: str) -> float:
+    result = number(value, name)
+    if not 0 < result < math.inf:
+        raise ValueError(f"{name}: must be above 0 and finite")
+    return min(result, _LONGEST_TIME)
 
 
 def integer(value: Any, name: str, bits: int = 64) -> int:

@@ -111,7 +111,7 @@ class Client:
     tls: None is plain text.
     token, token_file: the bearer token, or the file whose first word it is, read anew when it
       changes. ValueError when it would travel in plain text to another machine.
-    The timeouts are in seconds, of calls that name none.
+    The timeouts are in seconds, of calls that name none. More than a year is a year.
 
     Every method takes a `timeout`, and raises a FactordError, or ValueError and TypeError for
     arguments that cannot be sent. Reads and ratings are repeated until their time is over while the
@@ -139,8 +139,6 @@ class Client:
         if tls is not None and not isinstance(tls, Tls):
             raise _check.wrong_type("tls", "a factord.Tls", tls)
         max_response_bytes = _check.positive(max_response_bytes, "max_response_bytes", bits=32)
-        if min(read_timeout, write_timeout, admin_timeout) <= 0:
-            raise ValueError("timeouts must be above 0")
         if token is not None and token_file is not None:
             raise ValueError("token and token_file exclude each other")
         has_token = token is not None or token_file is not None
@@ -148,9 +146,9 @@ class Client:
             raise ValueError(f"a token is not sent to {target} in plain text: set tls")
 
         self._target = target
-        self._read_timeout = read_timeout
-        self._write_timeout = write_timeout
-        self._admin_timeout = admin_timeout
+        self._read_timeout = _check.seconds(read_timeout, "read_timeout")
+        self._write_timeout = _check.seconds(write_timeout, "write_timeout")
+        self._admin_timeout = _check.seconds(admin_timeout, "admin_timeout")
         self._token: Callable[[], str] | None = None
         if token is not None:
             checked = check_token(token, "token")
@@ -237,7 +235,8 @@ class Client:
             "factord.v1.RatingService/RecordRatings",
             rating_service_pb2.RecordRatingsRequest(events=events),
             rating_service_pb2.RecordRatingsResponse,
-            timeout or self._write_timeout,
+            timeout,
+            self._write_timeout,
         )
         duplicate = rating_service_pb2.RatingResult.OUTCOME_DUPLICATE
         return [
@@ -319,7 +318,8 @@ class Client:
                 min_sequence=_check.integer(min_sequence, "min_sequence"),
             ),
             recommendation_service_pb2.RecommendItemsResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
         return Recommendation(
             items=[(item.item_id, item.score) for item in response.items],
@@ -348,7 +348,8 @@ class Client:
                 min_sequence=_check.integer(min_sequence, "min_sequence"),
             ),
             recommendation_service_pb2.PredictRatingsResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
         return [Prediction(p.rating, p.cold_start) for p in response.predictions]
 
@@ -360,7 +361,8 @@ class Client:
             "factord.v1.ModelService/GetModel",
             model_service_pb2.GetModelRequest(),
             model_service_pb2.GetModelResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
 
     def topics(
@@ -374,7 +376,8 @@ class Client:
                 min_ratings=_check.integer(min_ratings, "min_ratings"),
             ),
             model_service_pb2.ListTopicsResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
         return list(response.topics)
 
@@ -399,10 +402,12 @@ class Client:
             side=sides[side], page_size=_check.integer(page_size, "page_size", bits=32)
         )
         # What is wrong with an argument is to be said here, not when the first row is asked for.
-        return self._pages(request, timeout or self._read_timeout)
+        if timeout is not None:
+            timeout = _check.seconds(timeout, "timeout")
+        return self._pages(request, timeout)
 
     def _pages(
-        self, request: model_service_pb2.GetFactorsRequest, timeout: float
+        self, request: model_service_pb2.GetFactorsRequest, timeout: float | None
     ) -> Iterator[model_service_pb2.FactorRow]:
         while True:
             page = self._call(
@@ -410,6 +415,7 @@ class Client:
                 request,
                 model_service_pb2.GetFactorsResponse,
                 timeout,
+                self._read_timeout,
             )
             yield from page.rows
             if not page.next_page_token:
@@ -425,7 +431,8 @@ class Client:
             "factord.v1.AdminService/CreateSnapshot",
             admin_service_pb2.CreateSnapshotRequest(),
             admin_service_pb2.CreateSnapshotResponse,
-            timeout or self._admin_timeout,
+            timeout,
+            self._admin_timeout,
             repeat=False,
         )
 
@@ -437,7 +444,8 @@ class Client:
             "factord.v1.AdminService/ComputeHash",
             admin_service_pb2.ComputeHashRequest(),
             admin_service_pb2.ComputeHashResponse,
-            timeout or self._admin_timeout,
+            timeout,
+            self._admin_timeout,
         )
 
     def backup(
@@ -448,7 +456,8 @@ class Client:
             "factord.v1.AdminService/Backup",
             admin_service_pb2.BackupRequest(name=_check.text(name, "name")),
             admin_service_pb2.BackupResponse,
-            timeout or self._admin_timeout,
+            timeout,
+            self._admin_timeout,
             repeat=False,
         )
 
@@ -461,7 +470,8 @@ class Client:
             "grpc.health.v1.Health/Check",
             _wire_pb2.HealthCheckRequest(service=_check.text(service, "service")),
             _wire_pb2.HealthCheckResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
             repeat=False,
         )
         return response.status == _wire_pb2.HealthCheckResponse.SERVING
@@ -471,9 +481,11 @@ class Client:
         method: str,
         request: Message,
         response_type: type[_Response],
-        timeout: float,
+        timeout: float | None,
+        default_timeout: float,
         repeat: bool = True,
     ) -> _Response:
+        timeout = default_timeout if timeout is None else _check.seconds(timeout, "timeout")
         call = self._channel.unary_unary(
             f"/{method}",
             request_serializer=type(request).SerializeToString,

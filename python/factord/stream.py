@@ -135,10 +135,14 @@ class RatingStream:
             raise _check.wrong_type("on_rejected", "callable", on_rejected)
         max_batch_events = _check.positive(max_batch_events, "max_batch_events")
         max_unacknowledged = _check.positive(max_unacknowledged, "max_unacknowledged")
-        if ack_timeout <= 0 or give_up_after < 0:
-            raise ValueError("ack_timeout must be above 0, give_up_after not negative")
-        if not 0 < initial_backoff <= max_backoff:
-            raise ValueError("initial_backoff must be above 0 and at most max_backoff")
+        ack_timeout = _check.seconds(ack_timeout, "ack_timeout")
+        give_up_after = _check.number(give_up_after, "give_up_after")
+        if not give_up_after >= 0:
+            raise ValueError("give_up_after: must not be negative")
+        initial_backoff = _check.seconds(initial_backoff, "initial_backoff")
+        max_backoff = _check.seconds(max_backoff, "max_backoff")
+        if initial_backoff > max_backoff:
+            raise ValueError("initial_backoff: must be at most max_backoff")
         self._connect = connect
         self._producer_id = producer_id
         self._max_batch_events = max_batch_events

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 import time
 import unittest
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -376,6 +377,36 @@ class OptionsTest(support.ServerTestCase):
         with self.assertRaises(factord.InvalidArgument):
             client.rate("u", "i", 10**400)
         self.assertEqual(client.model().sequence, 3)
+
+    # Symptom: 0 was the default, infinity an OverflowError, and nan no timeout.
+    def test_timeouts_are_above_zero_and_finite(self) -> None:
+        client: Any = self.client(self.server().target)
+        calls: list[Callable[[Any], Any]] = [
+            lambda timeout: client.model(timeout=timeout),
+            lambda timeout: client.rate("u", "i", 3, timeout=timeout),
+            lambda timeout: client.factors("items", timeout=timeout),
+            lambda timeout: client.snapshot(timeout=timeout),
+            lambda timeout: client.health(timeout=timeout),
+        ]
+        bad: list[Any] = [0, -1, math.inf, -math.inf, math.nan]
+        for call in calls:
+            for timeout in bad:
+                with self.assertRaisesRegex(ValueError, "^timeout: must be above 0 and finite$"):
+                    call(timeout)
+            for timeout in ("5", timedelta(seconds=5)):
+                with self.assertRaisesRegex(TypeError, "^timeout: must be a number, not "):
+                    call(timeout)
+            for timeout in (None, 60, 10**10, 1e300, Decimal(60)):
+                call(timeout)
+        for name in ("read_timeout", "write_timeout", "admin_timeout"):
+            for timeout in bad:
+                with self.assertRaisesRegex(ValueError, f"^{name}: must be above 0 and finite$"):
+                    factord.Client("localhost:1", **{name: timeout})
+            anything: Any = {name: "5"}
+            with self.assertRaisesRegex(TypeError, f"^{name}: "):
+                factord.Client("localhost:1", **anything)
+        patient = self.client(client._target, read_timeout=1e10, write_timeout=1e10)
+        self.assertEqual(patient.rate("u", "i", 3).sequence, patient.model().sequence)
 
     def test_a_token_goes_in_plain_text_to_this_machine_only(self) -> None:
         for target in ("localhost:1", "LocalHost", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1",

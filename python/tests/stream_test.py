@@ -3,6 +3,7 @@ kills, lost acknowledgements and hanging servers."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import unittest
@@ -321,7 +322,11 @@ class WritingTest(StreamTestCase):
             {"max_batch_events": 0},
             {"max_unacknowledged": 0},
             {"ack_timeout": 0},
+            {"ack_timeout": math.inf},
+            {"ack_timeout": math.nan},
             {"give_up_after": -1},
+            {"give_up_after": math.nan},
+            {"max_backoff": math.inf},
             {"initial_backoff": 0},
             {"initial_backoff": 2, "max_backoff": 1},
         ]
@@ -335,6 +340,13 @@ class WritingTest(StreamTestCase):
 
 
 class FailuresTest(StreamTestCase):
+    # Symptom: an OverflowError in whoever waited.
+    def test_limits_may_be_very_large(self) -> None:
+        limits = {"ack_timeout": 1e300, "give_up_after": math.inf}
+        stream = self.stream(self.client(self.server().target), **limits)
+        stream.write(rating_of(1), 1)
+        stream.close()
+
     def test_exactly_once_though_the_server_is_killed(self) -> None:
         server = self.server()
         client = self.client(server.target)
