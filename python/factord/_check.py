@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -73,6 +74,18 @@ def flag(value: Any, name: str) -> bool:
     if isinstance(value, int) or type(value).__name__ in ("bool", "bool_"):
         return bool(value)
     raise wrong_type(name, "a bool", value)
+
+
+def target(value: object, name: str) -> str:
+    """HOST:PORT, or one of gRPC's own schemes, which gRPC looks into itself."""
+    result = text(value, name)
+    if re.match("(dns|ipv[46]|unix|unix-abstract|vsock|xds):", result):
+        return result
+    # An IPv6 address without brackets would swallow its port.
+    host_and_port = re.fullmatch(r"(?:[^\s:/\[\]]+|\[[^\s/\[\]]+\]):(\d{1,5})", result, re.ASCII)
+    if not host_and_port or not 1 <= int(host_and_port[1]) <= 65535:
+        raise ValueError(f"{name}: must be HOST:PORT, not {result!r:.300}")
+    return result
 
 
 def elements(value: Iterable[_T], name: str, of: str) -> list[_T]:

@@ -107,10 +107,11 @@ class Client:
 
     Make it after a fork: gRPC promises nothing for a connection that two processes share.
 
-    target: host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
+    target: host:port, or one of gRPC's schemes (dns:///, ipv4:, ipv6:, unix:). No URL.
     tls: None is plain text.
-    token, token_file: the bearer token, or the file whose first word it is, read anew when it
-      changes. ValueError when it would travel in plain text to another machine.
+    token, token_file: the bearer token (spaces and newlines behind it do not count), or the file
+      whose first word it is, read anew when it changes. ValueError when it would travel in plain
+      text to another machine.
     The timeouts are in seconds, of calls that name none. More than a year is a year.
 
     Every method takes a `timeout`, and raises a FactordError, or ValueError and TypeError for
@@ -134,8 +135,7 @@ class Client:
         # 100 items for each of 256 topics have 7 MiB when their ids are long.
         max_response_bytes: int = 64 << 20,
     ) -> None:
-        if not target:
-            raise ValueError("target must not be empty")
+        _check.target(target, "target")
         if tls is not None and not isinstance(tls, Tls):
             raise _check.wrong_type("tls", "a factord.Tls", tls)
         max_response_bytes = _check.positive(max_response_bytes, "max_response_bytes", bits=32)
@@ -151,7 +151,7 @@ class Client:
         self._admin_timeout = _check.seconds(admin_timeout, "admin_timeout")
         self._token: Callable[[], str] | None = None
         if token is not None:
-            checked = check_token(token, "token")
+            checked = check_token(_check.text(token, "token").rstrip(), "token")
             self._token = lambda: checked
         elif token_file is not None:
             self._token = TokenFile(token_file).token
@@ -185,7 +185,7 @@ class Client:
         return cls(
             os.environ.get("FACTORD_SERVER") or "127.0.0.1:7070",
             tls=Tls(ca_file=ca_file) if ca_file else None,
-            token=os.environ.get("FACTORD_TOKEN") or None,
+            token=os.environ.get("FACTORD_TOKEN", "").rstrip() or None,
         )
 
     def close(self) -> None:

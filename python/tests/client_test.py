@@ -378,6 +378,28 @@ class OptionsTest(support.ServerTestCase):
             client.rate("u", "i", 10**400)
         self.assertEqual(client.model().sequence, 3)
 
+    # Symptom: these waited for an answer until their time was over.
+    def test_a_target_is_a_host_and_a_port(self) -> None:
+        for target in ("", "localhost", "factord.example", "127.0.0.1", ":7070", "localhost:",
+                       "localhost:0", "localhost:65536", "localhost:7070/", "localhost:port",
+                       "http://localhost:7070", "https://localhost:7070", "grpc://localhost:7070",
+                       "::1", "::1:7070", "[::1]", "[::1]:x", "local host:7070", " localhost:7070",
+                       "localhost:7070\n", "localhost:-1", "localhost:+1", "localhost:٧"):  # fmt: skip
+            with self.assertRaisesRegex(ValueError, "^target: must be HOST:PORT", msg=target):
+                factord.Client(target)
+        for target in ("localhost:1", "LOCALHOST:65535", "my_host-1.example:7070", "[::1]:7070",
+                       "[fe80::1%eth0]:7070", "dns:///localhost:1", "dns://1.1.1.1/localhost:1",
+                       "dns:localhost:1", "ipv4:127.0.0.1:1", "ipv4:127.0.0.1:1,127.0.0.2:1",
+                       "ipv6:[::1]:1", "unix:/tmp/x", "unix:x", "unix:///tmp/x",
+                       "unix-abstract:x"):  # fmt: skip
+            factord.Client(target).close()
+        anything: Any = 7070
+        with self.assertRaisesRegex(TypeError, "^target: "):
+            factord.Client(anything)
+        with mock.patch.dict(os.environ, {"FACTORD_SERVER": "http://localhost:7070"}):
+            with self.assertRaisesRegex(ValueError, "HOST:PORT, not 'http://localhost:7070'"):
+                factord.Client.from_environment()
+
     # Symptom: 0 was the default, infinity an OverflowError, and nan no timeout.
     def test_timeouts_are_above_zero_and_finite(self) -> None:
         client: Any = self.client(self.server().target)
@@ -409,7 +431,7 @@ class OptionsTest(support.ServerTestCase):
         self.assertEqual(patient.rate("u", "i", 3).sequence, patient.model().sequence)
 
     def test_a_token_goes_in_plain_text_to_this_machine_only(self) -> None:
-        for target in ("localhost:1", "LocalHost", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1",
+        for target in ("localhost:1", "LocalHost:1", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1",
         "ipv4:127.0.0.1:1",
                        "ipv6:[::1]:1", "dns:///localhost:1", "unix:/tmp/x"):  # fmt: skip
             factord.Client(target, token="t" * 16).close()
@@ -429,7 +451,9 @@ class OptionsTest(support.ServerTestCase):
             {"admin_timeout": 0},
             {"token": ""},
             {"token": "with a space in it"},
-            {"token": "t" * 16 + "\n"},
+            {"token": "\n" + "t" * 16},
+            {"token": "t" * 16 + "\nt"},
+            {"token": "\n"},
             {"token": "t" * 15},
             {"token": "t" * 257},
             {"token": "t" * 16, "token_file": "f"},
@@ -450,7 +474,7 @@ class OptionsTest(support.ServerTestCase):
             init.assert_called_with("127.0.0.1:7070", tls=None, token=None)
             environment = {
                 "FACTORD_SERVER": "h:1",
-                "FACTORD_TOKEN": "secret",
+                "FACTORD_TOKEN": "secret \r\n",
                 "FACTORD_CA_FILE": "ca.pem",
             }
             with mock.patch.dict(os.environ, environment):

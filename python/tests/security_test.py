@@ -114,6 +114,8 @@ class TokenTest(support.ServerTestCase):
                     call()
                 else:
                     self.check_code(denied, call)
+        # As open(file).read() gives it.
+        self.client(server.target, token=f"{READ} \r\n").model()
         for client in (self.client(server.target), self.client(server.target, token="x" * 16)):
             self.assertIs(client.health(), True)
             self.check_code(grpc.StatusCode.UNAUTHENTICATED, client.model)
