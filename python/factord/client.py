@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,14 @@ from google.protobuf.message import Message
 
 from factord import _check, _wire_pb2
 from factord._token import TokenFile, check_token, goes_to_loopback
-from factord.errors import DeadlineExceeded, FactordError, from_rpc_error, retry_pushback
+from factord.errors import (
+    DeadlineExceeded,
+    FactordError,
+    Unavailable,
+    from_rpc_error,
+    make_error,
+    retry_pushback,
+)
 from factord.stream import RatingStream, RejectedCallback
 from factord.types import (
     Prediction,
@@ -498,13 +506,12 @@ class Client:
         while True:
             attempts += 1
             try:
-                # The first attempt tells why there is no connection. The others wait for one: while
-                # no call waits, gRPC looks after its connections every five seconds only.
+                # Not with wait_for_ready, which would tell neither why there is no connection nor
+                # whether the call was sent.
                 response: _Response = call(
                     request,
                     timeout=max(0.0, deadline - time.monotonic()),
                     metadata=self._metadata(),
-                    wait_for_ready=error is not None,
                 )
                 return response
             except grpc.RpcError as rpc_error:
@@ -512,6 +519,13 @@ class Client:
                 pushback = retry_pushback(rpc_error)
             if before is not None and before.outcome_unknown:
                 error.outcome_unknown = True
+            if isinstance(error, DeadlineExceeded) and isinstance(before, Unavailable):
+                unavailable = make_error(before.code, before.message)
+                unavailable.message += (
+                    f"; gave up after {attempts} attempts in {timeout:g} s, the last one without "
+                    "an answer"
+                )
+                raise unavailable
             if isinstance(error, DeadlineExceeded):
                 error.message = f"no answer from {self._target} within {timeout:g} s"
                 if before is not None:
@@ -523,8 +537,26 @@ class Client:
             if time.monotonic() + delay >= deadline:
                 error.message += f"; gave up after {attempts} attempts in {timeout:g} s"
                 raise error
-            time.sleep(delay)
+            self._wait_to_repeat(delay)
             backoff = min(2 * backoff, _LAST_BACKOFF)
+
+    def _wait_to_repeat(self, delay: float) -> None:
+        """Waits, or until a lost connection is there again."""
+        lost, connected = threading.Event(), threading.Event()
+
+        def look(state: grpc.ChannelConnectivity) -> None:
+            if state != grpc.ChannelConnectivity.READY:
+                lost.set()
+            elif lost.is_set():
+                connected.set()
+
+        # Not by sleeping: while nobody watches them, gRPC looks after its connections every five
+        # seconds only.
+        self._channel.subscribe(look, try_to_connect=True)
+        try:
+            connected.wait(delay)
+        finally:
+            self._channel.unsubscribe(look)
 
     def _next_event_id(self) -> str:
         ids = self._event_ids
