@@ -69,13 +69,42 @@ class Tls:
 
     def _credentials(self) -> grpc.ChannelCredentials:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
+            raise ValueError("cert_file, key_file: must both be given, or none")
         key, cert = (
             None if path is None else Path(path).read_bytes()
             for path in (self.key_file, self.cert_file)
         )
         ca = _system_cas() if self.ca_file is None else Path(self.ca_file).read_bytes()
+        # gRPC would say nothing, or something that nobody understands, with the first call.
+        if self.ca_file is not None:
+            _check_certificate(self.ca_file, "ca_file")
+        if self.cert_file is not None and self.key_file is not None:
+            _check_certificate(self.cert_file, "cert_file")
+            _check_key(self.cert_file, self.key_file)
         return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _check_certificate(path: str, name: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError(
+            f"{name}: {path} holds no good certificate in PEM (-----BEGIN CERTIFICATE-----)"
+        ) from None
+
+
+def _check_key(cert_file: str, key_file: str) -> None:
+    def pass_phrase() -> str:
+        raise ValueError  # OpenSSL would ask for it on the terminal
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, pass_phrase)
+    except (ssl.SSLError, ValueError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            why = f"is not the key of the first certificate in {cert_file}"
+        else:
+            why = "holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or an encrypted one"
+        raise ValueError(f"key_file: {key_file} {why}") from None
 
 
 def _system_cas() -> bytes | None:
@@ -551,8 +580,9 @@ class Client:
                 connected.set()
 
         # Not by sleeping: while nobody watches them, gRPC looks after its connections every five
-        # seconds only.
-        self._channel.subscribe(look, try_to_connect=True)
+        # seconds only. It is the attempts that make it connect, because try_to_connect outlives the
+        # subscription, and would fail on a thread of gRPC if the client is closed just then.
+        self._channel.subscribe(look)
         try:
             connected.wait(delay)
         finally:
