@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from factord import _check, _wire_pb2
 from factord._token import TokenFile, check_token, goes_to_loopback
 from factord.errors import (
+    ClientClosed,
     DeadlineExceeded,
     FactordError,
     Unavailable,
@@ -48,6 +49,11 @@ from factord.v1 import (
 # How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
 # of two minutes would leave a server that is back up unseen for as long.
 _FIRST_RECONNECT_MS = 100
+# A connection with calls is asked whether it is alive when it was quiet for so long, and ends when
+# it does not answer: otherwise close() would wait for a stream to a server that hangs. The server
+# wants to be asked no more often than every 10 s (--min_client_ping_interval).
+_KEEPALIVE_MS = 20_000
+_KEEPALIVE_TIMEOUT_MS = 10_000
 _LAST_RECONNECT_MS = 1_000
 
 # Between attempts: doubled each time, times a random factor from 0.5 to 1 that keeps clients apart
@@ -193,12 +199,16 @@ class Client:
         elif token_file is not None:
             self._token = TokenFile(token_file).token
         self._event_ids = _EventIds()
+        self._closed = False
 
         options: list[tuple[str, Any]] = [
             ("grpc.enable_retries", 0),  # they end after five attempts; see _call
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _LAST_RECONNECT_MS),
             ("grpc.max_receive_message_length", max_response_bytes),
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+            ("grpc.keepalive_permit_without_calls", 0),
         ]
         if tls is None and not has_token:
             self._channel = grpc.insecure_channel(target, options)
@@ -226,7 +236,11 @@ class Client:
         )
 
     def close(self) -> None:
-        """Ends everything that is under way, streams too."""
+        """Ends everything that is under way, streams too; later calls are CANCELLED.
+
+        Close streams before, which settles what was written to them.
+        """
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Client:
@@ -309,10 +323,19 @@ class Client:
             request_serializer=rating_service_pb2.StreamRatingsRequest.SerializeToString,
             response_deserializer=rating_service_pb2.StreamRatingsResponse.FromString,
         )
+
+        def connect(requests: Any, wait_for_ready: bool) -> Any:
+            try:
+                return method(requests, metadata=self._metadata(), wait_for_ready=wait_for_ready)
+            except ValueError:
+                if self._closed:
+                    raise ClientClosed from None
+                raise
+
+        if self._closed:
+            raise ClientClosed
         return RatingStream(
-            lambda requests, wait_for_ready: method(
-                requests, metadata=self._metadata(), wait_for_ready=wait_for_ready
-            ),
+            connect,
             producer_id,
             max_batch_events=max_batch_events,
             max_unacknowledged=max_unacknowledged,
@@ -543,11 +566,17 @@ class Client:
                     metadata=self._metadata(),
                 )
                 return response
+            except ValueError:
+                if not self._closed:
+                    raise
+                raise ClientClosed(error is not None and error.outcome_unknown) from None
             except grpc.RpcError as rpc_error:
                 before, error = error, from_rpc_error(rpc_error)
                 pushback = retry_pushback(rpc_error)
             if before is not None and before.outcome_unknown:
                 error.outcome_unknown = True
+            if error.code == grpc.StatusCode.CANCELLED and self._closed:
+                raise ClientClosed(outcome_unknown=True)
             if isinstance(error, DeadlineExceeded) and isinstance(before, Unavailable):
                 unavailable = make_error(before.code, before.message)
                 unavailable.message += (
@@ -582,6 +611,8 @@ class Client:
         # Not by sleeping: while nobody watches them, gRPC looks after its connections every five
         # seconds only. It is the attempts that make it connect, because try_to_connect outlives the
         # subscription, and would fail on a thread of gRPC if the client is closed just then.
+        if self._closed:
+            return
         self._channel.subscribe(look)
         try:
             connected.wait(delay)

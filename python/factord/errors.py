@@ -95,6 +95,14 @@ class DeadlineExceeded(FactordError):
     """No answer in time."""
 
 
+class ClientClosed(FactordError):
+    """The CANCELLED of Client.close(). A class of its own for RatingStream, which must not retry."""
+
+    def __init__(self, outcome_unknown: bool = False) -> None:
+        super().__init__(grpc.StatusCode.CANCELLED, "the client was closed")
+        self.outcome_unknown = outcome_unknown
+
+
 _CLASSES = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.NOT_FOUND: NotFound,

@@ -29,7 +29,7 @@ from typing import Any
 import grpc
 
 from factord import _check
-from factord.errors import FactordError, Unavailable, from_rpc_error, make_error
+from factord.errors import ClientClosed, FactordError, Unavailable, from_rpc_error, make_error
 from factord.types import Rating, check_rating, to_message
 from factord.v1 import rating_pb2, rating_service_pb2
 
@@ -81,6 +81,7 @@ class _Connection:
     def __init__(self) -> None:
         self.call: Any = None  # None until gRPC has begun it
         self.started = False  # the handshake was made
+        self.timed_out = False  # so it was cancelled
 
     def cancel(self) -> None:
         if self.call is not None:
@@ -321,6 +322,7 @@ class RatingStream:
             if not connection.started and self._has_nothing_left_to_do():
                 check = now
             if now >= check:
+                connection.timed_out = not self._has_nothing_left_to_do()
                 connection.cancel()
                 check = now + 0.01  # until the cancellation arrives
         self._changed.wait(check - now)
@@ -361,6 +363,9 @@ class RatingStream:
             if self._has_nothing_left_to_do():
                 return False
             if error.code not in _WORTH_A_RECONNECT:
+                raise error
+            if isinstance(error, ClientClosed):
+                error.outcome_unknown = bool(self._sent or self._unsent)
                 raise error
             now = time.monotonic()
             if self._trouble_since is None:
@@ -404,7 +409,16 @@ class RatingStream:
             # With OK, which it may do only when it was asked to.
             return Unavailable(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
         except grpc.RpcError as rpc_error:
-            return from_rpc_error(rpc_error)
+            error = from_rpc_error(rpc_error)
+            if error.code != grpc.StatusCode.CANCELLED or not connection.timed_out:
+                return error
+            if not connection.started:
+                error.message = "no connection within ack_timeout"
+                return error
+            return Unavailable(
+                grpc.StatusCode.UNAVAILABLE,
+                f"no acknowledgement within ack_timeout, {self._ack_timeout:g} s",
+            )
         except FactordError as error:  # the server breaks the protocol
             return error
         finally:

@@ -179,8 +179,44 @@ class CallsTest(support.ServerTestCase):
     def test_a_closed_client_refuses_calls(self) -> None:
         with factord.Client(self.server().target) as client:
             client.model()
-        with self.assertRaisesRegex(ValueError, "closed"):
-            client.model()
+        calls: list[Callable[[], object]] = [
+            client.model,
+            client.snapshot,
+            lambda: client.rate("ann", "i", 3),
+            lambda: client.rating_stream("p"),
+            client.close,  # may be repeated
+        ]
+        for call in calls[:-1]:
+            with self.assertRaisesRegex(
+                factord.FactordError, "CANCELLED: the client was closed"
+            ) as raised:
+                call()
+            self.assertEqual(raised.exception.code, grpc.StatusCode.CANCELLED)
+            self.assertIs(raised.exception.outcome_unknown, False)
+        calls[-1]()
+
+    def test_closing_a_client_ends_its_calls(self) -> None:
+        server = self.server()
+        client = self.client(server.target, write_timeout=support.PATIENCE)
+        client.model()
+        server.pause()
+        rating = self.thread(lambda: client.rate("ann", "i", 3))
+        rating.join(0.2)
+        client.close()
+        with self.assertRaisesRegex(
+            factord.FactordError, "CANCELLED: the client was closed"
+        ) as raised:
+            rating.finish()
+        self.assertIs(raised.exception.outcome_unknown, True)
+        # One that waits to be repeated.
+        client = self.client("127.0.0.1:1", write_timeout=support.PATIENCE)
+        rating = self.thread(lambda: client.rate("ann", "i", 3))
+        rating.join(1)
+        client.close()
+        with self.assertRaisesRegex(
+            factord.FactordError, "CANCELLED: the client was closed"
+        ) as raised:
+            rating.finish()
 
 
 class FailuresTest(support.ServerTestCase):

@@ -501,7 +501,10 @@ class FailuresTest(StreamTestCase):
         server.pause()
         stream.write(rating_of(2), 2)
         for call in final_calls(stream):
-            with self.assertRaisesRegex(factord.Unavailable, "gave up after 0.5 s"):
+            with self.assertRaisesRegex(
+                factord.Unavailable,
+                "gave up after 0.5 s .*: no acknowledgement within ack_timeout, 0.1 s",
+            ):
                 call()
 
     def test_it_gives_up_where_there_is_no_server(self) -> None:
@@ -564,15 +567,44 @@ class FailuresTest(StreamTestCase):
         self.assertIn("acknowledged number 10", raised.exception.message)
         self.check_log(server, [])
 
+    # Symptom: a ValueError, "Cannot invoke RPC: Channel closed!".
     def test_a_closed_client_ends_its_streams(self) -> None:
-        client = self.client(self.server().target)
+        server = self.server()
+        client = self.client(server.target)
+        settled, pending = self.stream(client), client.rating_stream("q", **QUICK)
+        self.addCleanup(pending.cancel)
+        for stream in (settled, pending):
+            stream.write(rating_of(1), 1)
+            stream.flush()
+        server.pause()
+        pending.write(rating_of(2), 2)
+        client.close()
+
+        def write_and_flush(stream: factord.RatingStream) -> None:
+            stream.write(rating_of(3), 3)
+            stream.flush()
+
+        for stream, outcome_unknown in ((settled, False), (pending, True)):
+            with self.assertRaisesRegex(
+                factord.FactordError, "CANCELLED: the client was closed"
+            ) as raised:
+                write_and_flush(stream)
+            self.assertEqual(raised.exception.code, grpc.StatusCode.CANCELLED)
+            if outcome_unknown:
+                self.assertIs(raised.exception.outcome_unknown, True)
+
+    # Symptom: close() waited for as long as the server hung.
+    def test_a_client_can_be_closed_though_the_server_hangs(self) -> None:
+        server = self.server()
+        client = self.client(server.target)
         stream = self.stream(client)
         stream.write(rating_of(1), 1)
         stream.flush()
-        client.close()
-        with self.assertRaisesRegex(ValueError, "closed"):
-            stream.write(rating_of(2), 2)
-            stream.flush()
+        server.pause()
+        for number in range(2, 30_000):  # more than goes into the buffers of the connection
+            stream.write(Rating("u" * 250, "i" * 250, 3), number)
+        time.sleep(1)
+        self.thread(client.close).finish()
 
 
 if __name__ == "__main__":
