@@ -413,7 +413,7 @@ class RatingStream:
             if error.code != grpc.StatusCode.CANCELLED or not connection.timed_out:
                 return error
             if not connection.started:
-                error.message = "no connection within ack_timeout"
+                error.message = f"no answer within ack_timeout, {self._ack_timeout:g} s"
                 return error
             return Unavailable(
                 grpc.StatusCode.UNAVAILABLE,

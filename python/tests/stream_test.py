@@ -507,6 +507,17 @@ class FailuresTest(StreamTestCase):
             ):
                 call()
 
+    def test_it_gives_up_on_a_server_that_hangs_from_the_first(self) -> None:
+        server = self.server()
+        client = self.client(server.target)
+        client.model()  # connected
+        server.pause()
+        stream = self.stream(client, ack_timeout=0.1, give_up_after=0.5)
+        with self.assertRaisesRegex(
+            factord.Unavailable, "gave up after 0.5 s .*: no answer within ack_timeout, 0.1 s"
+        ):
+            stream.write(rating_of(1))
+
     def test_it_gives_up_where_there_is_no_server(self) -> None:
         client = self.client(self.server(start=False).target)
         stream = self.stream(client, give_up_after=0.3)
