@@ -7,8 +7,9 @@ import os
 import random
 import secrets
 import ssl
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +19,26 @@ from typing import Any, Literal, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from factord import _wire_pb2
+from factord import _check, _wire_pb2
 from factord._token import TokenFile, check_token, goes_to_loopback
-from factord.errors import DeadlineExceeded, FactordError, from_rpc_error, retry_pushback
+from factord.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    FactordError,
+    Unavailable,
+    from_rpc_error,
+    make_error,
+    retry_pushback,
+)
 from factord.stream import RatingStream, RejectedCallback
-from factord.types import Prediction, Rating, RatingResult, Recommendation, to_message
+from factord.types import (
+    Prediction,
+    Rating,
+    RatingResult,
+    Recommendation,
+    check_rating,
+    to_message,
+)
 from factord.v1 import (
     admin_service_pb2,
     model_service_pb2,
@@ -33,6 +49,11 @@ from factord.v1 import (
 # How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
 # of two minutes would leave a server that is back up unseen for as long.
 _FIRST_RECONNECT_MS = 100
+# A connection with calls is asked whether it is alive when it was quiet for so long, and ends when
+# it does not answer: otherwise close() would wait for a stream to a server that hangs. The server
+# wants to be asked no more often than every 10 s (--min_client_ping_interval).
+_KEEPALIVE_MS = 20_000
+_KEEPALIVE_TIMEOUT_MS = 10_000
 _LAST_RECONNECT_MS = 1_000
 
 # Between attempts: doubled each time, times a random factor from 0.5 to 1 that keeps clients apart
@@ -54,13 +75,42 @@ class Tls:
 
     def _credentials(self) -> grpc.ChannelCredentials:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
+            raise ValueError("cert_file, key_file: must both be given, or none")
         key, cert = (
             None if path is None else Path(path).read_bytes()
             for path in (self.key_file, self.cert_file)
         )
         ca = _system_cas() if self.ca_file is None else Path(self.ca_file).read_bytes()
+        # gRPC would say nothing, or something that nobody understands, with the first call.
+        if self.ca_file is not None:
+            _check_certificate(self.ca_file, "ca_file")
+        if self.cert_file is not None and self.key_file is not None:
+            _check_certificate(self.cert_file, "cert_file")
+            _check_key(self.cert_file, self.key_file)
         return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _check_certificate(path: str, name: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError(
+            f"{name}: {path} holds no good certificate in PEM (-----BEGIN CERTIFICATE-----)"
+        ) from None
+
+
+def _check_key(cert_file: str, key_file: str) -> None:
+    def pass_phrase() -> str:
+        raise ValueError  # OpenSSL would ask for it on the terminal
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, pass_phrase)
+    except (ssl.SSLError, ValueError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            why = f"is not the key of the first certificate in {cert_file}"
+        else:
+            why = "holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or an encrypted one"
+        raise ValueError(f"key_file: {key_file} {why}") from None
 
 
 def _system_cas() -> bytes | None:
@@ -72,14 +122,40 @@ def _system_cas() -> bytes | None:
     return None
 
 
+def _to_pair(pair: object, name: str) -> recommendation_service_pb2.UserItemPair:
+    # A str of two letters would do as a pair.
+    if not isinstance(pair, Sequence) or isinstance(pair, (str, bytes)) or len(pair) != 2:
+        raise TypeError(f"{name}: must be a pair (user, item), not {pair!r:.100}")
+    user, item = pair
+    return recommendation_service_pb2.UserItemPair(
+        user_id=_check.text(user, f"{name}[0]"), item_id=_check.text(item, f"{name}[1]")
+    )
+
+
+class _EventIds:
+    """Ids that no other process gives. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        # The system's randomness: two processes must never draw the same.
+        self._prefix = secrets.token_hex(16)
+        self._counter = itertools.count(1)
+
+    def next(self) -> str:
+        return f"{self._prefix}-{next(self._counter)}"
+
+
 class Client:
     """A connection to a factord server. Thread-safe. Does not connect before it is used.
 
-    target: host:port, or anything that gRPC resolves (dns:///, ipv4:, unix:).
+    Make it after a fork: gRPC promises nothing for a connection that two processes share.
+
+    target: host:port, or one of gRPC's schemes (dns:///, ipv4:, ipv6:, unix:). No URL.
     tls: None is plain text.
-    token, token_file: the bearer token, or the file whose first word it is, read anew when it
-      changes. ValueError when it would travel in plain text to another machine.
-    The timeouts are in seconds, of calls that name none.
+    token, token_file: the bearer token (spaces and newlines behind it do not count), or the file
+      whose first word it is, read anew when it changes. ValueError when it would travel in plain
+      text to another machine.
+    The timeouts are in seconds, of calls that name none. More than a year is a year.
 
     Every method takes a `timeout`, and raises a FactordError, or ValueError and TypeError for
     arguments that cannot be sent. Reads and ratings are repeated until their time is over while the
@@ -102,10 +178,10 @@ class Client:
         # 100 items for each of 256 topics have 7 MiB when their ids are long.
         max_response_bytes: int = 64 << 20,
     ) -> None:
-        if not target:
-            raise ValueError("target must not be empty")
-        if min(read_timeout, write_timeout, admin_timeout) <= 0:
-            raise ValueError("timeouts must be above 0")
+        _check.target(target, "target")
+        if tls is not None and not isinstance(tls, Tls):
+            raise _check.wrong_type("tls", "a factord.Tls", tls)
+        max_response_bytes = _check.positive(max_response_bytes, "max_response_bytes", bits=32)
         if token is not None and token_file is not None:
             raise ValueError("token and token_file exclude each other")
         has_token = token is not None or token_file is not None
@@ -113,24 +189,26 @@ class Client:
             raise ValueError(f"a token is not sent to {target} in plain text: set tls")
 
         self._target = target
-        self._read_timeout = read_timeout
-        self._write_timeout = write_timeout
-        self._admin_timeout = admin_timeout
+        self._read_timeout = _check.seconds(read_timeout, "read_timeout")
+        self._write_timeout = _check.seconds(write_timeout, "write_timeout")
+        self._admin_timeout = _check.seconds(admin_timeout, "admin_timeout")
         self._token: Callable[[], str] | None = None
         if token is not None:
-            checked = check_token(token, "token")
+            checked = check_token(_check.text(token, "token").rstrip(), "token")
             self._token = lambda: checked
         elif token_file is not None:
             self._token = TokenFile(token_file).token
-        # The system's randomness: two processes must never draw the same ids.
-        self._event_id_prefix = secrets.token_hex(16)
-        self._event_id_counter = itertools.count(1)
+        self._event_ids = _EventIds()
+        self._closed = False
 
         options: list[tuple[str, Any]] = [
             ("grpc.enable_retries", 0),  # they end after five attempts; see _call
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _LAST_RECONNECT_MS),
             ("grpc.max_receive_message_length", max_response_bytes),
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+            ("grpc.keepalive_permit_without_calls", 0),
         ]
         if tls is None and not has_token:
             self._channel = grpc.insecure_channel(target, options)
@@ -154,11 +232,15 @@ class Client:
         return cls(
             os.environ.get("FACTORD_SERVER") or "127.0.0.1:7070",
             tls=Tls(ca_file=ca_file) if ca_file else None,
-            token=os.environ.get("FACTORD_TOKEN") or None,
+            token=os.environ.get("FACTORD_TOKEN", "").rstrip() or None,
         )
 
     def close(self) -> None:
-        """Ends everything that is under way, streams too."""
+        """Ends everything that is under way, streams too; later calls are CANCELLED.
+
+        Close streams before, which settles what was written to them.
+        """
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Client:
@@ -187,18 +269,25 @@ class Client:
     ) -> RatingResult:
         """Records a rating: when it returns, it is durable and visible, and was applied once."""
         event = Rating(user, item, rating, event_time, event_id, recommendation_id)
-        return self.rate_many([event], timeout=timeout)[0]
+        return self._record(self.stamp_event_ids([event]), [""], timeout)[0]
 
     def rate_many(
         self, ratings: Iterable[Rating], *, timeout: float | None = None
     ) -> list[RatingResult]:
         """Records up to 10,000 ratings in their order, all or none; rating_stream() takes more."""
-        events = [to_message(rating) for rating in self.stamp_event_ids(ratings)]
+        stamped = self.stamp_event_ids(ratings)
+        return self._record(stamped, [f"ratings[{n}]." for n in range(len(stamped))], timeout)
+
+    def _record(
+        self, ratings: list[Rating], names: list[str], timeout: float | None
+    ) -> list[RatingResult]:
+        events = [to_message(rating, name) for rating, name in zip(ratings, names)]
         response = self._call(
             "factord.v1.RatingService/RecordRatings",
             rating_service_pb2.RecordRatingsRequest(events=events),
             rating_service_pb2.RecordRatingsResponse,
-            timeout or self._write_timeout,
+            timeout,
+            self._write_timeout,
         )
         duplicate = rating_service_pb2.RatingResult.OUTCOME_DUPLICATE
         return [
@@ -208,10 +297,13 @@ class Client:
 
     def stamp_event_ids(self, ratings: Iterable[Rating]) -> list[Rating]:
         """The ratings, each with an event_id, as rate_many() gives them: to send them twice."""
-        return [
-            rating if rating.event_id else replace(rating, event_id=self._next_event_id())
-            for rating in ratings
-        ]
+        stamped = _check.elements(ratings, "ratings", "factord.Rating")
+        for n, rating in enumerate(stamped):
+            check_rating(rating, f"ratings[{n}]")
+            # None, or empty, which the server takes for none.
+            if not rating.event_id:
+                stamped[n] = replace(rating, event_id=self._next_event_id())
+        return stamped
 
     def rating_stream(
         self,
@@ -231,10 +323,19 @@ class Client:
             request_serializer=rating_service_pb2.StreamRatingsRequest.SerializeToString,
             response_deserializer=rating_service_pb2.StreamRatingsResponse.FromString,
         )
+
+        def connect(requests: Any, wait_for_ready: bool) -> Any:
+            try:
+                return method(requests, metadata=self._metadata(), wait_for_ready=wait_for_ready)
+            except ValueError:
+                if self._closed:
+                    raise ClientClosed from None
+                raise
+
+        if self._closed:
+            raise ClientClosed
         return RatingStream(
-            lambda requests, wait_for_ready: method(
-                requests, metadata=self._metadata(), wait_for_ready=wait_for_ready
-            ),
+            connect,
             producer_id,
             max_batch_events=max_batch_events,
             max_unacknowledged=max_unacknowledged,
@@ -266,15 +367,19 @@ class Client:
         response = self._call(
             "factord.v1.RecommendationService/RecommendItems",
             recommendation_service_pb2.RecommendItemsRequest(
-                user_id=user,
-                max_items=max_items,
-                exclude_rated=exclude_rated,
-                deny_item_ids=deny,
-                strict=strict,
-                min_sequence=min_sequence,
+                user_id=_check.text(user, "user"),
+                max_items=_check.integer(max_items, "max_items", bits=32),
+                exclude_rated=_check.flag(exclude_rated, "exclude_rated"),
+                deny_item_ids=[
+                    _check.text(item, f"deny[{n}]")
+                    for n, item in enumerate(_check.elements(deny, "deny", "item ids"))
+                ],
+                strict=_check.flag(strict, "strict"),
+                min_sequence=_check.integer(min_sequence, "min_sequence"),
             ),
             recommendation_service_pb2.RecommendItemsResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
         return Recommendation(
             items=[(item.item_id, item.score) for item in response.items],
@@ -296,14 +401,15 @@ class Client:
             "factord.v1.RecommendationService/PredictRatings",
             recommendation_service_pb2.PredictRatingsRequest(
                 pairs=[
-                    recommendation_service_pb2.UserItemPair(user_id=user, item_id=item)
-                    for user, item in pairs
+                    _to_pair(pair, f"pairs[{n}]")
+                    for n, pair in enumerate(_check.elements(pairs, "pairs", "(user, item)"))
                 ],
-                strict=strict,
-                min_sequence=min_sequence,
+                strict=_check.flag(strict, "strict"),
+                min_sequence=_check.integer(min_sequence, "min_sequence"),
             ),
             recommendation_service_pb2.PredictRatingsResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
         return [Prediction(p.rating, p.cold_start) for p in response.predictions]
 
@@ -315,7 +421,8 @@ class Client:
             "factord.v1.ModelService/GetModel",
             model_service_pb2.GetModelRequest(),
             model_service_pb2.GetModelResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
 
     def topics(
@@ -325,10 +432,12 @@ class Client:
         response = self._call(
             "factord.v1.ModelService/ListTopics",
             model_service_pb2.ListTopicsRequest(
-                items_per_topic=items_per_topic, min_ratings=min_ratings
+                items_per_topic=_check.integer(items_per_topic, "items_per_topic", bits=32),
+                min_ratings=_check.integer(min_ratings, "min_ratings"),
             ),
             model_service_pb2.ListTopicsResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
         )
         return list(response.topics)
 
@@ -347,13 +456,26 @@ class Client:
             "items": model_service_pb2.GetFactorsRequest.SIDE_ITEMS,
             "users": model_service_pb2.GetFactorsRequest.SIDE_USERS,
         }
-        request = model_service_pb2.GetFactorsRequest(side=sides[side], page_size=page_size)
+        if side not in ("items", "users"):
+            raise ValueError(f"side: must be 'items' or 'users', not {side!r}")
+        request = model_service_pb2.GetFactorsRequest(
+            side=sides[side], page_size=_check.integer(page_size, "page_size", bits=32)
+        )
+        # What is wrong with an argument is to be said here, not when the first row is asked for.
+        if timeout is not None:
+            timeout = _check.seconds(timeout, "timeout")
+        return self._pages(request, timeout)
+
+    def _pages(
+        self, request: model_service_pb2.GetFactorsRequest, timeout: float | None
+    ) -> Iterator[model_service_pb2.FactorRow]:
         while True:
             page = self._call(
                 "factord.v1.ModelService/GetFactors",
                 request,
                 model_service_pb2.GetFactorsResponse,
-                timeout or self._read_timeout,
+                timeout,
+                self._read_timeout,
             )
             yield from page.rows
             if not page.next_page_token:
@@ -369,7 +491,8 @@ class Client:
             "factord.v1.AdminService/CreateSnapshot",
             admin_service_pb2.CreateSnapshotRequest(),
             admin_service_pb2.CreateSnapshotResponse,
-            timeout or self._admin_timeout,
+            timeout,
+            self._admin_timeout,
             repeat=False,
         )
 
@@ -381,7 +504,8 @@ class Client:
             "factord.v1.AdminService/ComputeHash",
             admin_service_pb2.ComputeHashRequest(),
             admin_service_pb2.ComputeHashResponse,
-            timeout or self._admin_timeout,
+            timeout,
+            self._admin_timeout,
         )
 
     def backup(
@@ -390,9 +514,10 @@ class Client:
         """Copies the data folder below the server's --backup_dir. Not repeated."""
         return self._call(
             "factord.v1.AdminService/Backup",
-            admin_service_pb2.BackupRequest(name=name),
+            admin_service_pb2.BackupRequest(name=_check.text(name, "name")),
             admin_service_pb2.BackupResponse,
-            timeout or self._admin_timeout,
+            timeout,
+            self._admin_timeout,
             repeat=False,
         )
 
@@ -403,9 +528,10 @@ class Client:
         """
         response = self._call(
             "grpc.health.v1.Health/Check",
-            _wire_pb2.HealthCheckRequest(service=service),
+            _wire_pb2.HealthCheckRequest(service=_check.text(service, "service")),
             _wire_pb2.HealthCheckResponse,
-            timeout or self._read_timeout,
+            timeout,
+            self._read_timeout,
             repeat=False,
         )
         return response.status == _wire_pb2.HealthCheckResponse.SERVING
@@ -415,9 +541,11 @@ class Client:
         method: str,
         request: Message,
         response_type: type[_Response],
-        timeout: float,
+        timeout: float | None,
+        default_timeout: float,
         repeat: bool = True,
     ) -> _Response:
+        timeout = default_timeout if timeout is None else _check.seconds(timeout, "timeout")
         call = self._channel.unary_unary(
             f"/{method}",
             request_serializer=type(request).SerializeToString,
@@ -430,20 +558,32 @@ class Client:
         while True:
             attempts += 1
             try:
-                # The first attempt tells why there is no connection. The others wait for one: while
-                # no call waits, gRPC looks after its connections every five seconds only.
+                # Not with wait_for_ready, which would tell neither why there is no connection nor
+                # whether the call was sent.
                 response: _Response = call(
                     request,
                     timeout=max(0.0, deadline - time.monotonic()),
                     metadata=self._metadata(),
-                    wait_for_ready=error is not None,
                 )
                 return response
+            except ValueError:
+                if not self._closed:
+                    raise
+                raise ClientClosed(error is not None and error.outcome_unknown) from None
             except grpc.RpcError as rpc_error:
                 before, error = error, from_rpc_error(rpc_error)
                 pushback = retry_pushback(rpc_error)
             if before is not None and before.outcome_unknown:
                 error.outcome_unknown = True
+            if error.code == grpc.StatusCode.CANCELLED and self._closed:
+                raise ClientClosed(outcome_unknown=True)
+            if isinstance(error, DeadlineExceeded) and isinstance(before, Unavailable):
+                unavailable = make_error(before.code, before.message)
+                unavailable.message += (
+                    f"; gave up after {attempts} attempts in {timeout:g} s, the last one without "
+                    "an answer"
+                )
+                raise unavailable
             if isinstance(error, DeadlineExceeded):
                 error.message = f"no answer from {self._target} within {timeout:g} s"
                 if before is not None:
@@ -455,11 +595,37 @@ class Client:
             if time.monotonic() + delay >= deadline:
                 error.message += f"; gave up after {attempts} attempts in {timeout:g} s"
                 raise error
-            time.sleep(delay)
+            self._wait_to_repeat(delay)
             backoff = min(2 * backoff, _LAST_BACKOFF)
 
+    def _wait_to_repeat(self, delay: float) -> None:
+        """Waits, or until a lost connection is there again."""
+        lost, connected = threading.Event(), threading.Event()
+
+        def look(state: grpc.ChannelConnectivity) -> None:
+            if state != grpc.ChannelConnectivity.READY:
+                lost.set()
+            elif lost.is_set():
+                connected.set()
+
+        # Not by sleeping: while nobody watches them, gRPC looks after its connections every five
+        # seconds only. It is the attempts that make it connect, because try_to_connect outlives the
+        # subscription, and would fail on a thread of gRPC if the client is closed just then.
+        if self._closed:
+            return
+        self._channel.subscribe(look)
+        try:
+            connected.wait(delay)
+        finally:
+            self._channel.unsubscribe(look)
+
     def _next_event_id(self) -> str:
-        return f"{self._event_id_prefix}-{next(self._event_id_counter)}"
+        ids = self._event_ids
+        if ids.process != os.getpid():
+            # A fork copied them, and the other process gives the same to other ratings. Threads
+            # that find this out at once draw more than they need, which does no harm.
+            ids = self._event_ids = _EventIds()
+        return ids.next()
 
     def _metadata(self) -> list[tuple[str, str]]:
         return [] if self._token is None else [("authorization", f"Bearer {self._token()}")]

@@ -5,6 +5,7 @@ ValueError and TypeError are for arguments that cannot be sent; everything else 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import grpc
@@ -15,6 +16,39 @@ _UNKNOWN_OUTCOME = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
+)
+
+
+# How the messages of gRPC begin when a call found no connection. Other versions may say it in other
+# words: then the call counts as sent.
+_NEVER_SENT = (
+    "failed to connect to all addresses",
+    "DNS resolution failed",
+    "empty address list",
+)
+
+# gRPC says how a connection failed, which is not what to do about it. As in client/status.cc.
+_ADVICE = (
+    (
+        r"is not in peer certificate|Hostname Verification Check failed",
+        "the server's certificate is for another name: connect to a name that it holds, or give "
+        "that name as Tls(server_name=...)",
+    ),
+    (
+        r"certificate verify failed",
+        "the server's certificate has expired or does not come from a CA in Tls(ca_file=...) "
+        "(without that, the system's)",
+    ),
+    (r"wrong version number", "the server does not speak TLS on this port"),
+    (
+        r"Failed to create security handshaker|empty address list",
+        "the files of Tls are bad, or the target has no address",
+    ),
+    (
+        r"failed to connect.*Socket closed",
+        "the server hung up: if it goes on, it may want TLS, or a client certificate "
+        "(Tls(cert_file=..., key_file=...)) that it knows",
+    ),
 )
 
 
@@ -37,7 +71,8 @@ class FactordError(Exception):
         self.message = message
         self.violations = violations  # of InvalidArgument
         # Of a write: True when it may have been applied, by this attempt or one before. Send it
-        # again with the same event ids. False: nothing was written.
+        # again with the same event ids. False: nothing was written. When in doubt it is True: gRPC
+        # does not always tell whether a call was sent before its time was over.
         self.outcome_unknown = code in _UNKNOWN_OUTCOME
 
     def __str__(self) -> str:
@@ -60,6 +95,14 @@ class DeadlineExceeded(FactordError):
     """No answer in time."""
 
 
+class ClientClosed(FactordError):
+    """The CANCELLED of Client.close(). A class of its own for RatingStream, which must not retry."""
+
+    def __init__(self, outcome_unknown: bool = False) -> None:
+        super().__init__(grpc.StatusCode.CANCELLED, "the client was closed")
+        self.outcome_unknown = outcome_unknown
+
+
 _CLASSES = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.NOT_FOUND: NotFound,
@@ -79,7 +122,19 @@ def from_rpc_error(error: grpc.RpcError) -> FactordError:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             violations = _parse_violations(value)
-    return make_error(error.code(), error.details() or "", tuple(violations))
+    code, message = error.code(), error.details() or ""
+    if code != grpc.StatusCode.UNAVAILABLE:
+        return make_error(code, message, tuple(violations))
+    result = make_error(code, message + _advice(message))
+    result.outcome_unknown = not message.startswith(_NEVER_SENT)
+    return result
+
+
+def _advice(message: str) -> str:
+    for pattern, advice in _ADVICE:
+        if re.search(pattern, message, re.DOTALL):
+            return f"; {advice}"
+    return ""
 
 
 def retry_pushback(error: grpc.RpcError) -> float:

@@ -15,7 +15,7 @@ lives.
 
 from __future__ import annotations
 
-import operator
+import os
 import random
 import threading
 import time
@@ -28,8 +28,9 @@ from typing import Any
 
 import grpc
 
-from factord.errors import FactordError, Unavailable, from_rpc_error, make_error
-from factord.types import Rating, to_message
+from factord import _check
+from factord.errors import ClientClosed, FactordError, Unavailable, from_rpc_error, make_error
+from factord.types import Rating, check_rating, to_message
 from factord.v1 import rating_pb2, rating_service_pb2
 
 RejectedCallback = Callable[[int, Rating, str], None]
@@ -80,6 +81,7 @@ class _Connection:
     def __init__(self) -> None:
         self.call: Any = None  # None until gRPC has begun it
         self.started = False  # the handshake was made
+        self.timed_out = False  # so it was cancelled
 
     def cancel(self) -> None:
         if self.call is not None:
@@ -109,6 +111,9 @@ class RatingStream:
     items) is then taken for `recovered`, if a later one was applied.
 
     As a context manager it closes at the end, and cancels after an exception.
+
+    It belongs to the process that opened it, because a fork copies no threads: in another one every
+    method is a RuntimeError, but for cancel(), which does nothing.
     """
 
     def __init__(
@@ -125,14 +130,20 @@ class RatingStream:
         on_rejected: RejectedCallback | None,
     ) -> None:
         # Without one, what was on its way when a connection broke could be applied twice.
-        if not producer_id:
-            raise ValueError("producer_id must not be empty")
-        if max_batch_events < 1 or max_unacknowledged < 1:
-            raise ValueError("max_batch_events and max_unacknowledged must be at least 1")
-        if ack_timeout <= 0 or give_up_after < 0:
-            raise ValueError("ack_timeout must be above 0, give_up_after not negative")
-        if not 0 < initial_backoff <= max_backoff:
-            raise ValueError("initial_backoff must be above 0 and at most max_backoff")
+        if not _check.text(producer_id, "producer_id"):
+            raise ValueError("producer_id: must not be empty")
+        if on_rejected is not None and not callable(on_rejected):
+            raise _check.wrong_type("on_rejected", "callable", on_rejected)
+        max_batch_events = _check.positive(max_batch_events, "max_batch_events")
+        max_unacknowledged = _check.positive(max_unacknowledged, "max_unacknowledged")
+        ack_timeout = _check.seconds(ack_timeout, "ack_timeout")
+        give_up_after = _check.number(give_up_after, "give_up_after")
+        if not give_up_after >= 0:
+            raise ValueError("give_up_after: must not be negative")
+        initial_backoff = _check.seconds(initial_backoff, "initial_backoff")
+        max_backoff = _check.seconds(max_backoff, "max_backoff")
+        if initial_backoff > max_backoff:
+            raise ValueError("initial_backoff: must be at most max_backoff")
         self._connect = connect
         self._producer_id = producer_id
         self._max_batch_events = max_batch_events
@@ -143,6 +154,7 @@ class RatingStream:
         self._max_backoff = max_backoff
         self._on_rejected = on_rejected
 
+        self._process = os.getpid()
         # Guards, and tells of changes in, everything below.
         self._changed = threading.Condition()
         # What is written and not settled, by number: what is on its way, then the rest.
@@ -180,9 +192,11 @@ class RatingStream:
           (TypeError if it is no integer), and the stream goes on. None: one above the one before;
           at first one above the last that the server has of this producer.
         """
-        message = to_message(rating)
+        self._check_process()
+        check_rating(rating, "rating")
+        message = to_message(rating, "rating.")
         if number is not None:
-            number = operator.index(number)  # raises here, not on gRPC's thread
+            number = _check.integer(number, "number")  # raises here, not on gRPC's thread
         with self._changed:
             if number is None:
                 # Only the server knows where this producer stopped.
@@ -212,6 +226,7 @@ class RatingStream:
 
     def flush(self) -> None:
         """Returns when everything written before is acknowledged, or raises the final error."""
+        self._check_process()
         with self._changed:
             target = self._last_written
             while not self._finished and self._first_pending() <= target:
@@ -220,6 +235,7 @@ class RatingStream:
 
     def close(self) -> None:
         """Flushes and ends the stream. When it returns, everything written is settled."""
+        self._check_process()
         with self._changed:
             self._closing = True
             self._last_progress = time.monotonic()  # from now on an answer is due
@@ -230,6 +246,8 @@ class RatingStream:
 
     def cancel(self) -> None:
         """Ends the stream at once. Ratings that are not acknowledged may or may not be applied."""
+        if self._process != os.getpid():
+            return  # after an error in a `with` block; the stream of the parent goes on
         with self._changed:
             self._cancelled = True
             if self._connection is not None:
@@ -238,6 +256,7 @@ class RatingStream:
         self._thread.join()
 
     def stats(self) -> StreamStats:
+        self._check_process()
         with self._changed:
             return replace(self._stats)
 
@@ -254,6 +273,14 @@ class RatingStream:
             self.close()
         else:
             self.cancel()
+
+    def _check_process(self) -> None:
+        # Before the lock is taken, which may have been held when the process was forked.
+        if self._process != os.getpid():
+            raise RuntimeError(
+                f"this stream was opened by process {self._process}, and process {os.getpid()} has "
+                "no part in it: make a client and a stream after the fork"
+            )
 
     # The methods from here to the next line hold the lock.
 
@@ -295,6 +322,7 @@ class RatingStream:
             if not connection.started and self._has_nothing_left_to_do():
                 check = now
             if now >= check:
+                connection.timed_out = not self._has_nothing_left_to_do()
                 connection.cancel()
                 check = now + 0.01  # until the cancellation arrives
         self._changed.wait(check - now)
@@ -335,6 +363,9 @@ class RatingStream:
             if self._has_nothing_left_to_do():
                 return False
             if error.code not in _WORTH_A_RECONNECT:
+                raise error
+            if isinstance(error, ClientClosed):
+                error.outcome_unknown = bool(self._sent or self._unsent)
                 raise error
             now = time.monotonic()
             if self._trouble_since is None:
@@ -378,7 +409,16 @@ class RatingStream:
             # With OK, which it may do only when it was asked to.
             return Unavailable(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
         except grpc.RpcError as rpc_error:
-            return from_rpc_error(rpc_error)
+            error = from_rpc_error(rpc_error)
+            if error.code != grpc.StatusCode.CANCELLED or not connection.timed_out:
+                return error
+            if not connection.started:
+                error.message = f"no answer within ack_timeout, {self._ack_timeout:g} s"
+                return error
+            return Unavailable(
+                grpc.StatusCode.UNAVAILABLE,
+                f"no acknowledgement within ack_timeout, {self._ack_timeout:g} s",
+            )
         except FactordError as error:  # the server breaks the protocol
             return error
         finally:

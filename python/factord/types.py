@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from factord import _check
 from factord.v1 import rating_pb2
 
 
@@ -49,18 +50,31 @@ class Prediction:
     cold_start: bool  # True: the user or the item is unknown, and this is a fallback
 
 
-def to_message(rating: Rating) -> rating_pb2.Rating:
-    """ValueError or TypeError for what cannot be sent at all; the server checks the rest."""
+def to_message(rating: Rating, prefix: str = "") -> rating_pb2.Rating:
+    """ValueError or TypeError for what cannot be sent at all; the server checks the rest.
+
+    prefix: what stands before the name of a field in those errors.
+    """
     message = rating_pb2.Rating(
-        user_id=rating.user,
-        item_id=rating.item,
-        rating=rating.rating,
-        event_id=rating.event_id or "",
-        recommendation_id=rating.recommendation_id or "",
+        user_id=_check.text(rating.user, f"{prefix}user"),
+        item_id=_check.text(rating.item, f"{prefix}item"),
+        rating=_check.number(rating.rating, f"{prefix}rating"),
+        event_id=_check.optional_text(rating.event_id, f"{prefix}event_id"),
+        recommendation_id=_check.optional_text(
+            rating.recommendation_id, f"{prefix}recommendation_id"
+        ),
     )
-    if rating.event_time is not None:
+    time = rating.event_time
+    if time is not None:
+        if not isinstance(time, datetime):
+            raise _check.wrong_type(f"{prefix}event_time", "a datetime", time)
         # A time without a zone would be taken for UTC, whatever was meant.
-        if rating.event_time.tzinfo is None:
-            raise ValueError("event_time must have a time zone")
-        message.event_time.FromDatetime(rating.event_time)
+        if time.tzinfo is None:
+            raise ValueError(f"{prefix}event_time: must have a time zone")
+        message.event_time.FromDatetime(time)
     return message
+
+
+def check_rating(rating: object, name: str) -> None:
+    if not isinstance(rating, Rating):
+        raise _check.wrong_type(name, "a factord.Rating", rating)

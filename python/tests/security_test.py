@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import unittest
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,62 @@ class TlsTest(support.ServerTestCase):
         )
         self.check_fails(server.target, "certificate", Tls())  # no CA of the system's
         self.check_fails(server.target, "", None)
+
+    def test_an_error_of_the_connection_says_what_to_do(self) -> None:
+        tls_server = self.tls_server("DNS:factord.example")
+        plain_server = self.server()
+        wary_server = self.tls_server(
+            "IP:127.0.0.1", f"--tls_client_ca_file={self.authority.ca_file}"
+        )
+        other = Tls(support.Authority(self.folder()).ca_file)
+        for target, tls, advice in (
+            (tls_server.target, None, "it may want TLS"),
+            (tls_server.target, other, r"a CA in Tls\(ca_file=...\)"),
+            (tls_server.target, self.tls, r"for another name: .* Tls\(server_name=...\)"),
+            (plain_server.target, self.tls, "does not speak TLS on this port"),
+            (wary_server.target, self.tls, r"a client certificate \(Tls\(cert_file=..."),
+        ):
+            client = self.client(target, tls=tls, write_timeout=1)
+            calls: list[Callable[[], Any]] = [client.health, lambda: client.rate("ann", "i", 3)]
+            for call in calls:
+                with self.assertRaisesRegex(factord.Unavailable, f"; .*{advice}") as raised:
+                    call()
+            stream = client.rating_stream("p", give_up_after=0.2)
+            with self.assertRaisesRegex(factord.Unavailable, f"; .*{advice}"):
+                stream.write(factord.Rating("ann", "i", 3))
+
+    # Symptom: the first call waited until its time was over, for an "empty address list".
+    def test_bad_files_are_refused_when_the_client_is_made(self) -> None:
+        certificate, key = self.authority.issue("ann")
+        other_certificate, other_key = self.authority.issue("bob")
+        junk = Path(self.folder(), "junk")
+        junk.write_text("-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n")
+        empty = Path(self.folder(), "empty")
+        empty.touch()
+        encrypted = str(Path(self.folder(), "encrypted"))
+        command = ["openssl", "pkcs8", "-topk8", "-in", key, "-passout", "pass:secret"]
+        subprocess.run([*command, "-out", encrypted], check=True, capture_output=True)
+        for bad, message in (
+            (Tls(str(junk)), f"^ca_file: {junk} "),
+            (Tls(str(empty)), f"^ca_file: {empty} "),
+            (Tls(key), "^ca_file: "),
+            (Tls(cert_file=str(junk), key_file=key), "^cert_file: "),
+            (Tls(cert_file=key, key_file=key), "^cert_file: "),
+            (Tls(cert_file=certificate, key_file=str(empty)), "^key_file: "),
+            (Tls(cert_file=certificate, key_file=certificate), "^key_file: "),
+            (Tls(cert_file=certificate, key_file=encrypted), "^key_file: .*encrypted"),
+            (Tls(cert_file=certificate, key_file=other_key), "^key_file: .* not the key"),
+            (Tls(cert_file=certificate), "^cert_file, key_file: "),
+            (Tls(key_file=key), "^cert_file, key_file: "),
+        ):
+            with self.assertRaisesRegex(ValueError, message, msg=str(bad)):
+                factord.Client("localhost:1", tls=bad)
+        # A bundle, as the system's, and a chain.
+        bundle = Path(self.folder(), "bundle")
+        bundle.write_text(
+            f"of ours\n{Path(certificate).read_text()}{Path(other_certificate).read_text()}"
+        )
+        factord.Client("localhost:1", tls=Tls(str(bundle), str(bundle), key)).close()
 
     def test_server_name_is_what_the_certificate_must_hold(self) -> None:
         server = self.tls_server("DNS:factord.example")
@@ -114,6 +171,8 @@ class TokenTest(support.ServerTestCase):
                     call()
                 else:
                     self.check_code(denied, call)
+        # As open(file).read() gives it.
+        self.client(server.target, token=f"{READ} \r\n").model()
         for client in (self.client(server.target), self.client(server.target, token="x" * 16)):
             self.assertIs(client.health(), True)
             self.check_code(grpc.StatusCode.UNAUTHENTICATED, client.model)

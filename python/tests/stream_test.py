@@ -3,6 +3,7 @@ kills, lost acknowledgements and hanging servers."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import unittest
@@ -95,10 +96,18 @@ class WritingTest(StreamTestCase):
                     stream.write(rating_of(bad), bad)
         with self.assertRaisesRegex(ValueError, "time zone"):
             stream.write(Rating("u", "i", 3, event_time=support.NAIVE_TIME), 2000)
+        anything: Any = stream
+        for bad_rating, message in (
+            (("u", "i", 3), "^rating: must be a factord.Rating, not tuple$"),
+            (Rating("u", "i", anything), r"^rating\.rating: "),
+            (Rating(anything, "i", 3), r"^rating\.user: "),
+        ):
+            with self.assertRaisesRegex(TypeError, message):
+                anything.write(bad_rating, 2000)
         # Symptom: these ended the stream.
         not_a_number: Any
         for not_a_number in (2000.5, "2000"):
-            with self.assertRaises(TypeError):
+            with self.assertRaisesRegex(TypeError, "^number: "):
                 stream.write(rating_of(2000), not_a_number)
         with self.assertRaisesRegex(ValueError, "less than"):
             stream.write(rating_of(2000), 2**63 - 1)
@@ -284,6 +293,27 @@ class WritingTest(StreamTestCase):
             stream.cancel()
         self.assertEqual(stream.stats().acknowledged, 1)
 
+    # Symptom: write() and close() hung in the child, which has none of the stream's threads.
+    def test_a_stream_belongs_to_the_process_that_opened_it(self) -> None:
+        server = self.server()
+        stream = self.stream(self.client(server.target))
+        stream.write(rating_of(1), 1)
+        stream.flush()
+
+        def use() -> str:
+            with stream:
+                stream.write(rating_of(2), 2)
+            return "written"
+
+        calls: list[Callable[[], Any]] = [use, *final_calls(stream), stream.stats]
+        for call in calls:
+            self.assertRegex(
+                support.in_a_fork(lambda: str(call())), "RuntimeError: .*after the fork"
+            )
+        stream.write(rating_of(2), 2)
+        stream.close()
+        self.check_log(server, [1, 2])
+
     def test_bad_options_are_refused(self) -> None:
         client = self.client("127.0.0.1:1")
         defaults: dict[str, Any] = {"producer_id": "p"}
@@ -292,16 +322,31 @@ class WritingTest(StreamTestCase):
             {"max_batch_events": 0},
             {"max_unacknowledged": 0},
             {"ack_timeout": 0},
+            {"ack_timeout": math.inf},
+            {"ack_timeout": math.nan},
             {"give_up_after": -1},
+            {"give_up_after": math.nan},
+            {"max_backoff": math.inf},
             {"initial_backoff": 0},
             {"initial_backoff": 2, "max_backoff": 1},
         ]
         for options in bad:
             with self.assertRaises(ValueError, msg=str(options)):
                 client.rating_stream(**(defaults | options))
+        untyped: dict[str, Any] = {"producer_id": 7, "max_batch_events": 1.5, "on_rejected": "f"}
+        for name, value in untyped.items():
+            with self.assertRaisesRegex(TypeError, f"^{name}: "):
+                client.rating_stream(**(defaults | {name: value}))
 
 
 class FailuresTest(StreamTestCase):
+    # Symptom: an OverflowError in whoever waited.
+    def test_limits_may_be_very_large(self) -> None:
+        limits = {"ack_timeout": 1e300, "give_up_after": math.inf}
+        stream = self.stream(self.client(self.server().target), **limits)
+        stream.write(rating_of(1), 1)
+        stream.close()
+
     def test_exactly_once_though_the_server_is_killed(self) -> None:
         server = self.server()
         client = self.client(server.target)
@@ -456,8 +501,22 @@ class FailuresTest(StreamTestCase):
         server.pause()
         stream.write(rating_of(2), 2)
         for call in final_calls(stream):
-            with self.assertRaisesRegex(factord.Unavailable, "gave up after 0.5 s"):
+            with self.assertRaisesRegex(
+                factord.Unavailable,
+                "gave up after 0.5 s .*: no acknowledgement within ack_timeout, 0.1 s",
+            ):
                 call()
+
+    def test_it_gives_up_on_a_server_that_hangs_from_the_first(self) -> None:
+        server = self.server()
+        client = self.client(server.target)
+        client.model()  # connected
+        server.pause()
+        stream = self.stream(client, ack_timeout=0.1, give_up_after=0.5)
+        with self.assertRaisesRegex(
+            factord.Unavailable, "gave up after 0.5 s .*: no answer within ack_timeout, 0.1 s"
+        ):
+            stream.write(rating_of(1))
 
     def test_it_gives_up_where_there_is_no_server(self) -> None:
         client = self.client(self.server(start=False).target)
@@ -519,15 +578,44 @@ class FailuresTest(StreamTestCase):
         self.assertIn("acknowledged number 10", raised.exception.message)
         self.check_log(server, [])
 
+    # Symptom: a ValueError, "Cannot invoke RPC: Channel closed!".
     def test_a_closed_client_ends_its_streams(self) -> None:
-        client = self.client(self.server().target)
+        server = self.server()
+        client = self.client(server.target)
+        settled, pending = self.stream(client), client.rating_stream("q", **QUICK)
+        self.addCleanup(pending.cancel)
+        for stream in (settled, pending):
+            stream.write(rating_of(1), 1)
+            stream.flush()
+        server.pause()
+        pending.write(rating_of(2), 2)
+        client.close()
+
+        def write_and_flush(stream: factord.RatingStream) -> None:
+            stream.write(rating_of(3), 3)
+            stream.flush()
+
+        for stream, outcome_unknown in ((settled, False), (pending, True)):
+            with self.assertRaisesRegex(
+                factord.FactordError, "CANCELLED: the client was closed"
+            ) as raised:
+                write_and_flush(stream)
+            self.assertEqual(raised.exception.code, grpc.StatusCode.CANCELLED)
+            if outcome_unknown:
+                self.assertIs(raised.exception.outcome_unknown, True)
+
+    # Symptom: close() waited for as long as the server hung.
+    def test_a_client_can_be_closed_though_the_server_hangs(self) -> None:
+        server = self.server()
+        client = self.client(server.target)
         stream = self.stream(client)
         stream.write(rating_of(1), 1)
         stream.flush()
-        client.close()
-        with self.assertRaisesRegex(ValueError, "closed"):
-            stream.write(rating_of(2), 2)
-            stream.flush()
+        server.pause()
+        for number in range(2, 30_000):  # more than goes into the buffers of the connection
+            stream.write(Rating("u" * 250, "i" * 250, 3), number)
+        time.sleep(1)
+        self.thread(client.close).finish()
 
 
 if __name__ == "__main__":

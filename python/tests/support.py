@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 import unittest
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -147,7 +149,8 @@ class Proxy:
             self.lose_replies = False
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # closed before
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._listener.close()
         self.cut()
@@ -223,6 +226,29 @@ class ServerTestCase(unittest.TestCase):
         thread = Thread(target, args)
         thread.start()
         return thread
+
+
+def in_a_fork(function: Callable[[], str]) -> str:
+    """What `function` returns in a child process, or the error that it raises there."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            try:
+                answer = function()
+            except Exception as error:
+                answer = f"{type(error).__name__}: {error}"
+            os.write(writing, answer.encode())
+        finally:
+            os._exit(0)  # nothing of the test may go on here
+    os.close(writing)
+    with open(reading, encoding="utf-8") as end:
+        ready, _, _ = select.select([end], [], [], PATIENCE)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert ready, "the child hangs"
+        return end.read()
 
 
 class Thread(threading.Thread):
