@@ -216,9 +216,13 @@ struct Topics {
 struct FactorPage {
   struct Row {
     absl::string_view id;
-    std::vector<float> factors;  // rank values
+    std::vector<float> factors;  // rank values, as they lie in memory (see FactorOffset)
     int64_t ratings = 0;
-    float bias = 0;
+    float bias = 0;  // rating units
+    // Of items: the row that ranks them and what is added to their score; of users: the query
+    // vector. Empty and 0 where p . q ranks.
+    std::vector<float> ranking_factors = {};
+    float ranking_bias = 0;
   };
   std::vector<Row> rows;
   bool last_page = false;

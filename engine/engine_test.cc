@@ -411,10 +411,10 @@ TEST_F(EngineTest, RankingEqualsBruteForceOverTheFactorsOfThePinnedView) {
     ASSERT_TRUE(page.ok());
     EXPECT_EQ(page->sequence, answer->sequence);
     for (const FactorPage::Row& row : page->rows) {
-      std::vector<float> item = row.factors;
+      std::vector<float> item = row.ranking_factors;
       item.resize(16);
-      scored.emplace_back(-KernelsByName("scalar").value()->dot(user.data(), item.data(), 16),
-                          std::string(row.id));
+      const float product = KernelsByName("scalar").value()->dot(user.data(), item.data(), 16);
+      scored.emplace_back(-(product + row.ranking_bias), std::string(row.id));
     }
     last = page->last_page;
   }

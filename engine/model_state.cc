@@ -46,7 +46,7 @@ ModelState::ModelState(const ModelConfig& config)
     : config_(config),
       config_hash_(HashConfig(config)),
       users_(static_cast<size_t>(config.rank)),
-      items_(static_cast<size_t>(config.rank)),
+      items_(static_cast<size_t>(config.rank), HasRanking(config)),
       dedupe_(config.dedupe_window) {
   Publish();
 }
@@ -71,6 +71,7 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
   const uint32_t index = items_.size();
   const ItemRow row = items_.Add();
   StartRow(config_, static_cast<int>(Side::kItem), id, items_.stride(), row.factors, row.state);
+  if (row.ranking != nullptr) StartRankingRow(config_, id, items_.stride(), row.ranking);
   item_dirty_cut_.push_back(cut_number_);
   dirty_items_.push_back(index);
   item_ids_.Add(id);
@@ -80,6 +81,8 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
 void ModelState::Apply(const Event& event) {
   const uint32_t user = UserIndex(event.user_id);
   const uint32_t item = ItemIndex(event.item_id);
+  std::array<uint32_t, kLearnedContextItems> context;
+  size_t context_size = 0;
   {
     UserTable::LockedRow row = users_.Lock(user);
     TouchUser(user, row);
@@ -88,11 +91,16 @@ void ModelState::Apply(const Event& event) {
     const UpdateOutcome outcome =
         Learn(config_, event.rating, event.sequence, &globals_,
               {row.factors(), item_row.factors, &row->state, item_row.state, users_.stride()});
+    for (const absl::Span<const uint32_t> rated = row->history.items();
+         context_size < std::min(rated.size(), context.size()); ++context_size) {
+      context[context_size] = rated[rated.size() - 1 - context_size];  // newest first
+    }
     history_bytes_ -= static_cast<int64_t>(row->history.MemoryBytes());
     row->history.Record(item, event.rating);
     history_bytes_ += static_cast<int64_t>(row->history.MemoryBytes());
     CountError(event.rating, outcome);
   }
+  if (HasRanking(config_)) LearnOrder(item, {context.data(), context_size}, event.sequence);
 
   if (event.event_id.empty()) {
     dedupe_.AddWithoutId(event.sequence);
@@ -110,6 +118,17 @@ void ModelState::Apply(const Event& event) {
     dirty_producers_[event.producer_id] = number;
   }
   sequence_ = event.sequence;
+}
+
+void ModelState::LearnOrder(uint32_t item, absl::Span<const uint32_t> context, int64_t sequence) {
+  const ItemRow row = items_.Mutable(item);
+  row.state->ranking_bias = RankingBias(row.state->count);
+  if (!context.empty()) {
+    LearnNextItem(
+        config_, sequence, item, context, recent_, [this](uint32_t index) { TouchItem(index); },
+        &items_);
+  }
+  recent_.Add(item);
 }
 
 void ModelState::RememberForSnapshot(const DedupeEntry& entry) {
@@ -206,7 +225,7 @@ void ModelState::TouchUser(uint32_t index, UserTable::LockedRow& row) {
 void ModelState::TouchItem(uint32_t index) {
   if (item_dirty_cut_[index] == cut_number_) return;
   scratch_.clear();
-  EncodeItem(index, items_.factors(index), items_.state(index), &scratch_);
+  EncodePresentItem(index, &scratch_);
   clean_hash_ -= HashRow(Side::kItem, scratch_);
   item_dirty_cut_[index] = cut_number_;
   dirty_items_.push_back(index);
@@ -230,8 +249,13 @@ void ModelState::EncodeUser(uint32_t index, const UserTable::LockedRow& row,
   EncodeRow(ref, payload);
 }
 
-void ModelState::EncodeItem(uint32_t index, const float* factors, const RowState& state,
-                            std::string* payload) const {
+void ModelState::EncodePresentItem(uint32_t index, std::string* payload) const {
+  EncodeItem(index, items_.factors(index), items_.has_ranking() ? items_.ranking(index) : nullptr,
+             items_.state(index), payload);
+}
+
+void ModelState::EncodeItem(uint32_t index, const float* factors, const float* ranking,
+                            const RowState& state, std::string* payload) const {
   RowRef ref;
   ref.index = index;
   ref.id = item_ids_.id(index);
@@ -240,6 +264,7 @@ void ModelState::EncodeItem(uint32_t index, const float* factors, const RowState
   ref.bias_variance = state.bias_variance;
   ref.confidence = state.confidence;
   ref.factors = absl::MakeConstSpan(factors, items_.rank());
+  if (ranking != nullptr) ref.auxiliary = absl::MakeConstSpan(ranking, items_.rank());
   EncodeRow(ref, payload);
 }
 
@@ -258,7 +283,7 @@ Cut ModelState::BeginCut() {
   cut.producers = std::exchange(dirty_producers_, {});
   cut.producer_count = producers_.size();
   cut.statistics = statistics_;
-  cut.globals = globals_;
+  cut.globals = EncodeGlobals();
   cut.hash_without_dirty_rows = clean_hash_ + dedupe_.hash() + producer_hash_ + HashSmallParts();
   cut.item_view = items_.Pin();
   ++cut_number_;
@@ -282,7 +307,9 @@ void ModelState::EncodeCutUser(const Cut& cut, uint32_t index, std::string* payl
 }
 
 void ModelState::EncodeCutItem(const Cut& cut, uint32_t index, std::string* payload) const {
-  EncodeItem(index, cut.item_view->factors(index), cut.item_view->state(index), payload);
+  const ItemView& view = *cut.item_view;
+  EncodeItem(index, view.factors(index), view.has_ranking() ? view.ranking(index) : nullptr,
+             view.state(index), payload);
 }
 
 void ModelState::EndCut(Cut cut, const Hash128& row_hash, bool saved) {
@@ -333,10 +360,14 @@ void ModelState::LoadItem(const Row& row) {
                  .bias_variance = row.bias_variance,
                  .confidence = row.confidence,
                  .rarity = RarityOf(row.bias_variance)};
+  if (item.ranking != nullptr) {
+    std::copy(row.auxiliary.begin(), row.auxiliary.end(), item.ranking);
+    item.state->ranking_bias = RankingBias(item.state->count);
+  }
   item_dirty_cut_.push_back(0);
   item_ids_.Add(row.id);
   scratch_.clear();
-  EncodeItem(index, item.factors, *item.state, &scratch_);
+  EncodePresentItem(index, &scratch_);
   clean_hash_ += HashRow(Side::kItem, scratch_);
 }
 
@@ -351,10 +382,7 @@ absl::Status ModelState::FinishLoad(int64_t sequence, const ModelStatistics& sta
                                     absl::string_view globals) {
   sequence_ = sequence;
   statistics_ = statistics;
-  Reader reader(globals);
-  globals_.events = static_cast<int64_t>(reader.Fixed64());
-  for (float* const value : FloatsOf(&globals_)) *value = reader.Float();
-  if (!reader.Done()) {
+  if (!DecodeGlobals(globals)) {
     return absl::DataLossError("the snapshot's globals are malformed");
   }
   Publish();
@@ -364,12 +392,21 @@ absl::Status ModelState::FinishLoad(int64_t sequence, const ModelStatistics& sta
 // --- Hash
 // --------------------------------------------------------------------------------------------
 
-std::string ModelState::EncodeGlobals(const ModelGlobals& globals) {
+std::string ModelState::EncodeGlobals() const {
   std::string bytes;
-  PutFixed64(&bytes, static_cast<uint64_t>(globals.events));
-  ModelGlobals copy = globals;
-  for (const float* const value : FloatsOf(&copy)) PutFloat(&bytes, *value);
+  PutFixed64(&bytes, static_cast<uint64_t>(globals_.events));
+  ModelGlobals globals = globals_;
+  for (const float* const value : FloatsOf(&globals)) PutFloat(&bytes, *value);
+  if (HasRanking(config_)) recent_.AppendTo(&bytes);
   return bytes;
+}
+
+bool ModelState::DecodeGlobals(absl::string_view bytes) {
+  Reader reader(bytes);
+  globals_.events = static_cast<int64_t>(reader.Fixed64());
+  for (float* const value : FloatsOf(&globals_)) *value = reader.Float();
+  if (!HasRanking(config_)) return reader.Done();
+  return reader.ok() && recent_.ReadFrom(reader.Bytes(reader.remaining()), items_.size());
 }
 
 Hash128 ModelState::HashRow(Side side, absl::string_view payload) {
@@ -381,7 +418,7 @@ Hash128 ModelState::HashSmallParts() const {
   PutFixed64(&bytes, config_hash_.high);
   PutFixed64(&bytes, config_hash_.low);
   PutFixed64(&bytes, static_cast<uint64_t>(sequence_));
-  bytes += EncodeGlobals(globals_);
+  bytes += EncodeGlobals();
   return HashBytes128(bytes, kConfigHashSeed);
 }
 
@@ -396,7 +433,7 @@ Hash128 ModelState::ComputeHash() const {
   }
   for (uint32_t i = 0; i < items_.size(); ++i) {
     payload.clear();
-    EncodeItem(i, items_.factors(i), items_.state(i), &payload);
+    EncodePresentItem(i, &payload);
     sum += HashRow(Side::kItem, payload);
   }
   return sum;
@@ -412,7 +449,7 @@ Hash128 ModelState::HashDirtyRows() const {
   }
   for (const uint32_t i : dirty_items_) {
     payload.clear();
-    EncodeItem(i, items_.factors(i), items_.state(i), &payload);
+    EncodePresentItem(i, &payload);
     sum += HashRow(Side::kItem, payload);
   }
   return sum;

@@ -33,6 +33,7 @@
 #include "model/globals.h"
 #include "model/id_map.h"
 #include "model/item_matrix.h"
+#include "model/next_item.h"
 #include "model/update.h"
 #include "model/user_table.h"
 #include "storage/records.h"
@@ -62,7 +63,7 @@ struct Cut {
   absl::flat_hash_map<std::string, int64_t> producers;
   uint64_t producer_count = 0;
   ModelStatistics statistics;
-  ModelGlobals globals;
+  std::string globals;  // as SnapshotMeta keeps them
   // Hash of everything but the dirty rows. The whole state's is this plus theirs.
   Hash128 hash_without_dirty_rows;
   std::optional<ItemView> item_view;
@@ -142,22 +143,26 @@ class ModelState {
   int64_t dedupe_entries() const { return dedupe_entries_.load(std::memory_order_relaxed); }
   int64_t dedupe_evictions() const { return dedupe_evictions_.load(std::memory_order_relaxed); }
 
-  // Globals as SnapshotMeta keeps them.
-  static std::string EncodeGlobals(const ModelGlobals& globals);
-
   // Hash of an encoded row.
   static Hash128 HashRow(Side side, absl::string_view payload);
 
  private:
+  // Learns the order in which users take items up. `context`: the user's items before the event.
+  void LearnOrder(uint32_t item, absl::Span<const uint32_t> context, int64_t sequence);
   uint32_t UserIndex(absl::string_view id);
   uint32_t ItemIndex(absl::string_view id);
   void TouchUser(uint32_t index, UserTable::LockedRow& row);
   void TouchItem(uint32_t index);
   void EncodeUser(uint32_t index, const UserTable::LockedRow& row, std::string* payload) const;
-  void EncodeItem(uint32_t index, const float* factors, const RowState& state,
+  // `ranking`: null where items have none.
+  void EncodeItem(uint32_t index, const float* factors, const float* ranking, const RowState& state,
                   std::string* payload) const;
+  void EncodePresentItem(uint32_t index, std::string* payload) const;
   void RememberForSnapshot(const DedupeEntry& entry);
   void CountError(float rating, const UpdateOutcome& outcome);
+  // Globals and recent items, as SnapshotMeta keeps them.
+  std::string EncodeGlobals() const;
+  bool DecodeGlobals(absl::string_view bytes);
   Hash128 HashSmallParts() const;
   Hash128 HashDirtyRows() const;
 
@@ -174,6 +179,7 @@ class ModelState {
   Hash128 producer_hash_;
   ModelStatistics statistics_;
   ModelGlobals globals_;
+  RecentItems recent_;
   int64_t history_bytes_ = 0;
 
   // Set by Publish, for other threads.

@@ -188,8 +188,7 @@ TEST(ModelStateTest, LoadingEncodedRowsGivesTheSameState) {
     }
   }
   for (const auto& [id, number] : cut.producers) loaded.LoadProducer({id, number});
-  ASSERT_TRUE(
-      loaded.FinishLoad(cut.sequence, cut.statistics, ModelState::EncodeGlobals(cut.globals)).ok());
+  ASSERT_TRUE(loaded.FinishLoad(cut.sequence, cut.statistics, cut.globals).ok());
   EXPECT_EQ(loaded.ComputeHash(), state.ComputeHash());
   EXPECT_EQ(loaded.RunningHash(), state.ComputeHash());
   EXPECT_EQ(loaded.memory().histories, HistoryBytes(loaded));

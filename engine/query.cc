@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/kernels.h"
+#include "model/next_item.h"
 #include "model/top_k.h"
 #include "model/update.h"
 
@@ -32,6 +32,15 @@ CopiedRow StartOf(const ModelState& state, Side side, absl::string_view id) {
   StartRow(state.config(), static_cast<int>(side), id, row.factors.size(), row.factors.data(),
            &row.state);
   return row;
+}
+
+// The last items of a history, newest first, as far as a view has them.
+std::vector<uint32_t> LastItems(absl::Span<const uint32_t> history, uint32_t view_size) {
+  std::vector<uint32_t> last;
+  for (size_t i = history.size(); i > 0 && last.size() < kContextItems; --i) {
+    if (history[i - 1] < view_size) last.push_back(history[i - 1]);
+  }
+  return last;
 }
 
 bool Stopped(const RecommendQuery& query) { return query.keep_going && !query.keep_going(); }
@@ -70,13 +79,22 @@ absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const Ite
     return absl::NotFoundError(absl::StrCat("user_id: unknown user '", query.user_id, "'"));
   }
   std::vector<uint32_t> excluded;
-  std::vector<float> row(view.stride());
+  std::vector<float> vector(view.stride());
   if (user.has_value()) {
-    const UserTable::LockedRow locked = state.users().Lock(*user);
-    std::copy_n(locked.factors(), row.size(), row.begin());
-    if (query.exclude_rated) {
-      const absl::Span<const uint32_t> rated = locked->history.items();
-      excluded.assign(rated.begin(), rated.end());
+    std::vector<uint32_t> last;
+    {
+      const UserTable::LockedRow row = state.users().Lock(*user);
+      const absl::Span<const uint32_t> rated = row->history.items();
+      if (query.exclude_rated) excluded.assign(rated.begin(), rated.end());
+      if (view.has_ranking()) {
+        last = LastItems(rated, view.size());
+      } else {
+        std::copy_n(row.factors(), vector.size(), vector.begin());
+      }
+    }
+    if (view.has_ranking()) {
+      RankingQuery(
+          last, [&view](uint32_t i) { return view.ranking(i); }, vector.size(), vector.data());
     }
   }
   for (const absl::string_view id : query.deny_item_ids) {
@@ -86,7 +104,7 @@ absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const Ite
 
   const auto k = static_cast<size_t>(query.max_items);
   const std::vector<ScoredIndex> best =
-      user.has_value() ? TopK(view, state.item_ids(), row.data(), excluded, k, query.keep_going)
+      user.has_value() ? TopK(view, state.item_ids(), vector.data(), excluded, k, query.keep_going)
                        : MostRated(state, view, excluded, k);
   if (Stopped(query)) return absl::CancelledError("the caller has gone away");
 
@@ -98,7 +116,7 @@ absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const Ite
     result.items.push_back({state.item_ids().id(item.item), item.score});
   }
   if (query.include_user_factors && user.has_value()) {
-    result.user_factors.assign(row.begin(), row.begin() + state.config().rank);
+    result.user_factors.assign(vector.begin(), vector.begin() + state.config().rank);
   }
   return result;
 }
@@ -171,14 +189,19 @@ FactorPage ReadItemFactors(const ModelState& state, const ItemView& view, int64_
                            int32_t limit) {
   FactorPage page;
   page.sequence = view.sequence();
+  const int32_t rank = state.config().rank;
   const int64_t end = std::min<int64_t>(view.size(), first + limit);
   for (int64_t i = first; i < end; ++i) {
     const auto item = static_cast<uint32_t>(i);
     const float* const factors = view.factors(item);
     const RowState& row = view.state(item);
-    page.rows.push_back({state.item_ids().id(item),
-                         std::vector<float>(factors, factors + state.config().rank), row.count,
-                         row.bias});
+    page.rows.push_back({.id = state.item_ids().id(item),
+                         .factors = std::vector<float>(factors, factors + rank),
+                         .ratings = row.count,
+                         .bias = BiasInRatingUnits(state.config(), row)});
+    if (!view.has_ranking()) continue;
+    page.rows.back().ranking_factors.assign(view.ranking(item), view.ranking(item) + rank);
+    page.rows.back().ranking_bias = row.ranking_bias;
   }
   page.last_page = end >= view.size();
   return page;
@@ -186,16 +209,28 @@ FactorPage ReadItemFactors(const ModelState& state, const ItemView& view, int64_
 
 FactorPage ReadUserFactors(const ModelState& state, int64_t first, int32_t limit) {
   FactorPage page;
-  page.sequence = state.visible_sequence();
+  const ItemView view = state.items().Pin();
+  page.sequence = view.sequence();
+  const int32_t rank = state.config().rank;
   // Ids come last when a user is created, so they say how many are complete.
   const int64_t users = state.user_ids().size();
   const int64_t end = std::min<int64_t>(users, first + limit);
+  std::vector<float> vector(view.stride());
   for (int64_t i = first; i < end; ++i) {
     const auto user = static_cast<uint32_t>(i);
-    const UserTable::LockedRow row = state.users().Lock(user);
-    page.rows.push_back({state.user_ids().id(user),
-                         std::vector<float>(row.factors(), row.factors() + state.config().rank),
-                         row->state.count, row->state.bias});
+    std::vector<uint32_t> last;
+    {
+      const UserTable::LockedRow row = state.users().Lock(user);
+      page.rows.push_back({.id = state.user_ids().id(user),
+                           .factors = std::vector<float>(row.factors(), row.factors() + rank),
+                           .ratings = row->state.count,
+                           .bias = BiasInRatingUnits(state.config(), row->state)});
+      if (view.has_ranking()) last = LastItems(row->history.items(), view.size());
+    }
+    if (!view.has_ranking()) continue;
+    RankingQuery(
+        last, [&view](uint32_t item) { return view.ranking(item); }, vector.size(), vector.data());
+    page.rows.back().ranking_factors.assign(vector.begin(), vector.begin() + rank);
   }
   page.last_page = end >= users;
   return page;

@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "model/update.h"
+
 namespace factord {
 namespace {
 
@@ -23,6 +25,12 @@ absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* pro
     if (row.factors.size() != rank) {
       return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") has ",
                                               row.factors.size(), " factors, not ", rank));
+    }
+    const size_t ranking = side == Side::kItem && HasRanking(state.config()) ? rank : 0;
+    if (row.auxiliary.size() != ranking) {
+      return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") has ",
+                                              row.auxiliary.size(), " ranking factors, not ",
+                                              ranking));
     }
     if (side == Side::kUser) {
       for (const uint32_t item : row.history_items) {

@@ -26,7 +26,7 @@ SnapshotMeta MetaOf(const Cut& cut, const Hash128& hash) {
   meta.fading_weight = cut.statistics.fading_weight;
   meta.passive_updates = cut.statistics.passive_updates;
   meta.clipped_updates = cut.statistics.clipped_updates;
-  meta.globals = ModelState::EncodeGlobals(cut.globals);
+  meta.globals = cut.globals;
   return meta;
 }
 

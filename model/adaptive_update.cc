@@ -149,6 +149,10 @@ RowState AdaptiveStart(int side) {
   return state;
 }
 
+float BiasInRatingUnits(const ModelConfig& config, const RowState& state) {
+  return state.bias * (1 / InnerUnits(config));
+}
+
 float RarityOf(float bias_variance) { return std::sqrt(std::sqrt(std::sqrt(bias_variance))); }
 
 float Popularity(const ModelGlobals& globals, const RowState& item) {

@@ -55,6 +55,9 @@ AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlo
 void AdaptiveRevisit(const ModelConfig& config, float rating, int32_t pass,
                      const ModelGlobals& globals, const PairOfRows& rows);
 
+// RowState::bias in rating units.
+float BiasInRatingUnits(const ModelConfig& config, const RowState& state);
+
 // RowState::rarity of an item with this bias variance.
 float RarityOf(float bias_variance);
 

@@ -22,6 +22,7 @@ namespace factord {
 // A writable row. `factors` has RowStride(rank) floats; those from rank on must stay 0.
 struct ItemRow {
   float* factors;
+  float* ranking;  // as long; null where the matrix has none
   RowState* state;
 };
 
@@ -47,10 +48,15 @@ class ItemView {
   // REQUIRES: index < size().
   const float* factors(uint32_t index) const;
   const RowState& state(uint32_t index) const;
-  // kLeafRows rows (fewer in the last leaf) one after the other, stride floats apart; the first is
-  // row leaf * kLeafRows.
-  const float* leaf_factors(uint32_t leaf) const;
+  // REQUIRES: has_ranking().
+  const float* ranking(uint32_t index) const;
+  // What a search scores: ranking rows, or rows of factors where there are none. kLeafRows rows
+  // (fewer in the last leaf) one after the other, stride floats apart; the first is row
+  // leaf * kLeafRows. And their states.
+  const float* leaf_scored(uint32_t leaf) const;
+  const RowState* leaf_states(uint32_t leaf) const;
   size_t stride() const;
+  bool has_ranking() const;
 
  private:
   friend class ItemMatrix;
@@ -65,7 +71,8 @@ class ItemView {
 // One thread calls the writer's methods; any thread calls Pin.
 class ItemMatrix {
  public:
-  explicit ItemMatrix(size_t rank);
+  // `has_ranking`: each item has a second row, by which it is ranked (model/next_item.h).
+  explicit ItemMatrix(size_t rank, bool has_ranking = false);
   ~ItemMatrix();
   ItemMatrix(const ItemMatrix&) = delete;
   ItemMatrix& operator=(const ItemMatrix&) = delete;
@@ -78,6 +85,7 @@ class ItemMatrix {
   ItemRow Mutable(uint32_t index);
   // Writer: the row as it will be published, for reading.
   const float* factors(uint32_t index) const;
+  const float* ranking(uint32_t index) const;  // REQUIRES: has_ranking()
   const RowState& state(uint32_t index) const;
   // Writer: what readers pin from now on.
   void Publish(int64_t sequence, const ModelGlobals& globals = {});
@@ -89,6 +97,7 @@ class ItemMatrix {
 
   size_t rank() const;
   size_t stride() const;
+  bool has_ranking() const;
   // Bytes of so many rows.
   size_t RowBytes(size_t rows) const;
   // Any thread: bytes in use, and how many retired blocks wait for a reader.

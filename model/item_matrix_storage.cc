@@ -17,10 +17,10 @@ size_t RootBytes(uint32_t capacity) { return sizeof(Root) + capacity * sizeof(Pa
 
 }  // namespace
 
-Storage::Storage(size_t rank)
+Storage::Storage(size_t rank, bool has_ranking)
     : rank_(rank),
-      stride_(RowStride(rank)),
-      leaf_pool_(Leaf::Bytes(stride_)),
+      shape_{RowStride(rank), has_ranking},
+      leaf_pool_(Leaf::Bytes(shape_)),
       page_pool_(sizeof(Page)) {
   Root* const root = NewRoot();
   root->epoch = 0;
@@ -52,7 +52,7 @@ uint32_t Storage::Add() {
     MutableLeaf(leaf_index);
   } else {
     Leaf* const leaf = static_cast<Leaf*>(leaf_pool_.Allocate());
-    std::memset(static_cast<void*>(leaf), 0, Leaf::Bytes(stride_));
+    std::memset(static_cast<void*>(leaf), 0, Leaf::Bytes(shape_));
     leaf->created = epoch_;
     if ((leaf_index & (kPageLeaves - 1)) == 0) {
       Page* const page = static_cast<Page*>(page_pool_.Allocate());
@@ -81,7 +81,7 @@ Leaf* Storage::MutableLeaf(uint32_t leaf_index) {
   if (old->created == epoch_) return old;
   Page* const page = MutablePage(leaf_index >> kPageLeavesLog2);
   Leaf* const copy = static_cast<Leaf*>(leaf_pool_.Allocate());
-  std::memcpy(static_cast<void*>(copy), old, Leaf::Bytes(stride_));
+  std::memcpy(static_cast<void*>(copy), old, Leaf::Bytes(shape_));
   copy->created = epoch_;
   retired_.push_back({old, old->created, epoch_ - 1, Kind::kLeaf});
   return page->leaves[leaf_index & (kPageLeaves - 1)] = copy;
@@ -164,7 +164,7 @@ Root* Storage::NewRoot() {
   Root* const root = static_cast<Root*>(std::malloc(RootBytes(capacity)));
   if (root == nullptr) throw std::bad_alloc();
   root->capacity = capacity;
-  root->stride = stride_;
+  root->shape = shape_;
   root_bytes_ += RootBytes(capacity);
   return root;
 }

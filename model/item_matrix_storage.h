@@ -21,6 +21,11 @@
 
 namespace factord::item_matrix_internal {
 
+struct RowShape {
+  size_t stride;
+  bool has_ranking;
+};
+
 inline constexpr uint32_t kLeafRowsLog2 = 3;
 inline constexpr uint32_t kLeafRows = 1u << kLeafRowsLog2;
 // A page of 256 leaves is 2 kB, about what one leaf at rank 64 takes: copying either costs alike.
@@ -28,19 +33,23 @@ inline constexpr uint32_t kPageLeavesLog2 = 8;
 inline constexpr uint32_t kPageLeaves = 1u << kPageLeavesLog2;
 inline constexpr uint32_t kPageRowsLog2 = kLeafRowsLog2 + kPageLeavesLog2;
 
-// Eight rows: this header in a cache line of its own, then kLeafRows * stride floats, then
-// kLeafRows RowStates.
+// Eight rows: this header in a cache line of its own, then, each for all eight, the ranking rows
+// (what a search reads; where there are any), the rows of factors, and the RowStates.
 struct alignas(64) Leaf {
   uint64_t created;
 
-  float* factors(uint32_t row, size_t stride) {
-    return reinterpret_cast<float*>(this + 1) + row * stride;
+  float* ranking(uint32_t row, const RowShape& shape) {
+    return reinterpret_cast<float*>(this + 1) + row * shape.stride;
   }
-  RowState* state(uint32_t row, size_t stride) {
-    return reinterpret_cast<RowState*>(factors(kLeafRows, stride)) + row;
+  float* factors(uint32_t row, const RowShape& shape) {
+    return ranking(row + (shape.has_ranking ? kLeafRows : 0), shape);
   }
-  static size_t Bytes(size_t stride) {
-    return sizeof(Leaf) + kLeafRows * (stride * sizeof(float) + sizeof(RowState));
+  RowState* state(uint32_t row, const RowShape& shape) {
+    return reinterpret_cast<RowState*>(factors(kLeafRows, shape)) + row;
+  }
+  static size_t Bytes(const RowShape& shape) {
+    return sizeof(Leaf) + kLeafRows * (shape.stride * sizeof(float) * (shape.has_ranking ? 2 : 1) +
+                                       sizeof(RowState));
   }
 };
 
@@ -54,7 +63,7 @@ struct Root {
   uint64_t epoch;
   int64_t sequence;
   ModelGlobals globals;
-  size_t stride;
+  RowShape shape;
   uint32_t size;
   uint32_t capacity;
 
@@ -68,14 +77,14 @@ struct Root {
 // Thread-compatible for the one writer, except where said otherwise.
 class Storage {
  public:
-  explicit Storage(size_t rank);
+  Storage(size_t rank, bool has_ranking);
   // REQUIRES: nothing is pinned.
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   size_t rank() const { return rank_; }
-  size_t stride() const { return stride_; }
+  const RowShape& shape() const { return shape_; }
   uint32_t size() const { return size_; }
 
   // A row of zeros at the end, its leaf writable. Returns its index.
@@ -120,7 +129,7 @@ class Storage {
   void UpdateCounters();
 
   const size_t rank_;
-  const size_t stride_;
+  const RowShape shape_;
 
   PinSlots<Root> slots_;
   std::atomic<const Root*> current_{nullptr};

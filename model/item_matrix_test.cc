@@ -111,7 +111,7 @@ TEST(ItemMatrixTest, ManyRowsOverPagesAndLeaves) {
   ASSERT_EQ(view.size(), kRows);
   for (uint32_t i = 0; i < kRows; ++i) {
     ASSERT_EQ(RowValue(view, i), i);
-    ASSERT_EQ(view.factors(i), view.leaf_factors(i / 8) + i % 8 * view.stride());
+    ASSERT_EQ(view.factors(i), view.leaf_scored(i / 8) + i % 8 * view.stride());
     ASSERT_EQ(reinterpret_cast<uintptr_t>(view.factors(i)) % 64, 0u);
   }
 }

@@ -37,6 +37,8 @@ struct Kernels {
   PairProducts (*products)(const float* p, const float* q, size_t stride);
   // REQUIRES: p and q do not overlap.
   void (*step)(float* p, float* q, const PairStep& step, size_t stride);
+  // w = clamp(w + a x), elementwise; floor <= 0 as in PairStep. REQUIRES: w and x do not overlap.
+  void (*add)(float* w, const float* x, float a, float floor, size_t stride);
   // scores[r] = dot(rows + r * stride, x, stride) for r < count.
   void (*score_rows)(const float* rows, size_t count, const float* x, size_t stride, float* scores);
 };

@@ -87,6 +87,7 @@ uint64_t SelfTestRows(const Kernels& kernels, size_t stride, SelfTestFloats* flo
                   .keep_p = keep,
                   .keep_q = 2 - keep},
                  stride);
+    kernels.add(rows.data(), q.data(), keep - 1, floor, stride);
     kernels.score_rows(rows.data(), kRows, p.data(), stride, scores.data());
     const float results[] = {dots.pq, dots.pp, dots.qq, kernels.dot(q.data(), p.data(), stride)};
     hash = HashFloats(results, 4, hash);

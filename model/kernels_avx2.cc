@@ -4,7 +4,7 @@
 namespace factord {
 
 const Kernels* Avx2Kernels() {
-  static constexpr Kernels kKernels = {"avx2", Dot, Products, Step, ScoreRows};
+  static constexpr Kernels kKernels = {"avx2", Dot, Products, Step, Add, ScoreRows};
   return &kKernels;
 }
 

@@ -4,7 +4,7 @@
 namespace factord {
 
 const Kernels* Avx512Kernels() {
-  static constexpr Kernels kKernels = {"avx512", Dot, Products, Step, ScoreRows};
+  static constexpr Kernels kKernels = {"avx512", Dot, Products, Step, Add, ScoreRows};
   return &kKernels;
 }
 

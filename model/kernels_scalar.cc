@@ -47,11 +47,15 @@ void Step(float* p, float* q, const PairStep& pair_step, size_t stride) {
   }
 }
 
+void Add(float* w, const float* x, float a, float floor, size_t stride) {
+  for (size_t k = 0; k < stride; ++k) w[k] = Clamp(w[k] + a * x[k], floor);
+}
+
 void ScoreRows(const float* rows, size_t count, const float* x, size_t stride, float* scores) {
   for (size_t r = 0; r < count; ++r) scores[r] = Dot(rows + r * stride, x, stride);
 }
 
-constexpr Kernels kScalar = {"scalar", Dot, Products, Step, ScoreRows};
+constexpr Kernels kScalar = {"scalar", Dot, Products, Step, Add, ScoreRows};
 
 }  // namespace
 

@@ -4,7 +4,7 @@
 namespace factord {
 
 const Kernels* Sse2Kernels() {
-  static constexpr Kernels kKernels = {"sse2", Dot, Products, Step, ScoreRows};
+  static constexpr Kernels kKernels = {"sse2", Dot, Products, Step, Add, ScoreRows};
   return &kKernels;
 }
 

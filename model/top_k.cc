@@ -60,7 +60,7 @@ void PrefetchLeaf(const float* factors, size_t floats) {
 
 }  // namespace
 
-std::vector<ScoredIndex> TopK(const ItemView& view, const IdMap& ids, const float* user,
+std::vector<ScoredIndex> TopK(const ItemView& view, const IdMap& ids, const float* query,
                               absl::Span<const uint32_t> excluded, size_t k,
                               const std::function<bool()>& keep_going) {
   // 8,192 rows, some tens of microseconds: often enough to stop in time.
@@ -73,14 +73,19 @@ std::vector<ScoredIndex> TopK(const ItemView& view, const IdMap& ids, const floa
   const Kernels& kernels = ActiveKernels();
   const size_t stride = view.stride();
   const uint32_t leaves = (size + kLeafRows - 1) / kLeafRows;
+  const bool has_ranking = view.has_ranking();
   Best best(k, Better(&ids));
   for (uint32_t leaf = 0; leaf < leaves; ++leaf) {
     if (leaf % kLeavesBetweenQuestions == 0 && keep_going && !keep_going()) break;
-    if (leaf + 1 < leaves) PrefetchLeaf(view.leaf_factors(leaf + 1), kLeafRows * stride);
+    if (leaf + 1 < leaves) PrefetchLeaf(view.leaf_scored(leaf + 1), kLeafRows * stride);
     const uint32_t first = leaf * kLeafRows;
     const uint32_t rows = std::min(kLeafRows, size - first);
     float scores[kLeafRows];
-    kernels.score_rows(view.leaf_factors(leaf), rows, user, stride, scores);
+    kernels.score_rows(view.leaf_scored(leaf), rows, query, stride, scores);
+    if (has_ranking) {
+      const RowState* const states = view.leaf_states(leaf);
+      for (uint32_t r = 0; r < rows; ++r) scores[r] += states[r].ranking_bias;
+    }
     for (uint32_t r = 0; r < rows; ++r) {
       if (best.MayEnter(scores[r]) && !Contains(excluded, first + r)) {
         best.Enter({first + r, scores[r]});
@@ -90,13 +95,15 @@ std::vector<ScoredIndex> TopK(const ItemView& view, const IdMap& ids, const floa
   return best.Take();
 }
 
-std::vector<ScoredIndex> TopKReference(const ItemView& view, const IdMap& ids, const float* user,
+std::vector<ScoredIndex> TopKReference(const ItemView& view, const IdMap& ids, const float* query,
                                        absl::Span<const uint32_t> excluded, size_t k) {
   const Kernels& kernels = ActiveKernels();
   std::vector<ScoredIndex> all;
   for (uint32_t item = 0; item < view.size(); ++item) {
     if (std::find(excluded.begin(), excluded.end(), item) != excluded.end()) continue;
-    all.push_back({item, kernels.dot(view.factors(item), user, view.stride())});
+    const float* const row = view.has_ranking() ? view.ranking(item) : view.factors(item);
+    const float bias = view.has_ranking() ? view.state(item).ranking_bias : 0;
+    all.push_back({item, kernels.dot(row, query, view.stride()) + bias});
   }
   std::sort(all.begin(), all.end(), [&ids](const ScoredIndex& a, const ScoredIndex& b) {
     if (a.score != b.score) return a.score > b.score;

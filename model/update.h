@@ -42,6 +42,10 @@ float Predict(const ModelConfig& config, const ModelGlobals& globals, const Cons
 void StartRow(const ModelConfig& config, int side, absl::string_view id, size_t stride, float* row,
               RowState* state);
 
+// Whether items have ranking rows, by which they are recommended (model/next_item.h); without them
+// the inner product p . q ranks, as in the paper.
+inline bool HasRanking(const ModelConfig& config) { return config.variant == Variant::kAdaptive; }
+
 // What is to be added to a factor in memory to get the non-negative one.
 float FactorOffset(const ModelConfig& config);
 

@@ -77,6 +77,9 @@ void Convert(const FactorPage& page, v1::GetFactorsResponse* out) {
     converted->mutable_factors()->Add(row.factors.begin(), row.factors.end());
     converted->set_ratings(row.ratings);
     converted->set_bias(row.bias);
+    converted->mutable_ranking_factors()->Add(row.ranking_factors.begin(),
+                                              row.ranking_factors.end());
+    converted->set_ranking_bias(row.ranking_bias);
   }
 }
 
@@ -111,7 +114,7 @@ absl::Status GetPage(const EngineHolder::Serving& serving, const v1::GetFactorsR
                      const Limits& limits, v1::GetFactorsResponse* response) {
   FACTORD_ASSIGN_OR_RETURN(PageToken token, PageToken::FromRequest(request));
   const int64_t row_bytes =
-      int64_t{4} * serving.config.rank + limits.max_id_bytes + 32;  // id, counts, tags
+      int64_t{8} * serving.config.rank + limits.max_id_bytes + 48;  // both rows; id, counts, tags
   const int64_t asked = request.has_page_size() ? request.page_size() : kDefaultPageSize;
   const auto limit = static_cast<int32_t>(std::min(asked, kMaxPageBytes / row_bytes));
   FactorPage page;

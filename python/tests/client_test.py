@@ -129,7 +129,7 @@ class CallsTest(support.ServerTestCase):
         self.assertEqual(raised.exception.code, grpc.StatusCode.OUT_OF_RANGE)
 
     def test_predictions_are_the_product_of_the_rows(self) -> None:
-        client = self.client(self.server().target)
+        client = self.client(self.server("--variant=pa-1").target)
         for n in range(200):
             client.rate(f"u{n % 7}", f"i{n % 11}", n % 6)
         known, unknown = client.predict([("u1", "i2"), ("nobody", "i2")])

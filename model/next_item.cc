@@ -1,0 +1,160 @@
+#include "model/next_item.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/coding.h"
+#include "base/hash128.h"
+#include "model/kernels.h"
+#include "model/mix.h"
+
+namespace factord {
+namespace {
+
+constexpr float kOffset = 0.4f;    // rows start there; lower ones cannot tell items apart as well
+constexpr float kSpread = 0.2f;    // around it
+constexpr float kRecency = 0.35f;  // g
+constexpr float kMargin = 1;
+constexpr int kCounterexamples = 3;
+constexpr float kPopularityWeight = 0.25f;
+// The last items of the user that move, too.
+constexpr size_t kMovedContextItems = 2;
+// A row's step falls with its ratings up to so many, so that it can always follow a change.
+constexpr uint32_t kMaxCertainty = 400;
+// Of queries, which are no rows: no floor.
+constexpr float kNoFloor = -kMaxFactor;
+
+// Scratch space for a row, aligned like one.
+struct alignas(64) RowBuffer {
+  float values[kMaxRank];
+};
+
+std::array<float, kContextItems> ContextWeights() {
+  std::array<float, kContextItems> weights;
+  float weight = kRecency;
+  for (float& w : weights) {
+    w = weight;
+    weight *= 1 - kRecency;
+  }
+  return weights;
+}
+
+// How much of a step a row takes: 1 / sqrt(its ratings).
+float StepSize(const RowState& state) {
+  return 1 / std::sqrt(static_cast<float>(std::clamp<uint32_t>(state.count, 1, kMaxCertainty)));
+}
+
+// ln(x) for x >= 1, by x = m 2^e and the series of artanh: the same bits everywhere, which a
+// library's need not be.
+double Log(double x) {
+  constexpr double kLn2 = 0.693147180559945309;
+  const auto bits = std::bit_cast<uint64_t>(x);
+  const auto exponent = static_cast<double>(static_cast<int64_t>(bits >> 52) - 1023);
+  const double m =
+      std::bit_cast<double>((bits & ((uint64_t{1} << 52) - 1)) | (uint64_t{1023} << 52));
+  const double y = (m - 1) / (m + 1), y2 = y * y;
+  double sum = 0;
+  for (int n = 15; n >= 1; n -= 2) sum = sum * y2 + 1.0 / n;
+  return exponent * kLn2 + 2 * y * sum;
+}
+
+}  // namespace
+
+void RecentItems::AppendTo(std::string* bytes) const {
+  PutFixed64(bytes, static_cast<uint64_t>(added_));
+  for (size_t i = 0; i < size(); ++i) PutFixed32(bytes, items_[i]);
+}
+
+bool RecentItems::ReadFrom(absl::string_view bytes, uint32_t items) {
+  Reader reader(bytes);
+  added_ = static_cast<int64_t>(reader.Fixed64());
+  if (added_ < 0) return false;
+  for (size_t i = 0; i < size(); ++i) {
+    items_[i] = reader.Fixed32();
+    if (!reader.ok() || items_[i] >= items) return false;
+  }
+  return reader.Done();
+}
+
+void StartRankingRow(const ModelConfig& config, absl::string_view id, size_t stride, float* row) {
+  constexpr uint64_t kSide = 2;  // after those of users and items
+  const uint64_t stream = Mix64(Mix64(static_cast<uint64_t>(config.seed)) + kSide);
+  const uint64_t id_hash = HashBytes64(id, stream);
+  const auto rank = static_cast<size_t>(config.rank);
+  for (size_t k = 0; k < rank; ++k) {
+    const float uniform = static_cast<float>(Mix64(id_hash + k) >> 40) * 0x1p-24f;
+    row[k] = kSpread * (2 * uniform - 1);
+  }
+  std::fill(row + rank, row + stride, 0.0f);
+}
+
+float RankingBias(uint32_t ratings) {
+  return kPopularityWeight * static_cast<float>(Log(1.0 + ratings));
+}
+
+void RankingQuery(absl::Span<const uint32_t> context, absl::FunctionRef<const float*(uint32_t)> row,
+                  size_t stride, float* query) {
+  static const std::array<float, kContextItems> weights = ContextWeights();
+  std::fill(query, query + stride, 0.0f);
+  const size_t n = std::min(context.size(), kContextItems);
+  for (size_t b = 0; b < n; ++b) {
+    ActiveKernels().add(query, row(context[b]), weights[b], kNoFloor, stride);
+  }
+}
+
+void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
+                   absl::Span<const uint32_t> context, const RecentItems& recent,
+                   absl::FunctionRef<void(uint32_t)> touch, ItemMatrix* items) {
+  static const std::array<float, kContextItems> weights = ContextWeights();
+  const Kernels& kernels = ActiveKernels();
+  const size_t stride = items->stride();
+  context = context.subspan(0, std::min(context.size(), kLearnedContextItems));
+  const absl::Span<const uint32_t> moved =
+      context.subspan(0, std::min(context.size(), kMovedContextItems));
+
+  RowBuffer query, difference, pull;
+  RankingQuery(
+      context, [items](uint32_t i) { return items->ranking(i); }, stride, query.values);
+  std::fill(pull.values, pull.values + stride, 0.0f);
+  const float query_norm = kernels.dot(query.values, query.values, stride);
+  float moved_weight = 0;
+  for (size_t b = 0; b < moved.size(); ++b) {
+    moved_weight += weights[b] * weights[b] * StepSize(items->state(moved[b]));
+  }
+  const float item_size = StepSize(items->state(item));
+  const float item_score = kernels.dot(query.values, items->ranking(item), stride);
+
+  float up = 0;
+  const uint64_t stream =
+      Mix64(Mix64(static_cast<uint64_t>(config.seed)) ^ static_cast<uint64_t>(sequence));
+  for (int s = 0; s < kCounterexamples; ++s) {
+    const uint32_t other = recent.Draw(Mix64(stream + static_cast<uint64_t>(s)));
+    if (other == item) continue;
+    const float* const row = items->ranking(other);
+    const float loss = kMargin - (item_score - kernels.dot(query.values, row, stride));
+    if (!(loss > 0)) continue;  // passive
+    const float other_size = StepSize(items->state(other));
+    std::copy_n(items->ranking(item), stride, difference.values);
+    kernels.add(difference.values, row, -1, kNoFloor, stride);
+    const float difference_norm = kernels.dot(difference.values, difference.values, stride);
+    const float step =
+        loss / (query_norm * (item_size + other_size) + moved_weight * difference_norm + 1) /
+        static_cast<float>(kCounterexamples);
+    up += step;
+    kernels.add(pull.values, difference.values, step, kNoFloor, stride);
+    touch(other);
+    kernels.add(items->Mutable(other).ranking, query.values, -step * other_size, -kOffset, stride);
+  }
+  if (!(up > 0)) return;
+  touch(item);
+  kernels.add(items->Mutable(item).ranking, query.values, up * item_size, -kOffset, stride);
+  for (size_t b = 0; b < moved.size(); ++b) {
+    if (moved[b] == item) continue;
+    touch(moved[b]);
+    const float size = weights[b] * StepSize(items->state(moved[b]));
+    kernels.add(items->Mutable(moved[b]).ranking, pull.values, size, -kOffset, stride);
+  }
+}
+
+}  // namespace factord
