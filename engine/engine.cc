@@ -168,6 +168,8 @@ class EngineImpl : public Engine {
     return metrics;
   }
 
+  FactorHealth MeasureFactors() const override { return ::factord::MeasureFactors(state_); }
+
   Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const override {
     return FindTopics(state_, items_per_topic, min_ratings);
   }

@@ -213,6 +213,19 @@ struct Topics {
   int64_t sequence = 0;
 };
 
+// Factors that have come to 0, where truncation puts them: a few are what makes topics readable,
+// many are capacity that nothing uses.
+struct FactorHealth {
+  // The share of a side's factors that are 0, and how many of its rows have no other, of the rows
+  // that were looked at: some 4,000 of each side, evenly spread, or all.
+  double user_zeros = 0;
+  double item_zeros = 0;
+  double dead_user_rows = 0;  // a share, too
+  double dead_item_rows = 0;
+  // Coordinates that are 0 in all of those rows of a side, so that neither side can learn them.
+  int64_t dead_coordinates = 0;
+};
+
 struct FactorPage {
   struct Row {
     absl::string_view id;
@@ -273,6 +286,8 @@ class Engine {
   virtual ModelInfo Info() const = 0;
   // For monitoring: cheap, but it asks the file system and RocksDB, so not for every call.
   virtual EngineMetrics Metrics() const = 0;
+  // Reads some thousand rows.
+  virtual FactorHealth MeasureFactors() const = 0;
   virtual Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const = 0;
 
   // Pins the newest view of the items and returns its token, for ItemFactors and RecommendQuery.

@@ -426,6 +426,27 @@ TEST_F(EngineTest, RankingEqualsBruteForceOverTheFactorsOfThePinnedView) {
   }
 }
 
+TEST_F(EngineTest, CountsFactorsAtZero) {
+  auto engine = OpenOrDie(options_);
+  EXPECT_EQ(engine->MeasureFactors().user_zeros, 0);
+  EXPECT_EQ(engine->MeasureFactors().dead_coordinates, 0);
+  engine.reset();
+  // Ratings of 0 wear the rows of the pure update down to nothing.
+  options_.data_dir = dir_ / "pure";
+  options_.config.variant = Variant::kPaI;
+  options_.config.aggressiveness = 1;
+  engine = OpenOrDie(options_);
+  for (int i = 0; i < 20; ++i) Record(*engine, {{"u", "i", 0}, {"v", "j", 3}});
+  const FactorHealth health = engine->MeasureFactors();
+  EXPECT_EQ(health.user_zeros, 0.5);
+  EXPECT_EQ(health.item_zeros, 0.5);
+  EXPECT_EQ(health.dead_user_rows, 0.5);
+  EXPECT_EQ(health.dead_item_rows, 0.5);
+  EXPECT_EQ(health.dead_coordinates, 0);
+  for (int i = 0; i < 20; ++i) Record(*engine, {{"v", "j", 0}});
+  EXPECT_EQ(engine->MeasureFactors().dead_coordinates, options_.config.rank);
+}
+
 TEST_F(EngineTest, DeniedAndUnknownIdsAndUnknownUsers) {
   auto engine = OpenOrDie(options_);
   Record(*engine, {{"u", "b", 4}, {"v", "b", 4}, {"v", "a", 4}, {"w", "c", 4}});

@@ -88,16 +88,23 @@ void ModelState::Apply(const Event& event) {
     TouchUser(user, row);
     TouchItem(item);
     const ItemRow item_row = items_.Mutable(item);
-    const UpdateOutcome outcome =
-        Learn(config_, event.rating, event.sequence, &globals_,
-              {row.factors(), item_row.factors, &row->state, item_row.state, users_.stride()});
-    for (const absl::Span<const uint32_t> rated = row->history.items();
-         context_size < std::min(rated.size(), context.size()); ++context_size) {
+    const absl::Span<const uint32_t> rated = row->history.items();
+    for (; context_size < std::min(rated.size(), context.size()); ++context_size) {
       context[context_size] = rated[rated.size() - 1 - context_size];  // newest first
     }
+    // How often the user has gone through what he has rated, with this event.
+    constexpr size_t kManyPasses = 1'000'000;
+    const size_t passes =
+        std::min(1 + row->state.count / std::max<size_t>(rated.size(), 1), kManyPasses);
     history_bytes_ -= static_cast<int64_t>(row->history.MemoryBytes());
-    row->history.Record(item, event.rating);
+    const std::optional<float> former = row->history.Record(item, event.rating);
     history_bytes_ += static_cast<int64_t>(row->history.MemoryBytes());
+    const PairOfRows rows = {row.factors(), item_row.factors, &row->state, item_row.state,
+                             users_.stride()};
+    const UpdateOutcome outcome =
+        former == event.rating ? LearnAgain(config_, event.rating, event.sequence,
+                                            static_cast<int32_t>(passes), &globals_, rows)
+                               : Learn(config_, event.rating, event.sequence, &globals_, rows);
     CountError(event.rating, outcome);
   }
   if (HasRanking(config_)) LearnOrder(item, {context.data(), context_size}, event.sequence);

@@ -75,6 +75,27 @@ TEST(ModelStateTest, IsAFunctionOfConfigurationAndLog) {
   EXPECT_NE(a.ComputeHash(), c.ComputeHash());
 }
 
+TEST(ModelStateTest, TheSameRatingAgainIsAnotherLookAtItAndNoNewEvidence) {
+  ModelState state(SmallConfig());
+  const auto rate = [&state](float rating) {
+    state.Apply(
+        {.sequence = state.sequence() + 1, .user_id = "u", .item_id = "i", .rating = rating});
+  };
+  const auto confidence = [&state] { return state.users().Lock(0)->state.confidence; };
+  rate(4);
+  const ModelGlobals globals = state.globals();
+  const float before = confidence();
+  rate(4);
+  EXPECT_EQ(state.globals(), globals);
+  EXPECT_EQ(confidence(), before);
+  EXPECT_EQ(state.users().Lock(0)->state.count, 2u);
+  EXPECT_EQ(state.statistics().events, 2u);
+  rate(2);  // he thinks otherwise now
+  EXPECT_NE(state.globals(), globals);
+  EXPECT_LT(confidence(), before);
+  EXPECT_EQ(state.RunningHash(), state.ComputeHash());
+}
+
 TEST(ModelStateTest, RunningHashEqualsTheFreshOneAcrossCuts) {
   ModelState state(SmallConfig());
   Feeder feeder(&state, 2);

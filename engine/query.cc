@@ -70,6 +70,43 @@ std::vector<ScoredIndex> MostRated(const ModelState& state, const ItemView& view
   return items;
 }
 
+// Counts factors that are 0 in rows of one side.
+class ZeroCount {
+ public:
+  // `zero`: what 0 is in memory.
+  ZeroCount(size_t rank, float zero) : zero_(zero), zeros_of_(rank) {}
+
+  void Add(const float* row) {
+    size_t zeros = 0;
+    for (size_t k = 0; k < zeros_of_.size(); ++k) {
+      if (row[k] > zero_) continue;
+      ++zeros;
+      ++zeros_of_[k];
+    }
+    ++rows_;
+    zeros_ += zeros;
+    dead_rows_ += zeros == zeros_of_.size() ? 1 : 0;
+  }
+  double zeros() const { return Share(zeros_, rows_ * zeros_of_.size()); }
+  double dead_rows() const { return Share(dead_rows_, rows_); }
+  bool IsDead(size_t coordinate) const { return rows_ > 0 && zeros_of_[coordinate] == rows_; }
+
+ private:
+  static double Share(size_t part, size_t all) {
+    return all == 0 ? 0 : static_cast<double>(part) / static_cast<double>(all);
+  }
+  const float zero_;
+  std::vector<size_t> zeros_of_;  // by coordinate
+  size_t rows_ = 0, zeros_ = 0, dead_rows_ = 0;
+};
+
+template <typename Visit>
+void ForSomeRows(uint32_t rows, Visit visit) {
+  constexpr uint32_t kRows = 4096;
+  const uint32_t step = (rows + kRows - 1) / kRows;
+  for (uint32_t i = 0; i < rows; i += step) visit(i);
+}
+
 }  // namespace
 
 absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const ItemView& view,
@@ -155,6 +192,26 @@ absl::StatusOr<Predictions> PredictRatings(const ModelState& state,
                               !user.has_value() || !known_item});
   }
   return result;
+}
+
+FactorHealth MeasureFactors(const ModelState& state) {
+  const float zero = -FactorOffset(state.config());
+  const ItemView view = state.items().Pin();
+  const auto rank = static_cast<size_t>(state.config().rank);
+  ZeroCount users(rank, zero), items(rank, zero);
+  // Ids come last when a user is created, so they say how many are complete.
+  ForSomeRows(static_cast<uint32_t>(state.user_ids().size()),
+              [&](uint32_t i) { users.Add(state.users().Lock(i).factors()); });
+  ForSomeRows(view.size(), [&](uint32_t i) { items.Add(view.factors(i)); });
+  FactorHealth health;
+  health.user_zeros = users.zeros();
+  health.item_zeros = items.zeros();
+  health.dead_user_rows = users.dead_rows();
+  health.dead_item_rows = items.dead_rows();
+  for (size_t k = 0; k < rank; ++k) {
+    if (users.IsDead(k) || items.IsDead(k)) ++health.dead_coordinates;
+  }
+  return health;
 }
 
 Topics FindTopics(const ModelState& state, int32_t items_per_topic, int64_t min_ratings) {

@@ -21,6 +21,8 @@ absl::StatusOr<Recommendation> RecommendItems(const ModelState& state, const Ite
 absl::StatusOr<Predictions> PredictRatings(const ModelState& state,
                                            absl::Span<const UserItem> pairs, bool strict);
 
+FactorHealth MeasureFactors(const ModelState& state);
+
 Topics FindTopics(const ModelState& state, int32_t items_per_topic, int64_t min_ratings);
 
 FactorPage ReadItemFactors(const ModelState& state, const ItemView& view, int64_t first,

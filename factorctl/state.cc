@@ -67,6 +67,10 @@ prequential error: each rating against the prediction made just before it was le
          {"prequential error", ErrorText(model.prequential_error())},
          {"passive updates", WithCommas(model.passive_updates())},
          {"clipped updates", WithCommas(model.clipped_updates())},
+         {"factors at 0", absl::StrFormat("users %.2f%%, items %.2f%%; dead coordinates %d",
+                                          100 * model.factor_health().user_zeros(),
+                                          100 * model.factor_health().item_zeros(),
+                                          model.factor_health().dead_coordinates())},
          {"duplicates", WithCommas(model.duplicates()) + " since the start of the server"},
          {"log", LogText(model)},
          {"snapshot", model.snapshot_sequence() == 0

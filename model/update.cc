@@ -29,6 +29,20 @@ UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
   return {outcome.prediction, outcome.passive, outcome.clipped};
 }
 
+UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, int32_t pass,
+                         ModelGlobals* globals, const PairOfRows& rows) {
+  if (config.variant != Variant::kAdaptive) {
+    return Learn(config, rating, sequence, globals, rows);
+  }
+  ++rows.user->count;
+  ++rows.item->count;
+  UpdateOutcome outcome;
+  outcome.prediction =
+      AdaptivePrediction(config, *globals, {rows.p, rows.q, rows.user, rows.item, rows.stride});
+  AdaptiveRevisit(config, rating, pass, *globals, rows);
+  return outcome;
+}
+
 float Predict(const ModelConfig& config, const ModelGlobals& globals, const ConstPairOfRows& rows) {
   if (config.variant == Variant::kAdaptive) return AdaptivePrediction(config, globals, rows);
   return ActiveKernels().dot(rows.p, rows.q, rows.stride);

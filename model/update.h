@@ -33,6 +33,12 @@ struct UpdateOutcome {
 UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
                     ModelGlobals* globals, const PairOfRows& rows);
 
+// The same for a rating that these rows have learned already: the user's history holds it, equal.
+// With the adaptive update nothing is counted twice: it is a revisit (model/adaptive_update.h), in
+// pass `pass` >= 2 over the user's history. A pure update learns it like any other.
+UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, int32_t pass,
+                         ModelGlobals* globals, const PairOfRows& rows);
+
 // In rating units, not clipped to the range.
 float Predict(const ModelConfig& config, const ModelGlobals& globals, const ConstPairOfRows& rows);
 

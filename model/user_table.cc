@@ -19,11 +19,13 @@ void RatingHistory::Grow(uint32_t capacity) {
   capacity_ = capacity;
 }
 
-void RatingHistory::Record(uint32_t item, float rating) {
+std::optional<float> RatingHistory::Record(uint32_t item, float rating) {
+  std::optional<float> former;
   uint32_t* const items = items_begin();
   uint32_t* const found = std::find(items, items + size_, item);
   if (const size_t at = static_cast<size_t>(found - items); at < size_) {
     float* const ratings = ratings_begin();
+    former = ratings[at];
     const size_t later = size_ - at - 1;
     std::memmove(items + at, items + at + 1, later * sizeof(uint32_t));
     std::memmove(ratings + at, ratings + at + 1, later * sizeof(float));
@@ -35,6 +37,7 @@ void RatingHistory::Record(uint32_t item, float rating) {
   items_begin()[size_] = item;
   ratings_begin()[size_] = rating;
   ++size_;
+  return former;
 }
 
 void RatingHistory::Assign(absl::Span<const uint32_t> items, absl::Span<const float> ratings) {

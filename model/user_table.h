@@ -30,8 +30,8 @@ class RatingHistory {
   absl::Span<const uint32_t> items() const { return {items_begin(), size_}; }
   absl::Span<const float> ratings() const { return {ratings_begin(), size_}; }
 
-  // Puts `item` at the end with this rating; a former rating of it is dropped.
-  void Record(uint32_t item, float rating);
+  // Puts `item` at the end with this rating. A former rating of it is dropped and returned.
+  std::optional<float> Record(uint32_t item, float rating);
   // Replaces everything. REQUIRES: equal sizes, items distinct.
   void Assign(absl::Span<const uint32_t> items, absl::Span<const float> ratings);
 

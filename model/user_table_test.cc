@@ -18,8 +18,8 @@ TEST(RatingHistoryTest, KeepsTheLatestValueAtTheEnd) {
   RatingHistory history;
   history.Record(7, 1);
   history.Record(9, 2);
-  history.Record(5, 3);
-  history.Record(7, 4);
+  EXPECT_EQ(history.Record(5, 3), std::nullopt);
+  EXPECT_EQ(history.Record(7, 4), 1.0f);
   EXPECT_THAT(history.items(), ElementsAre(9, 5, 7));
   EXPECT_THAT(history.ratings(), ElementsAre(2, 3, 4));
 }

@@ -13,6 +13,9 @@ void AddModel(const ModelInfo& info, MetricFamilies* metrics) {
   metrics->Counter("factord_passive_updates_total",
                    "Events, since the model was created, that changed no row.",
                    Number(info.passive_updates));
+  metrics->Counter("factord_clipped_updates_total",
+                   "Events, since the model was created, whose step was cut.",
+                   Number(info.clipped_updates));
   const PrequentialError& error = info.prequential_error;
   metrics->Counter("factord_prequential_events_total",
                    "Events, since the model was created, that were predicted before they were "
@@ -23,6 +26,18 @@ void AddModel(const ModelInfo& info, MetricFamilies* metrics) {
   metrics->Gauge("factord_prequential_fading_mae",
                  "Mean absolute error with fading weights (half-life some 7,000 events).",
                  error.fading_mae);
+}
+
+void AddFactors(const FactorHealth& factors, MetricFamilies* metrics) {
+  metrics->Gauge(
+      "factord_zero_factors_ratio", "Factors that are 0, of some thousand rows.",
+      {{{{"side", "users"}}, factors.user_zeros}, {{{"side", "items"}}, factors.item_zeros}});
+  metrics->Gauge("factord_dead_rows_ratio", "Rows without another factor, of some thousand rows.",
+                 {{{{"side", "users"}}, factors.dead_user_rows},
+                  {{{"side", "items"}}, factors.dead_item_rows}});
+  metrics->Gauge("factord_dead_coordinates",
+                 "Coordinates that are 0 in all of those rows of a side.",
+                 Number(factors.dead_coordinates));
 }
 
 void AddIngest(const EngineMetrics& engine, MetricFamilies* metrics) {
@@ -99,9 +114,10 @@ void AddLimits(const EngineLimits& limits, MetricFamilies* metrics) {
   metrics->Gauge("factord_disk_min_free_bytes", "--min_free_bytes.", Number(limits.min_free_bytes));
 }
 
-void AddEngine(const ModelInfo& info, const EngineMetrics& engine, const CallMetrics& calls,
-               MetricFamilies* metrics) {
+void AddEngine(const ModelInfo& info, const FactorHealth& factors, const EngineMetrics& engine,
+               const CallMetrics& calls, MetricFamilies* metrics) {
   AddModel(info, metrics);
+  AddFactors(factors, metrics);
   AddEvents(engine, calls, metrics);
   AddIngest(engine, metrics);
   AddSnapshots(info, engine, metrics);

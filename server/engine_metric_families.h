@@ -20,7 +20,7 @@ struct EngineLimits {
 void AddLimits(const EngineLimits& limits, MetricFamilies* metrics);
 
 // `calls` tells what was refused before it reached the engine.
-void AddEngine(const ModelInfo& info, const EngineMetrics& engine, const CallMetrics& calls,
-               MetricFamilies* metrics);
+void AddEngine(const ModelInfo& info, const FactorHealth& factors, const EngineMetrics& engine,
+               const CallMetrics& calls, MetricFamilies* metrics);
 
 }  // namespace factord

@@ -187,7 +187,8 @@ std::vector<prometheus::MetricFamily> MetricsCollector::Collect() const {
   EngineMetrics engine;
   if (engine_ != nullptr) {
     engine = engine_->Metrics();
-    AddEngine(engine_->Info(), engine, sources_.gate->metrics(), &metrics);
+    AddEngine(engine_->Info(), engine_->MeasureFactors(), engine, sources_.gate->metrics(),
+              &metrics);
   }
   AddRefusals(sources_.gate->metrics(), engine.refusals, &metrics);
   return std::move(metrics).Take();

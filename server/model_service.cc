@@ -35,6 +35,14 @@ void Convert(const ModelConfig& config, v1::ModelConfig* out) {
   out->set_attraction(config.attraction);
 }
 
+void Convert(const FactorHealth& health, v1::FactorHealth* out) {
+  out->set_user_zeros(health.user_zeros);
+  out->set_item_zeros(health.item_zeros);
+  out->set_dead_user_rows(health.dead_user_rows);
+  out->set_dead_item_rows(health.dead_item_rows);
+  out->set_dead_coordinates(health.dead_coordinates);
+}
+
 void Convert(const ModelInfo& info, v1::GetModelResponse* out) {
   Convert(info.config, out->mutable_config());
   out->set_sequence(info.sequence);
@@ -139,6 +147,7 @@ absl::Status ModelService::ReadModel(ModelCall* call) const {
   FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
                            engines_->Get(call->request().model()));
   Convert(serving->engine->Info(), call->response());
+  Convert(serving->engine->MeasureFactors(), call->response()->mutable_factor_health());
   call->Finish(absl::OkStatus());
   return absl::OkStatus();
 }

@@ -190,6 +190,7 @@ class FakeEngine : public Engine {
     return info;
   }
   EngineMetrics Metrics() const override { return {}; }
+  FactorHealth MeasureFactors() const override { return {}; }
   Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const override {
     return on_topics ? on_topics(items_per_topic, min_ratings) : Topics();
   }
