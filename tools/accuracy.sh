@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# Measures how accurate the model is and prints the tables of docs/accuracy.md as Markdown; the
+# plots go to docs/accuracy/. Takes some minutes on one core.
+#   tools/accuracy.sh               builds factor-eval first
+#   tools/accuracy.sh FACTOR_EVAL   measures with that program
+#   FACTORD_DATA=DIR                folder with ml-100k/ and ml-1m-timed/; without it only MovieLens
+#                                   latest-small, of data/, is measured
+#   FACTORD_ACCURACY_SEEDS=5        how many seeds, from 1
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export LC_ALL=C
+
+if (($# > 0)); then
+  eval="$1"
+else
+  tools/build.sh --target factor-eval >&2
+  eval=build/release/evaluation/factor-eval
+fi
+seeds="${FACTORD_ACCURACY_SEEDS:-5}"
+plots=docs/accuracy
+mkdir -p "$plots"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+# --- Rating sets
+
+names=() slugs=() files=() sorted=() minima=()
+
+# Name, file name for plots, file, separator, smallest rating.
+add_set() {
+  local at="$work/$2.csv"
+  tr -d '\r' <"$3" | awk -F"$4" -v OFS=, '$4 ~ /^[0-9]+$/ { print $1, $2, $3, $4 }' | sort -s -t, -k4,4n >"$at"
+  names+=("$1") slugs+=("$2") files+=("$3") sorted+=("$at") minima+=("$5")
+}
+
+add_set latest-small latest-small data/ml-latest-small/ratings.csv , 0.5
+if [[ -n "${FACTORD_DATA:-}" ]]; then
+  add_set 100K 100k "$FACTORD_DATA/ml-100k/u.data" '\t' 1
+  add_set '1M, users 1-2999' 1m "$FACTORD_DATA/ml-1m-timed/ratings.dat" '::' 1
+else
+  printf 'FACTORD_DATA is not set: MovieLens 100K and 1M are left out.\n\n'
+fi
+
+# Each reads events in order of time (user,item,rating,time) and writes others.
+
+# Ratings of 4 and more, as clicks.
+clicks() { awk -F, -v OFS=, '$3 >= 4 { print $1, $2, 1, $4 }' "$1"; }
+# Without each user's last event.
+without_last() { awk -F, 'NR == FNR { last[$1] = FNR; next } FNR != last[$1]' "$1" "$1"; }
+random='function random() { state = (16807 * state) % 2147483647; return state / 2147483647 }
+        BEGIN { state = 20141; for (i = 0; i < 20; ++i) random() }'
+# One event of each user, at random, becomes the last.
+random_last() {
+  awk -F, -v OFS=, "$random"'
+    NR == FNR { if (random() * ++n[$1] < 1) pick[$1] = FNR; next }
+    FNR == pick[$1] { $4 = "4000000000" }
+    { print }' "$1" "$1"
+}
+# The last event of each user stays the last, the others come in random order.
+shuffled() {
+  awk -F, -v OFS=, "$random"'
+    NR == FNR { last[$1] = FNR; next }
+    { $4 = FNR == last[$1] ? "4000000000" : int(1000000000 * random()); print }' "$1" "$1"
+}
+
+# --- Measuring and printing
+
+# The value of a measure in the JSON of factor-eval; nothing: there is none.
+value() { sed -nE "s/.*\"$1\":(-?[0-9.e+-]+).*/\1/p" <<<"$2"; }
+
+# Measures ("mae seconds"), JSON: their means, with deviations where there are any.
+cell() {
+  local name mean deviation text='' format factor
+  for name in $1; do
+    format=%.4f factor=1
+    case "$name" in
+      error_percent | seconds) format=%.2f ;;
+      passive_share) format=%.1f%% factor=100 ;;
+    esac
+    mean="$(value "$name" "$2")"
+    deviation="$(value "${name}_deviation" "$2")"
+    [[ -z "$text" ]] || text+=' / '
+    text+="$(awk -v x="$mean" -v f="$format" -v k="$factor" 'BEGIN { printf f, k * x }')"
+    [[ -z "$deviation" || "$name" == seconds || "$name" == passive_share ]] ||
+      text+="$(awk -v x="$deviation" -v f="$format" 'BEGIN { printf " ± " f, x }')"
+  done
+  printf '%s' "$text"
+}
+
+row() { printf '| %s ' "$@"; printf '|\n'; }
+header() {
+  row "$@"
+  printf '|%.0s---' "$@"
+  printf '|\n'
+}
+
+# Set, flags.
+on_split() {
+  local i="$1"
+  shift
+  "$eval" --json --data="${files[i]}" --min_rating="${minima[i]}" --repeat="$seeds" "$@"
+}
+# The whole set in order of time, each rating predicted and then learned. What is in --test does not
+# matter.
+on_stream() {
+  local i="$1"
+  shift
+  head -n 1 "${sorted[i]}" >"$work/one.csv"
+  "$eval" --json --train="${sorted[i]}" --test="$work/one.csv" --min_rating="${minima[i]}" --repeat="$seeds" "$@"
+}
+
+# Prints a row with a cell a set: label, on_split or on_stream, measures, flags.
+line() {
+  local label="$1" how="$2" measures="$3" cells=() i
+  shift 3
+  for i in "${!names[@]}"; do cells+=("$(cell "$measures" "$("$how" "$i" "$@")")"); done
+  row "$label" "${cells[@]}"
+}
+
+title() { printf '\n### %s\n\n' "$*"; }
+
+# --- The tables
+
+printf 'Measured on %s, seeds 1 to %d, one core of a %s.\n' "$(date -u +%F)" "$seeds" \
+  "$(sed -nE 's/^model name\s*: (.*)/\1/p' /proc/cpuinfo | head -n 1)"
+
+title 'Random order: test MAE'
+header 'method, passes' "${names[@]}"
+line 'biases, 1' on_split mae --method=biases
+line 'online-pa-1, 1' on_split mae --method=online-pa-1
+line '**online, 1**' on_split mae
+line 'online, 1, error%' on_split error_percent
+line 'online, 1, RMSE' on_split rmse
+line 'online, 1, range 0 to 5' on_split mae --min_rating=0
+for rank in 8 16 64 128; do line "online, 1, rank $rank" on_split mae --rank="$rank"; done
+line 'biases, 5' on_split mae --method=biases --passes=5
+line 'online-pa-1, 5' on_split mae --method=online-pa-1 --passes=5
+line 'online, 5: the stream sent five times' on_split mae --passes=5
+
+title 'Order of time, predict and then learn, whole set: MAE, and of the second half'
+header method "${names[@]}"
+both='prequential_mae prequential_mae_second_half'
+line biases on_stream "$both" --method=biases
+line online-pa-1 on_stream "$both" --method=online-pa-1
+line '**online**' on_stream "$both"
+line 'online, range 0 to 5' on_stream "$both" --min_rating=0
+
+title 'online-pa-1, order of time, range 0 to 5: MAE by C'
+header C "${names[@]}"
+for c in 0.005 0.01 0.02 0.03 0.04 0.08 0.2; do
+  line "$c" on_stream prequential_mae --method=online-pa-1 --min_rating=0 --aggressiveness="$c"
+done
+
+# Label, file: a row of the ranking table.
+rank_row() {
+  local flags=(--json --data="$2" --split=last-out --min_rating=0 --max_rating=5) popularity online pa
+  popularity="$("$eval" "${flags[@]}" --method=popularity)"
+  online="$("$eval" "${flags[@]}" --repeat="$seeds")"
+  pa="$("$eval" "${flags[@]}" --method=online-pa-1 --repeat="$seeds")"
+  ratio() { awk -v x="$(value "$1" "$2")" -v y="$(value "$1" "$popularity")" 'BEGIN { printf "%.2f", x / y }'; }
+  row "$1" "$(value test_events "$popularity")" "$(cell 'recall ndcg' "$popularity")" "$(cell recall "$online")" \
+    "$(cell ndcg "$online")" "**$(ratio recall "$online") / $(ratio ndcg "$online")**" \
+    "$(ratio recall "$pa") / $(ratio ndcg "$pa")" \
+    "$(awk -v a="$(value coverage "$popularity")" -v b="$(value coverage "$online")" 'BEGIN { printf "%d / %.0f", a, b }')"
+}
+rank_table() {
+  header events users 'popularity: recall@10 / NDCG@10' 'online: recall@10' 'online: NDCG@10' 'times popularity' \
+    'online-pa-1 (p . q), times popularity' 'items recommended: popularity / online'
+  local i
+  for i in "${!names[@]}"; do
+    for kind in "$@"; do
+      case "$kind" in
+        ratings) cp "${sorted[i]}" "$work/events.csv" ;;
+        *) clicks "${sorted[i]}" >"$work/events.csv" ;;
+      esac
+      case "$how" in
+        last) cp "$work/events.csv" "$work/ranked.csv" ;;
+        *) "$how" "$work/events.csv" >"$work/ranked.csv" ;;
+      esac
+      rank_row "${names[i]}, $kind" "$work/ranked.csv"
+    done
+  done
+}
+
+title "Each user's last item"
+how=last rank_table ratings clicks
+title "Each user's last item but one, the last left out"
+how=without_last rank_table ratings clicks
+title 'An item of each user at random'
+how=random_last rank_table ratings clicks
+title "Each user's last item, learned in random order"
+how=shuffled rank_table ratings clicks
+
+title 'Batch solvers, rank 30, C or l2 tuned: error% / seconds'
+header 'solver, passes' "${names[@]}"
+solvers=(pa sgd-absolute sgd-squared projected-gradient coordinate-descent multiplicative multiplicative-kl)
+for solver in "${solvers[@]}"; do
+  for passes in 1 3 5; do
+    line "$solver, $passes" on_split 'error_percent seconds' --method="$solver" --rank=30 --tune --passes="$passes"
+  done
+done
+line 'for comparison: biases, 1' on_split 'error_percent seconds' --method=biases
+line 'for comparison: online, rank 30, 1' on_split 'error_percent seconds' --rank=30
+all="$(IFS=,; echo "${solvers[*]}")"
+for i in "${!names[@]}"; do
+  "$eval" --json --data="${files[i]}" --min_rating="${minima[i]}" --rank=30 --tune --passes=5 --method="$all" \
+    --plot="$plots/${slugs[i]}.svg" >"$work/plot.json"
+done
+
+title 'PA-I with factors >= 0 and without the bound: error% by C, rank 30, 5 passes'
+header 'C, factors' "${names[@]}"
+for c in 0.003 0.01 0.03 0.1 0.3 1; do
+  for bound in true false; do
+    label="$c, >= 0"
+    [[ "$bound" == true ]] || label="$c, free"
+    line "$label" on_split error_percent --method=pa --rank=30 --passes=5 --aggressiveness="$c" --non_negative="$bound"
+  done
+done
+
+title "PA-I's three ways to the step: error% / seconds by C, rank 30, 5 passes"
+header 'C, solver' "${names[@]}"
+for c in 0.01 0.1 1; do
+  for solver in exact bisection approximate; do
+    line "$c, $solver" on_split 'error_percent seconds' --method=pa --rank=30 --passes=5 --aggressiveness="$c" \
+      --solver="$solver"
+  done
+done
+
+title 'online-pa-1: MAE / passive updates by epsilon'
+header epsilon "${names[@]}"
+for epsilon in 0 0.05 0.1 0.2 0.5 1; do
+  line "$epsilon" on_split 'mae passive_share' --method=online-pa-1 --epsilon="$epsilon"
+done
