@@ -207,12 +207,18 @@ TEST(ModelStateTest, ARevisitOfAPureModelOrOfUnknownIdsDoesNothing) {
     ModelState state(config);
     Feeder(&state, 9).Feed(200);
     const Hash128 before = state.ComputeHash();
+    Cut cut = state.BeginCut();
+    const Hash128 rows = WalkCut(state, cut);
+    state.EndCut(std::move(cut), rows, /*saved=*/true);
     const uint32_t users = state.users().size(), items = state.items().size();
     if (variant != Variant::kAdaptive) state.Revisit("u0", "i0", 1, 2);
     state.Revisit("nobody", "i0", 1, 2);
     state.Revisit("u0", "nothing", 1, 2);
     EXPECT_EQ(state.ComputeHash(), before);
     EXPECT_EQ(state.RunningHash(), before);
+    const Cut next = state.BeginCut();
+    EXPECT_TRUE(next.dirty_users.empty());
+    EXPECT_TRUE(next.dirty_items.empty());
     EXPECT_EQ(state.users().size(), users);
     EXPECT_EQ(state.items().size(), items);
   }

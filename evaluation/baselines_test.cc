@@ -93,6 +93,17 @@ TEST(BiasesTest, LearnsWhoRatesHighAndWhatIsRatedLow) {
   EXPECT_THAT(method->Recommend(0, 5), ElementsAre(1));
 }
 
+// However much is known of a user, he may change.
+TEST(BiasesTest, FollowAUserWhoChanges) {
+  const DataSet set = SetOf(1, 2102);
+  std::vector<Interaction> train;
+  for (uint32_t item = 0; item < 2100; ++item)
+    train.push_back({0, item, item < 2000 ? 3.0f : 5.0f});
+  const auto method = MakeBiases(0, 5, &set);
+  ASSERT_TRUE(method->Pass(train).ok());
+  EXPECT_GT(method->Predict(0, 2101), 3.8);
+}
+
 TEST(BiasesTest, ScaleWithTheRangeAndStayInIt) {
   const DataSet set = SetOf(4, 4);
   std::vector<Interaction> train, scaled;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -178,6 +179,15 @@ TEST(SplitAtRandomTest, TheSeedSaysWhich) {
     for (const uint32_t item : ItemsOf(SplitAtRandom(few, 0.2, seed).test)) ++chosen[item];
   }
   for (uint32_t item = 0; item < 20; ++item) EXPECT_NEAR(chosen[item], kSeeds / 5, 200) << item;
+  // And users with as many events are not divided alike: 1 seed in 45 does so by chance.
+  int alike = 0;
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const std::vector<uint32_t> test = ItemsOf(SplitAtRandom(few, 0.2, seed).test);
+    std::set<uint32_t> places;
+    for (const uint32_t item : test) places.insert(item / 2);
+    alike += places.size() == 2 ? 1 : 0;
+  }
+  EXPECT_NEAR(alike, kSeeds / 45, 80);
 }
 
 TEST(SplitByTimeTest, TheNewestArePredicted) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -157,27 +158,32 @@ TEST(EvaluateTest, TellsWhatIsWrong) {
 TEST(TuneTest, ChoosesTheCandidateThatIsBestOnTheHeldOutQuarter) {
   const Fixture fixture = MakeFixture();
   const Split split = Divide(fixture.events, SplitKind::kRandom, 1);
-  const Split inner = SplitAtRandom(split.train, 0.25, 7);
+  std::set<float> chosen;
   for (const char* name : {"coordinate-descent", "online-pa-1", "pa"}) {
-    const MethodOptions options = {.name = name, .rank = 3};
-    const bool is_pa = options.name != "coordinate-descent";
-    const auto tuned = Tune(options, fixture.set, split, 2, 7);
-    ASSERT_TRUE(tuned.ok()) << tuned.status();
-    EXPECT_EQ(tuned->aggressiveness.has_value(), is_pa);
-    EXPECT_EQ(tuned->l2.has_value(), !is_pa);
-    EXPECT_EQ(tuned->rank, 3);
-    const auto error_of = [&](const MethodOptions& tried) {
-      return Evaluate(tried, fixture.set, inner, 2, 0)->passes.back().test.error_percent();
-    };
-    const double best = error_of(*tuned);
-    for (const float candidate : {0.003f, 0.01f, 0.03f, 0.1f, 0.3f, 1.0f, 3.0f, 10.0f, 30.0f}) {
-      MethodOptions tried = options;
-      if (is_pa && candidate > 1) break;
-      if (!is_pa && candidate == 0.003f) continue;
-      (is_pa ? tried.aggressiveness : tried.l2) = candidate;
-      EXPECT_LE(best, error_of(tried)) << name << " " << candidate;
+    for (uint64_t seed = 1; seed <= 8; ++seed) {
+      const Split inner = SplitAtRandom(split.train, 0.25, seed);
+      const MethodOptions options = {.name = name, .rank = 3};
+      const bool is_pa = options.name != "coordinate-descent";
+      const auto tuned = Tune(options, fixture.set, split, 2, seed);
+      ASSERT_TRUE(tuned.ok()) << tuned.status();
+      EXPECT_EQ(tuned->aggressiveness.has_value(), is_pa);
+      EXPECT_EQ(tuned->l2.has_value(), !is_pa);
+      EXPECT_EQ(tuned->rank, 3);
+      chosen.insert(is_pa ? *tuned->aggressiveness : *tuned->l2);
+      const auto error_of = [&](const MethodOptions& tried) {
+        return Evaluate(tried, fixture.set, inner, 2, 0)->passes.back().test.error_percent();
+      };
+      const double best = error_of(*tuned);
+      for (const float candidate : {0.003f, 0.01f, 0.03f, 0.1f, 0.3f, 1.0f, 3.0f, 10.0f, 30.0f}) {
+        MethodOptions tried = options;
+        if (is_pa && candidate > 1) break;
+        if (!is_pa && candidate == 0.003f) continue;
+        (is_pa ? tried.aggressiveness : tried.l2) = candidate;
+        EXPECT_LE(best, error_of(tried)) << name << " " << candidate << " " << seed;
+      }
     }
   }
+  EXPECT_GT(chosen.size(), 2u);
 }
 
 TEST(TuneTest, NeverSeesTheTest) {

@@ -108,6 +108,7 @@ class Json(Files):
         (got,) = objects(*arguments, "--repeat=3", "--seed=4")
         values = [objects(*arguments, f"--seed={seed}")[0]["mae"] for seed in (4, 5, 6)]
         self.assertEqual(got["values"]["mae"], values)
+        self.assertEqual(len(set(values)), 3)  # other ratings are held out
         mean = sum(values) / 3
         self.assertAlmostEqual(got["mae"], mean, places=12)
         self.assertAlmostEqual(got["mae_deviation"],
@@ -280,6 +281,10 @@ class Refusals(Files):
             self.refused(1, [nowhere], "--json", f"--data={RATINGS}", f"--{flag}={nowhere}")
             self.refused(1, ["/dev/full"], "--json", f"--data={RATINGS}", f"--{flag}=/dev/full")
         self.refused(1, [nowhere], f"--data={RATINGS}", "--method=pa", f"--factors={nowhere}")
+        # So little that it is written when the file is closed.
+        few = self.write("few.csv", "1,2,3\n1,3,4\n2,3,5\n")
+        self.refused(1, ["/dev/full"], "--json", f"--train={few}", f"--test={few}",
+                     "--predictions=/dev/full")
         self.refused(1, [nowhere], f"--data={RATINGS}", "--method=pa", "--topics=2",
                      f"--titles={nowhere}")
 

@@ -220,6 +220,26 @@ INSTANTIATE_TEST_SUITE_P(Variants, OnlineTest,
                            return name;
                          });
 
+TEST(PureOnlineTest, TakesTheOptionsOfThePaper) {
+  const Stream stream = RandomStream(12, 600);
+  const auto learn = [&](MethodOptions options) {
+    options.name = "online-pa-1";
+    auto method = Make(options, stream.set);
+    EXPECT_TRUE(method->Pass(stream.events).ok());
+    return method;
+  };
+  const double usual = learn({})->Predict(2, 3);
+  EXPECT_NE(learn({.aggressiveness = 0.5f})->Predict(2, 3), usual);
+  EXPECT_NE(learn({.rank = 8})->Predict(2, 3), usual);
+  // Steps that end at C are the same in every solver.
+  EXPECT_NE(learn({.aggressiveness = 1})->Predict(2, 3),
+            learn({.aggressiveness = 1, .step_solver = Solver::kExact})->Predict(2, 3));
+  const auto tolerant = learn({.epsilon = 1});
+  EXPECT_NE(tolerant->Predict(2, 3), usual);
+  EXPECT_GT(*tolerant->passive_share(), 0.2);
+  EXPECT_LT(*tolerant->passive_share(), 0.8);
+}
+
 class EveryMethodTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(EveryMethodTest, PredictsWithinTheRangeAndRecommendsWhatIsNew) {
