@@ -158,6 +158,93 @@ TEST(ModelStateTest, ACutIsConsistentWhileTheWriterGoesOn) {
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
 }
 
+// A revisit is kept track of as an event is: in the hash, by the next cut, by a cut that is being
+// written.
+TEST(ModelStateTest, ARevisitChangesRowsAndKeepsTheHashRight) {
+  ModelState state(SmallConfig());
+  Feeder feeder(&state, 7);
+  feeder.Feed(300);
+  Cut first = state.BeginCut();
+  const Hash128 rows = WalkCut(state, first);
+  state.EndCut(std::move(first), rows, /*saved=*/true);
+  const Hash128 before = state.ComputeHash();
+  const ModelGlobals globals = state.globals();
+  const uint64_t events = state.statistics().events;
+
+  state.Revisit("u1", "i2", 5, 2);
+  state.Publish();
+  const Hash128 after = state.ComputeHash();
+  EXPECT_NE(after, before);
+  EXPECT_EQ(state.RunningHash(), after);
+  EXPECT_EQ(state.sequence(), 300);
+  EXPECT_EQ(state.statistics().events, events);
+  EXPECT_EQ(state.globals().events, globals.events);
+  EXPECT_EQ(state.globals().mean, globals.mean);
+
+  Cut second = state.BeginCut();
+  EXPECT_EQ(second.dirty_users.size(), 1u);
+  EXPECT_EQ(second.dirty_items.size(), 1u);
+  state.Revisit("u1", "i2", 1, 3);
+  state.Revisit("u3", "i4", 1, 3);
+  state.Publish();
+  const Hash128 second_rows = WalkCut(state, second);
+  EXPECT_EQ(second.hash_without_dirty_rows + second_rows, after);
+  state.EndCut(std::move(second), second_rows, /*saved=*/true);
+  EXPECT_EQ(state.RunningHash(), state.ComputeHash());
+  EXPECT_NE(state.ComputeHash(), after);
+}
+
+TEST(ModelStateTest, ARevisitIsTheAdaptiveOne) {
+  ModelState state(SmallConfig());
+  Feeder(&state, 8).Feed(200);
+  const uint32_t user = *state.user_ids().Find("u0");
+  const uint32_t item = *state.item_ids().Find("i0");
+  const size_t stride = state.items().stride();
+  std::vector<float> p(stride),
+      q(state.items().factors(item), state.items().factors(item) + stride);
+  RowState user_state, item_state = state.items().state(item);
+  {
+    const UserTable::LockedRow row = state.users().Lock(user);
+    std::copy_n(row.factors(), stride, p.begin());
+    user_state = row->state;
+  }
+  AdaptiveRevisit(state.config(), 4.5f, 3, state.globals(),
+                  {p.data(), q.data(), &user_state, &item_state, stride});
+  state.Revisit("u0", "i0", 4.5f, 3);
+  const UserTable::LockedRow row = state.users().Lock(user);
+  EXPECT_EQ(std::vector<float>(row.factors(), row.factors() + stride), p);
+  EXPECT_EQ(row->state.bias, user_state.bias);
+  EXPECT_EQ(row->state.quality_taste, user_state.quality_taste);
+  EXPECT_EQ(row->state.count, user_state.count);
+  EXPECT_EQ(std::vector<float>(state.items().factors(item), state.items().factors(item) + stride),
+            q);
+  EXPECT_EQ(state.items().state(item).bias, item_state.bias);
+}
+
+TEST(ModelStateTest, ARevisitOfAPureModelOrOfUnknownIdsDoesNothing) {
+  for (const Variant variant : {Variant::kPa, Variant::kPaI, Variant::kPaII, Variant::kAdaptive}) {
+    ModelConfig config = SmallConfig();
+    config.variant = variant;
+    ModelState state(config);
+    Feeder(&state, 9).Feed(200);
+    const Hash128 before = state.ComputeHash();
+    Cut cut = state.BeginCut();
+    const Hash128 rows = WalkCut(state, cut);
+    state.EndCut(std::move(cut), rows, /*saved=*/true);
+    const uint32_t users = state.users().size(), items = state.items().size();
+    if (variant != Variant::kAdaptive) state.Revisit("u0", "i0", 1, 2);
+    state.Revisit("nobody", "i0", 1, 2);
+    state.Revisit("u0", "nothing", 1, 2);
+    EXPECT_EQ(state.ComputeHash(), before);
+    EXPECT_EQ(state.RunningHash(), before);
+    const Cut next = state.BeginCut();
+    EXPECT_TRUE(next.dirty_users.empty());
+    EXPECT_TRUE(next.dirty_items.empty());
+    EXPECT_EQ(state.users().size(), users);
+    EXPECT_EQ(state.items().size(), items);
+  }
+}
+
 int64_t HistoryBytes(const ModelState& state) {
   int64_t bytes = 0;
   for (uint32_t user = 0; user < state.users().size(); ++user) {

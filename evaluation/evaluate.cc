@@ -19,8 +19,9 @@ absl::StatusOr<SplitKind> SplitKindFromName(absl::string_view name) {
   if (name == "random") return SplitKind::kRandom;
   if (name == "time") return SplitKind::kTime;
   if (name == "last-out") return SplitKind::kLastOut;
+  if (name == "none") return SplitKind::kNone;
   return absl::InvalidArgumentError(
-      absl::StrCat("split: must be random, time or last-out, is ", name));
+      absl::StrCat("split: must be random, time, last-out or none, is ", name));
 }
 
 Split Divide(const std::vector<Interaction>& events, SplitKind kind, uint64_t seed) {
@@ -30,9 +31,11 @@ Split Divide(const std::vector<Interaction>& events, SplitKind kind, uint64_t se
     case SplitKind::kTime:
       return SplitByTime(events, kTestShare);
     case SplitKind::kLastOut:
+      return SplitLastOut(events);
+    case SplitKind::kNone:
       break;
   }
-  return SplitLastOut(events);
+  return {.train = SortedByTime(events), .test = {}};
 }
 
 absl::StatusOr<Evaluation> Evaluate(const MethodOptions& options, const DataSet& set,

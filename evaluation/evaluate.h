@@ -13,11 +13,11 @@
 
 namespace factord {
 
-enum class SplitKind { kRandom, kTime, kLastOut };
-// "random", "time", "last-out".
+enum class SplitKind { kRandom, kTime, kLastOut, kNone };
+// "random", "time", "last-out", "none".
 absl::StatusOr<SplitKind> SplitKindFromName(absl::string_view name);
 
-// Test: a fifth, or each user's last event.
+// Test: a fifth, each user's last event, or nothing (and all is learned in order of time).
 Split Divide(const std::vector<Interaction>& events, SplitKind kind, uint64_t seed);
 
 struct PassResult {

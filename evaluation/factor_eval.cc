@@ -1,4 +1,7 @@
 // factor-eval: how accurate the model is, offline, on the library that the server runs.
+//
+// Exit code 2: a wrong flag, or input that cannot be read; 1: anything else, such as output that
+// cannot be written.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -23,15 +26,20 @@
 ABSL_FLAG(std::string, data, "", "Ratings: .csv, .dat, u.data. Divided by --split.");
 ABSL_FLAG(std::string, train, "", "Instead of --data: the ratings to learn, in this order,");
 ABSL_FLAG(std::string, test, "", "and those to predict.");
-ABSL_FLAG(std::string, split, "random",
-          "random: a fifth of each user's ratings is predicted, the rest learned in random order. "
-          "time: the newest fifth is predicted, the rest learned in order of time. last-out: each "
-          "user's last rating is predicted and recommended.");
+ABSL_FLAG(
+    std::string, split, "random",
+    "random: a fifth of each user's ratings is predicted, the rest learned in random order. "
+    "time: the newest fifth is predicted, the rest learned in order of time. last-out: each "
+    "user's last rating is predicted and recommended. none: all are learned in order of time, "
+    "for the errors before each rating is learned (prequential) of the whole stream.");
 ABSL_FLAG(std::vector<std::string>, method, {"online"},
           "One or more of: online (the server's default), online-pa, online-pa-1, online-pa-2; "
           "pa, sgd-absolute, sgd-squared, projected-gradient, coordinate-descent, multiplicative, "
           "multiplicative-kl; biases, popularity.");
 ABSL_FLAG(int32_t, passes, 1, "How often the training ratings are learned.");
+ABSL_FLAG(bool, revisit, false,
+          "Of --method=online: passes after the first go over what is already learned, with steps "
+          "that shrink, instead of sending the ratings again.");
 ABSL_FLAG(int64_t, seed, 1, "Of the split, of the order and of the start.");
 ABSL_FLAG(int32_t, repeat, 1, "Repeats with seed, seed + 1, ...: means and deviations.");
 ABSL_FLAG(int32_t, rank, 32, "Number of factors.");
@@ -74,20 +82,26 @@ struct Data {
   bool is_given = false;
 };
 
+absl::StatusOr<std::vector<Interaction>> ReadSome(const std::string& path, DataSet* set) {
+  absl::StatusOr<std::vector<Interaction>> events = ReadInteractions(path, set);
+  if (!events.ok()) return absl::InvalidArgumentError(events.status().message());
+  if (events->empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": has no ratings"));
+  return events;
+}
+
 absl::StatusOr<Data> ReadData() {
   Data data;
   const std::string path = absl::GetFlag(FLAGS_data);
   data.is_given = path.empty();
   if (!data.is_given) {
-    FACTORD_ASSIGN_OR_RETURN(data.events, ReadInteractions(path, &data.set));
+    FACTORD_ASSIGN_OR_RETURN(data.events, ReadSome(path, &data.set));
     return data;
   }
   if (absl::GetFlag(FLAGS_train).empty() || absl::GetFlag(FLAGS_test).empty()) {
     return absl::InvalidArgumentError("give --data, or --train and --test");
   }
-  FACTORD_ASSIGN_OR_RETURN(data.given.train,
-                           ReadInteractions(absl::GetFlag(FLAGS_train), &data.set));
-  FACTORD_ASSIGN_OR_RETURN(data.given.test, ReadInteractions(absl::GetFlag(FLAGS_test), &data.set));
+  FACTORD_ASSIGN_OR_RETURN(data.given.train, ReadSome(absl::GetFlag(FLAGS_train), &data.set));
+  FACTORD_ASSIGN_OR_RETURN(data.given.test, ReadSome(absl::GetFlag(FLAGS_test), &data.set));
   return data;
 }
 
@@ -108,6 +122,11 @@ absl::Status SetRange(const Data& data, MethodOptions* options) {
   options->min_rating = absl::GetFlag(FLAGS_min_rating).value_or(fits ? low : smallest);
   options->max_rating = absl::GetFlag(FLAGS_max_rating).value_or(fits ? high : largest);
   if (options->zeros == Zeros::kObserved) options->min_rating = 0;
+  if (!(options->min_rating < options->max_rating)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "ratings: --min_rating (", options->min_rating, ") must be below --max_rating (",
+        options->max_rating, "); unset, they are the smallest and the largest rating"));
+  }
   if (smallest >= options->min_rating && largest <= options->max_rating) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("ratings are ", smallest, " to ", largest,
                                                  ", not within --min_rating and --max_rating"));
@@ -116,6 +135,7 @@ absl::Status SetRange(const Data& data, MethodOptions* options) {
 absl::StatusOr<MethodOptions> OptionsFromFlags() {
   MethodOptions options;
   options.rank = absl::GetFlag(FLAGS_rank);
+  options.revisit = absl::GetFlag(FLAGS_revisit);
   options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   options.l2 = absl::GetFlag(FLAGS_l2);
   options.epsilon = absl::GetFlag(FLAGS_epsilon);
@@ -138,9 +158,11 @@ void Record(const Evaluation& evaluation, Measures* measures) {
     (*measures)[name].push_back(value);
   };
   const PassResult& last = evaluation.passes.back();
-  set("error_percent", last.test.error_percent());
-  set("mae", last.test.mae());
-  set("rmse", last.test.rmse());
+  if (last.test.size() > 0) {
+    set("error_percent", last.test.error_percent());
+    set("mae", last.test.mae());
+    set("rmse", last.test.rmse());
+  }
   set("seconds", last.seconds);
   const auto learned =
       static_cast<double>(evaluation.train_events) * static_cast<double>(evaluation.passes.size());
@@ -172,13 +194,17 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
   if (options.aggressiveness.has_value()) object["aggressiveness"] = *options.aggressiveness;
   if (options.l2.has_value()) object["l2"] = *options.l2;
   if (!absl::GetFlag(FLAGS_data).empty()) object["split"] = absl::GetFlag(FLAGS_split);
-  // Of methods that predict nothing before they have learned everything.
-  object["prequential_mae"] = nullptr;
+  // Where nothing is held out, and of methods that predict nothing before they have learned
+  // everything.
+  for (const char* name : {"error_percent", "mae", "rmse", "prequential_mae"}) {
+    object[name] = nullptr;
+  }
   for (const auto& [name, values] : measures) {
     const Spread spread = SpreadOf(values);
     object[name] = spread.mean;
     if (values.size() > 1) object[name + "_deviation"] = spread.deviation;
   }
+  if (absl::GetFlag(FLAGS_repeat) > 1) object["values"] = measures;  // a list a measure
   if (measures.contains("recall")) object["top"] = absl::GetFlag(FLAGS_top);
   return object;
 }
@@ -286,6 +312,9 @@ absl::Status Run() {
     return absl::InvalidArgumentError("passes, repeat: must be at least 1");
   }
   const bool ranks = !data.is_given && kind == SplitKind::kLastOut;
+  if (absl::GetFlag(FLAGS_method).empty()) {
+    return absl::InvalidArgumentError("method: name at least one");
+  }
   const auto k = static_cast<size_t>(ranks ? std::max(absl::GetFlag(FLAGS_top), 0) : 0);
 
   std::vector<std::pair<MethodOptions, Measures>> rows;
@@ -311,6 +340,7 @@ absl::Status Run() {
       if (i + 1 < repeat) continue;
       PlotLine line = {.name = name, .points = {}};
       for (const PassResult& pass : evaluation.passes) {
+        if (pass.test.size() == 0) continue;
         line.points.emplace_back(pass.seconds, pass.test.error_percent());
       }
       plot.lines.push_back(std::move(line));

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/strings/strip.h"
 #include "engine/model_state.h"
 #include "engine/query.h"
 #include "evaluation/baselines.h"
@@ -16,14 +15,22 @@ namespace {
 
 class OnlineMethod final : public Method {
  public:
-  OnlineMethod(const ModelConfig& config, const DataSet* set)
-      : config_(config), set_(set), state_(config) {
+  OnlineMethod(const ModelConfig& config, bool revisit, const DataSet* set)
+      : revisits_(revisit && config.variant == Variant::kAdaptive), set_(set), state_(config) {
     for (uint32_t i = 0; i < set->items.size(); ++i) index_of_[set->items[i]] = i;
   }
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
+    ++passes_;
+    if (passes_ > 1 && revisits_) {
+      for (const Interaction& interaction : train) {
+        state_.Revisit(set_->users[interaction.user], set_->items[interaction.item],
+                       interaction.rating, passes_);
+      }
+      state_.Publish();
+      return absl::OkStatus();
+    }
     const size_t half = train.size() / 2;
-    const bool is_first = state_.sequence() == 0;
     for (size_t i = 0; i < train.size(); ++i) {
       const Interaction& interaction = train[i];
       const std::string& user = set_->users[interaction.user];
@@ -34,7 +41,7 @@ class OnlineMethod final : public Method {
                     .item_id = item,
                     .rating = interaction.rating,
                     .time_micros = interaction.time_micros});
-      if (is_first) {
+      if (passes_ == 1) {
         const double error = state_.statistics().absolute_error_sum - before.absolute_error_sum;
         const auto rating = static_cast<double>(interaction.rating);
         prequential_.Add(rating, rating + error);
@@ -73,9 +80,10 @@ class OnlineMethod final : public Method {
   }
 
  private:
-  const ModelConfig config_;
+  const bool revisits_;
   const DataSet* const set_;
   ModelState state_;
+  int32_t passes_ = 0;
   absl::flat_hash_map<absl::string_view, uint32_t> index_of_;
   RatingErrors prequential_, second_half_;
 };
@@ -123,6 +131,13 @@ class BatchSolverMethod final : public Method {
   std::unique_ptr<BatchSolver> solver_;
 };
 
+constexpr std::pair<absl::string_view, Variant> kOnlineMethods[] = {
+    {"online", Variant::kAdaptive},
+    {"online-pa", Variant::kPa},
+    {"online-pa-1", Variant::kPaI},
+    {"online-pa-2", Variant::kPaII},
+};
+
 ModelConfig OnlineConfig(const MethodOptions& options) {
   ModelConfig config;
   config.rank = options.rank;
@@ -140,24 +155,21 @@ ModelConfig OnlineConfig(const MethodOptions& options) {
 
 absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
                                                    const DataSet* set) {
-  absl::string_view name = options.name;
-  if (absl::ConsumePrefix(&name, "online")) {
+  for (const auto& [name, variant] : kOnlineMethods) {
+    if (name != options.name) continue;
     ModelConfig config = OnlineConfig(options);
-    if (absl::ConsumePrefix(&name, "-")) {
-      FACTORD_ASSIGN_OR_RETURN(config.variant, VariantFromName(name));
-    } else if (!name.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("unknown method ", options.name));
-    }
+    config.variant = variant;
     FACTORD_RETURN_IF_ERROR(config.Validate());
-    return std::make_unique<OnlineMethod>(config, set);
+    return std::make_unique<OnlineMethod>(config, options.revisit, set);
   }
-  if (name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
-  if (name == "popularity") return MakePopularity(set);
-  const absl::StatusOr<BatchMethod> method = BatchMethodFromName(name);
+  if (options.name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
+  if (options.name == "popularity") return MakePopularity(set);
+  const absl::StatusOr<BatchMethod> method = BatchMethodFromName(options.name);
   if (!method.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("method: ", method.status().message(),
                                                    ", online, online-pa, online-pa-1, online-pa-2, "
-                                                   "biases, popularity"));
+                                                   "biases, popularity; is '",
+                                                   options.name, "'"));
   }
   BatchOptions batch = {.method = *method,
                         .rank = options.rank,

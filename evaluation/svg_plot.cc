@@ -26,9 +26,12 @@ class Axis {
  public:
   Axis(double low, double high, bool is_log, double from, double to)
       : is_log_(is_log), low_(Scale(low)), high_(Scale(high)), from_(from), to_(to) {
-    if (!(high_ > low_)) {
-      low_ -= 0.5;
-      high_ += 0.5;
+    // Values that differ in their last digits alone leave no room for ticks.
+    const double size = std::max(std::abs(low_), std::abs(high_));
+    if (!(high_ - low_ > 1e-6 * size)) {
+      const double room = std::max(0.5, 0.1 * size);
+      low_ -= room;
+      high_ += room;
     }
   }
   double Pixel(double value) const {
@@ -46,7 +49,7 @@ class Axis {
     const double rough = (high_ - low_) / 5;
     const double power = std::pow(10, std::floor(std::log10(rough)));
     const double step = power * (rough / power > 5 ? 10 : rough / power > 2 ? 5 : 2);
-    for (double t = std::ceil(low_ / step) * step; t <= high_ + 1e-9; t += step) {
+    for (double t = std::ceil(low_ / step) * step; t <= high_ + 1e-9 * step; t += step) {
       ticks.push_back(t);
     }
     return ticks;
@@ -65,8 +68,9 @@ class Axis {
 std::string ToSvg(const Plot& plot) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   double x_low = kInfinity, x_high = -kInfinity, y_low = kInfinity, y_high = -kInfinity;
-  const auto is_good = [](const std::pair<double, double>& point) {
-    return std::isfinite(point.first) && std::isfinite(point.second);
+  const auto is_good = [&plot](const std::pair<double, double>& point) {
+    return std::isfinite(point.first) && std::isfinite(point.second) &&
+           (!plot.log_x || point.first > 0);
   };
   for (const PlotLine& line : plot.lines) {
     for (const auto& point : line.points) {

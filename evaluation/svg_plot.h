@@ -16,11 +16,11 @@ struct Plot {
   std::string title;
   std::string x_label;
   std::string y_label;
-  bool log_x = false;  // REQUIRES: every x > 0
+  bool log_x = false;
   std::vector<PlotLine> lines;
 };
 
-// Points that are not finite are left out.
+// Points that are not finite are left out, and with log_x those whose x is not positive.
 std::string ToSvg(const Plot& plot);
 
 }  // namespace factord

@@ -1,0 +1,293 @@
+#!/usr/bin/python3
+"""factor-eval, from its flags to its output, its files and its exit code.
+
+  factor_eval_test.py BINARY RATINGS
+"""
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+BINARY, RATINGS = sys.argv[1:3]
+
+
+def run(*arguments):
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=120)
+
+
+def objects(*arguments):
+    """The objects that --json prints, which is all of standard output."""
+    done = run("--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def without_clocks(values):
+    clocks = ("seconds", "ratings_per_second", "seconds_deviation", "ratings_per_second_deviation")
+    return {name: value for name, value in values.items() if name not in clocks}
+
+
+def read_ratings(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return [(user, item, float(rating), int(time))
+                for user, item, rating, time in list(csv.reader(file))[1:]]
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+        return self.path(name)
+
+    def write_ratings(self, name, ratings):
+        lines = [",".join(map(str, rating)) for rating in ratings]
+        return self.write(name, "userId,movieId,rating,timestamp\n" + "\n".join(lines) + "\n")
+
+    def predictions(self, name="predictions"):
+        with open(self.path(name), encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        self.assertEqual(rows[0], ["user", "item", "prediction"])
+        return [(user, item, float(prediction)) for user, item, prediction in rows[1:]]
+
+
+class Json(Files):
+    def test_every_measure_is_there(self):
+        (got,) = objects(f"--data={RATINGS}", "--split=last-out")
+        for name in ("error_percent", "mae", "rmse", "seconds", "prequential_mae", "recall", "ndcg"):
+            self.assertGreater(got[name], 0, name)
+        self.assertEqual((got["method"], got["split"], got["seed"], got["top"]),
+                         ("online", "last-out", 1, 10))
+        self.assertEqual((got["min_rating"], got["max_rating"]), (0, 5))
+        self.assertEqual(got["train_events"] + got["test_events"], 100_004)
+        self.assertEqual(got["test_events"], 671)
+
+    def test_recall_is_of_the_last_out_alone(self):
+        (got,) = objects(f"--data={RATINGS}")
+        self.assertNotIn("recall", got)
+        self.assertNotIn("ndcg", got)
+        self.assertEqual(got["split"], "random")
+
+    def test_methods_come_in_the_order_of_the_flag(self):
+        got = objects(f"--data={RATINGS}", "--split=time", "--method=popularity,online,biases")
+        self.assertEqual([one["method"] for one in got], ["popularity", "online", "biases"])
+        self.assertIsNone(got[0]["prequential_mae"])
+        self.assertEqual(got[1]["test_events"], 20_001)
+
+    def test_nothing_held_out(self):
+        (got,) = objects(f"--data={RATINGS}", "--split=none")
+        for name in ("error_percent", "mae", "rmse"):
+            self.assertIsNone(got[name], name)
+        self.assertEqual((got["train_events"], got["test_events"]), (100_004, 0))
+        self.assertAlmostEqual(got["prequential_mae"], 0.660, delta=0.005)
+
+    def test_the_same_seed_is_the_same_output(self):
+        arguments = [f"--data={RATINGS}", "--method=online,pa", "--passes=2"]
+        one, same = objects(*arguments), objects(*arguments)
+        other = objects(*arguments, "--seed=2")
+        for i in range(2):
+            self.assertEqual(without_clocks(one[i]), without_clocks(same[i]))
+            self.assertNotEqual(one[i]["mae"], other[i]["mae"])
+
+    def test_repeats_are_the_seeds_that_follow(self):
+        arguments = [f"--data={RATINGS}", "--method=biases"]
+        (got,) = objects(*arguments, "--repeat=3", "--seed=4")
+        values = [objects(*arguments, f"--seed={seed}")[0]["mae"] for seed in (4, 5, 6)]
+        self.assertEqual(got["values"]["mae"], values)
+        self.assertEqual(len(set(values)), 3)  # other ratings are held out
+        mean = sum(values) / 3
+        self.assertAlmostEqual(got["mae"], mean, places=12)
+        self.assertAlmostEqual(got["mae_deviation"],
+                               math.sqrt(sum((value - mean) ** 2 for value in values) / 2), places=12)
+
+    def test_passes_and_revisits(self):
+        def mae(*arguments):
+            return objects(f"--data={RATINGS}", *arguments)[0]["mae"]
+        once = mae()
+        self.assertEqual(mae("--revisit"), once)
+        self.assertLess(mae("--revisit", "--passes=4"), once)
+        self.assertGreater(mae("--passes=4"), once)  # sent four times it is learned by heart
+
+    def test_tuning_says_what_it_chose(self):
+        ratings = read_ratings(RATINGS)[:3000]
+        path = self.write_ratings("few", ratings)
+        got = objects(f"--data={path}", "--method=pa,coordinate-descent", "--tune", "--rank=4")
+        self.assertIn("aggressiveness", got[0])
+        self.assertNotIn("l2", got[0])
+        self.assertIn("l2", got[1])
+
+
+class Predictions(Files):
+    def measure(self, ratings, predictions):
+        self.assertEqual(len(ratings), len(predictions))
+        errors = [abs(rating - predicted) for rating, predicted in zip(ratings, predictions)]
+        return {"mae": sum(errors) / len(errors),
+                "rmse": math.sqrt(sum(error * error for error in errors) / len(errors)),
+                "error_percent": 100 * sum(errors) / sum(ratings)}
+
+    def test_every_measure_can_be_recomputed(self):
+        rating_of = {(user, item): rating for user, item, rating, _ in read_ratings(RATINGS)}
+        for split in ("random", "time", "last-out"):
+            for method in ("online", "coordinate-descent"):
+                (got,) = objects(f"--data={RATINGS}", f"--split={split}", f"--method={method}",
+                                 f"--predictions={self.path('predictions')}")
+                rows = self.predictions()
+                self.assertEqual(len(rows), got["test_events"])
+                measured = self.measure([rating_of[user, item] for user, item, _ in rows],
+                                        [predicted for _, _, predicted in rows])
+                for name, value in measured.items():  # nine digits are written
+                    self.assertAlmostEqual(got[name], value, delta=1e-7, msg=f"{split} {method} {name}")
+
+    def test_the_time_split_is_the_newest_fifth(self):
+        ratings = sorted(read_ratings(RATINGS), key=lambda rating: rating[3])
+        objects(f"--data={RATINGS}", "--split=time", f"--predictions={self.path('predictions')}")
+        self.assertEqual([row[:2] for row in self.predictions()],
+                         [rating[:2] for rating in ratings[round(0.8 * len(ratings)):]])
+
+    def test_train_and_test(self):
+        ratings = sorted(read_ratings(RATINGS), key=lambda rating: rating[3])
+        train = self.write_ratings("train", ratings[:80_003])
+        test = self.write_ratings("test", ratings[80_003:])
+        (given,) = objects(f"--train={train}", f"--test={test}",
+                           f"--predictions={self.path('given')}")
+        (divided,) = objects(f"--data={RATINGS}", "--split=time",
+                             f"--predictions={self.path('divided')}")
+        self.assertNotIn("split", given)
+        self.assertEqual(given["mae"], divided["mae"])
+        self.assertEqual(self.predictions("given"), self.predictions("divided"))
+        # In the file's order: another one gives another model.
+        backwards = self.write_ratings("backwards", reversed(ratings[:80_003]))
+        (other,) = objects(f"--train={backwards}", f"--test={test}")
+        self.assertNotEqual(other["mae"], given["mae"])
+
+    def test_the_last_method_and_seed_are_written(self):
+        objects(f"--data={RATINGS}", "--method=online,biases", "--repeat=2",
+                f"--predictions={self.path('both')}")
+        objects(f"--data={RATINGS}", "--method=biases", "--seed=2",
+                f"--predictions={self.path('last')}")
+        self.assertEqual(self.predictions("both"), self.predictions("last"))
+
+
+class Output(Files):
+    def test_the_table_has_a_line_a_method(self):
+        done = run(f"--data={RATINGS}", "--method=online,popularity", "--split=last-out")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [line.split() for line in done.stdout.splitlines()]
+        self.assertEqual(lines[0][:5], ["method", "error_percent", "mae", "rmse", "prequential_mae"])
+        self.assertEqual([line[0] for line in lines[1:]], ["online", "popularity"])
+        self.assertEqual(lines[2][4], "-")
+
+    def test_the_plot_is_xml_with_a_line_a_method(self):
+        plot = self.path("plot.svg")
+        objects(f"--data={RATINGS}", "--method=online,biases", "--passes=3", f"--plot={plot}")
+        root = xml.etree.ElementTree.parse(plot).getroot()
+        svg = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(root.tag, f"{svg}svg")
+        self.assertEqual(len(root.findall(f"{svg}polyline")), 2)
+        self.assertEqual(len(root.findall(f"{svg}circle")), 6)
+        objects(f"--data={RATINGS}", "--split=none", f"--plot={plot}")
+        self.assertEqual(xml.etree.ElementTree.parse(plot).getroot().findall(f"{svg}circle"), [])
+
+    def test_factors_and_topics(self):
+        factors = self.path("factors")
+        done = run(f"--data={RATINGS}", "--method=coordinate-descent", "--rank=3", "--topics=2",
+                   f"--factors={factors}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("factor "), 3)
+        with open(factors, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        self.assertEqual(len(rows), 9066)
+        self.assertEqual({len(row) for row in rows}, {4})
+        self.assertTrue(all(float(value) >= 0 for row in rows for value in row[1:]))
+
+    def test_other_ranges(self):
+        ratings = [(user, item, 10 + 2 * rating, time)
+                   for user, item, rating, time in read_ratings(RATINGS)[:5000]]
+        path = self.write_ratings("scaled", ratings)
+        (got,) = objects(f"--data={path}")
+        self.assertEqual((got["min_rating"], got["max_rating"]), (11, 20))
+        (got,) = objects(f"--data={path}", "--min_rating=0", "--max_rating=40")
+        self.assertEqual((got["min_rating"], got["max_rating"]), (0, 40))
+
+
+class Refusals(Files):
+    def refused(self, code, parts, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertTrue(done.stderr.startswith("factor-eval: "), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for part in parts:
+            self.assertIn(part, done.stderr)
+        return done
+
+    def test_input(self):
+        missing = self.path("missing.csv")
+        self.refused(2, [missing, "No such file"], f"--data={missing}")
+        self.refused(2, [missing], f"--train={RATINGS}", f"--test={missing}")
+        self.refused(2, ["is a folder"], f"--data={self.folder}")
+        bad = self.write("bad.csv", "userId,movieId,rating\n1,2,3\n\n1,3,much\n")
+        self.refused(2, [f"{bad}:4: ", "much"], f"--data={bad}")
+        self.refused(2, [f"{bad}:4: "], f"--train={RATINGS}", f"--test={bad}")
+        short = self.write("short.csv", "1,2,3\n1,2\n")
+        self.refused(2, [f"{short}:2: "], f"--data={short}")
+        header = self.write("header.csv", "userId,weight,colour\n1,2,3\n")
+        self.refused(2, [header], f"--data={header}")
+        empty = self.write("empty.csv", "")
+        self.refused(2, [empty, "no ratings"], f"--data={empty}")
+        self.refused(2, [empty], f"--train={RATINGS}", f"--test={empty}")
+
+    def test_ranges(self):
+        self.refused(2, ["0.5 to 5", "--max_rating"], f"--data={RATINGS}", "--max_rating=4")
+        self.refused(2, ["0.5 to 5", "--min_rating"], f"--data={RATINGS}", "--min_rating=1")
+        equal = self.write("equal.csv", "1,2,7\n1,3,7\n2,3,7\n2,4,7\n")
+        for method in ("online", "biases", "pa"):
+            self.refused(2, ["--min_rating (7)"], f"--data={equal}", f"--method={method}")
+        negative = self.write("negative.csv", "1,2,-1\n1,3,1\n2,3,1\n2,4,1\n")
+        self.refused(2, ["rating"], f"--data={negative}")
+
+    def test_flags(self):
+        self.refused(2, ["--data", "--train", "--test"])
+        self.refused(2, ["--data", "--train", "--test"], f"--train={RATINGS}")
+        self.refused(2, ["unexpected argument"], f"--data={RATINGS}", "more")
+        for name in ("svd", "online-x", "online,,pa"):
+            self.refused(2, ["method", "biases", "; is '"], f"--data={RATINGS}", f"--method={name}")
+        self.refused(2, ["method"], f"--data={RATINGS}", "--method=")
+        self.refused(2, ["passes"], f"--data={RATINGS}", "--passes=0")
+        self.refused(2, ["repeat"], f"--data={RATINGS}", "--repeat=0")
+        self.refused(2, ["rank"], f"--data={RATINGS}", "--rank=0")
+        self.refused(2, ["split", "last-out"], f"--data={RATINGS}", "--split=half")
+        self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=some")
+        self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=observed", "--method=pa")
+        self.refused(2, ["tune", "biases"], f"--data={RATINGS}", "--method=biases", "--tune")
+        self.assertNotEqual(run(f"--data={RATINGS}", "--bogus").returncode, 0)
+
+    def test_output(self):
+        nowhere = self.path("no/such/folder/file")
+        for flag in ("predictions", "plot"):
+            self.refused(1, [nowhere], "--json", f"--data={RATINGS}", f"--{flag}={nowhere}")
+            self.refused(1, ["/dev/full"], "--json", f"--data={RATINGS}", f"--{flag}=/dev/full")
+        self.refused(1, [nowhere], f"--data={RATINGS}", "--method=pa", f"--factors={nowhere}")
+        # So little that it is written when the file is closed.
+        few = self.write("few.csv", "1,2,3\n1,3,4\n2,3,5\n")
+        self.refused(1, ["/dev/full"], "--json", f"--train={few}", f"--test={few}",
+                     "--predictions=/dev/full")
+        self.refused(1, [nowhere], f"--data={RATINGS}", "--method=pa", "--topics=2",
+                     f"--titles={nowhere}")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

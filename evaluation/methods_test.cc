@@ -1,0 +1,331 @@
+#include "evaluation/methods.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "engine/model_state.h"
+#include "engine/query.h"
+#include "engine/test_util.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Stream {
+  DataSet set;
+  std::vector<Interaction> events;
+};
+
+// The set knows a user and an item more than the events.
+Stream RandomStream(uint32_t seed, size_t events) {
+  Stream stream;
+  for (const OwnedRating& rating : RandomRatings(seed, events)) {
+    stream.events.push_back({stream.set.users.Add(rating.user), stream.set.items.Add(rating.item),
+                             rating.rating,
+                             1'000'000 * static_cast<int64_t>(stream.events.size())});
+  }
+  stream.set.users.Add("stranger");
+  stream.set.items.Add("novelty");
+  return stream;
+}
+
+std::unique_ptr<Method> Make(const MethodOptions& options, const DataSet& set) {
+  auto method = MakeMethod(options, &set);
+  EXPECT_TRUE(method.ok()) << method.status();
+  return method.ok() ? *std::move(method) : nullptr;
+}
+
+std::string ErrorOf(const MethodOptions& options) {
+  const DataSet set;
+  return std::string(MakeMethod(options, &set).status().message());
+}
+
+double TrainError(const Method& method, const Stream& stream) {
+  double error = 0;
+  for (const Interaction& event : stream.events) {
+    error += std::abs(method.Predict(event.user, event.item) - static_cast<double>(event.rating));
+  }
+  return error / static_cast<double>(stream.events.size());
+}
+
+TEST(MakeMethodTest, RefusesWhatItDoesNotKnow) {
+  const DataSet set;
+  for (const char* name :
+       {"", "svd", "onlinex", "online-", "online-svd", "online-adaptive", "Online", "pa-1"}) {
+    const absl::Status status = MakeMethod({.name = name}, &set).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << name << ": " << status;
+  }
+  for (const char* known : {"online-pa-2", "coordinate-descent", "biases", "popularity"}) {
+    EXPECT_THAT(ErrorOf({.name = "svd"}), HasSubstr(known));
+  }
+  EXPECT_THAT(ErrorOf({.name = "onlinex"}), HasSubstr("onlinex"));
+}
+
+TEST(MakeMethodTest, RefusesBadOptions) {
+  EXPECT_THAT(ErrorOf({.rank = 0}), HasSubstr("rank"));
+  EXPECT_THAT(ErrorOf({.name = "pa", .rank = 0}), HasSubstr("rank"));
+  EXPECT_THAT(ErrorOf({.min_rating = 5}), HasSubstr("rating"));
+  EXPECT_THAT(ErrorOf({.name = "online-pa-1", .aggressiveness = 0}), HasSubstr("aggressiveness"));
+  EXPECT_THAT(ErrorOf({.name = "sgd-squared", .l2 = 0}), HasSubstr("l2"));
+  EXPECT_THAT(ErrorOf({.name = "pa", .epsilon = -1}), HasSubstr("epsilon"));
+  EXPECT_THAT(ErrorOf({.name = "pa", .zeros = Zeros::kObserved}), HasSubstr("zeros"));
+}
+
+class OnlineTest : public testing::TestWithParam<Variant> {
+ protected:
+  std::string Name() const {
+    if (GetParam() == Variant::kAdaptive) return "online";
+    return "online-" + std::string(VariantName(GetParam()));
+  }
+};
+
+// What is measured is what the server does: same events, same answers, to the bit.
+TEST_P(OnlineTest, IsAnEngineWithTheDefaultConfiguration) {
+  const Stream stream = RandomStream(3, 3000);
+  TempDir dir;
+  EngineOptions options = TestOptions(dir / "data");
+  options.config = {};
+  options.config.variant = GetParam();
+  const auto engine = OpenOrDie(options);
+  ASSERT_NE(engine, nullptr);
+  for (size_t i = 0; i < stream.events.size(); i += 500) {
+    std::vector<OwnedRating> part;
+    for (size_t j = i; j < i + 500; ++j) {
+      const Interaction& event = stream.events[j];
+      part.push_back({stream.set.users[event.user], stream.set.items[event.item], event.rating});
+    }
+    ASSERT_TRUE(Record(*engine, part).status.ok());
+  }
+
+  const auto method = Make({.name = Name()}, stream.set);
+  ASSERT_TRUE(method->Pass(stream.events).ok());
+  for (uint32_t user = 0; user < stream.set.users.size(); ++user) {
+    const std::string& user_id = stream.set.users[user];
+    for (uint32_t item = 0; item < stream.set.items.size(); ++item) {
+      const UserItem pair = {user_id, stream.set.items[item]};
+      const auto predicted = engine->Predict({&pair, 1}, /*strict=*/false);
+      ASSERT_TRUE(predicted.ok());
+      ASSERT_EQ(method->Predict(user, item), static_cast<double>(predicted->ratings[0].rating))
+          << user_id << " " << pair.item_id;
+    }
+    const auto recommended = engine->Recommend({.user_id = user_id, .max_items = 25});
+    ASSERT_TRUE(recommended.ok());
+    std::vector<std::string> theirs, ours;
+    for (const auto& item : recommended->items) theirs.emplace_back(item.item_id);
+    for (const uint32_t item : method->Recommend(user, 25)) ours.push_back(stream.set.items[item]);
+    ASSERT_EQ(ours, theirs) << user_id;
+  }
+  const ModelInfo info = engine->Info();
+  EXPECT_NEAR(method->prequential()->mae(), info.prequential_error.mae, 1e-9);
+  EXPECT_NEAR(method->prequential()->rmse(), info.prequential_error.rmse, 1e-9);
+  EXPECT_EQ(method->prequential()->size(), 3000u);
+  EXPECT_EQ(method->prequential_second_half()->size(), 1500u);
+  EXPECT_DOUBLE_EQ(*method->passive_share(), static_cast<double>(info.passive_updates) / 3000);
+  EXPECT_EQ(method->item_factors(), nullptr);
+}
+
+TEST_P(OnlineTest, TheSecondHalfIsTheSecondHalf) {
+  const Stream stream = RandomStream(4, 2001);
+  const auto whole = Make({.name = Name()}, stream.set), half = Make({.name = Name()}, stream.set);
+  ASSERT_TRUE(whole->Pass(stream.events).ok());
+  ASSERT_TRUE(half->Pass({stream.events.data(), 1000}).ok());
+  EXPECT_EQ(whole->prequential_second_half()->size(), 1001u);
+  EXPECT_NEAR(whole->prequential()->mae() * 2001,
+              half->prequential()->mae() * 1000 + whole->prequential_second_half()->mae() * 1001,
+              1e-6);
+}
+
+TEST_P(OnlineTest, AnotherPassSendsTheStreamAgain) {
+  const Stream stream = RandomStream(5, 800);
+  std::vector<Interaction> twice = stream.events;
+  twice.insert(twice.end(), stream.events.begin(), stream.events.end());
+  const auto one = Make({.name = Name()}, stream.set), other = Make({.name = Name()}, stream.set);
+  ASSERT_TRUE(one->Pass(stream.events).ok());
+  const double mae = one->prequential()->mae();
+  ASSERT_TRUE(one->Pass(stream.events).ok());
+  ASSERT_TRUE(other->Pass(twice).ok());
+  for (uint32_t item = 0; item < stream.set.items.size(); ++item) {
+    EXPECT_EQ(one->Predict(1, item), other->Predict(1, item));
+  }
+  EXPECT_EQ(one->prequential()->size(), 800u);  // of the first pass alone
+  EXPECT_EQ(one->prequential()->mae(), mae);
+}
+
+TEST_P(OnlineTest, RevisitsAreOfTheAdaptiveUpdateAlone) {
+  const Stream stream = RandomStream(6, 2000);
+  const auto again = Make({.name = Name()}, stream.set);
+  const auto revisit = Make({.name = Name(), .revisit = true}, stream.set);
+  for (Method* method : {again.get(), revisit.get()}) {
+    ASSERT_TRUE(method->Pass(stream.events).ok());
+  }
+  EXPECT_EQ(again->Predict(1, 2), revisit->Predict(1, 2));
+  const double mae = revisit->prequential()->mae();
+  const std::vector<uint32_t> recommended = revisit->Recommend(1, 10);
+  for (Method* method : {again.get(), revisit.get()}) {
+    ASSERT_TRUE(method->Pass(stream.events).ok());
+    ASSERT_TRUE(method->Pass(stream.events).ok());
+  }
+  if (GetParam() == Variant::kAdaptive) {
+    EXPECT_NE(again->Predict(1, 2), revisit->Predict(1, 2));
+    EXPECT_EQ(revisit->Recommend(1, 10), recommended);  // what is taken up next was learned
+  } else {
+    EXPECT_EQ(again->Predict(1, 2), revisit->Predict(1, 2));
+  }
+  EXPECT_EQ(revisit->prequential()->mae(), mae);
+  EXPECT_EQ(revisit->prequential()->size(), 2000u);
+}
+
+// The number of the pass is what steps shrink with: these are AdaptiveRevisit's passes 2 and 3.
+TEST(RevisitTest, PassesAreNumberedFromTwo) {
+  DataSet set;
+  set.users.Add("u");
+  set.items.Add("i");
+  const std::vector<Interaction> events = {{0, 0, 5}};
+  const auto method = Make({.rank = 3, .revisit = true}, set);
+  ModelConfig config;
+  config.rank = 3;
+  ModelState state(config);
+  state.Apply({.sequence = 1, .user_id = "u", .item_id = "i", .rating = 5});
+  for (int32_t pass = 1; pass <= 3; ++pass) {
+    ASSERT_TRUE(method->Pass(events).ok());
+    if (pass > 1) state.Revisit("u", "i", 5, pass);
+    state.Publish();
+    const UserItem pair = {"u", "i"};
+    EXPECT_EQ(method->Predict(0, 0),
+              static_cast<double>(PredictRatings(state, {&pair, 1}, true)->ratings[0].rating));
+  }
+}
+
+TEST_P(OnlineTest, TheSeedIsTheStart) {
+  const Stream stream = RandomStream(7, 500);
+  const auto one = Make({.name = Name()}, stream.set), same = Make({.name = Name()}, stream.set),
+             other = Make({.name = Name(), .seed = 2}, stream.set);
+  for (Method* method : {one.get(), same.get(), other.get()}) {
+    ASSERT_TRUE(method->Pass(stream.events).ok());
+  }
+  EXPECT_EQ(one->Predict(3, 3), same->Predict(3, 3));
+  EXPECT_NE(one->Predict(3, 3), other->Predict(3, 3));
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, OnlineTest,
+                         testing::Values(Variant::kAdaptive, Variant::kPa, Variant::kPaI,
+                                         Variant::kPaII),
+                         [](const auto& info) {
+                           std::string name(VariantName(info.param));
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+TEST(PureOnlineTest, TakesTheOptionsOfThePaper) {
+  const Stream stream = RandomStream(12, 600);
+  const auto learn = [&](MethodOptions options) {
+    options.name = "online-pa-1";
+    auto method = Make(options, stream.set);
+    EXPECT_TRUE(method->Pass(stream.events).ok());
+    return method;
+  };
+  const double usual = learn({})->Predict(2, 3);
+  EXPECT_NE(learn({.aggressiveness = 0.5f})->Predict(2, 3), usual);
+  EXPECT_NE(learn({.rank = 8})->Predict(2, 3), usual);
+  // Steps that end at C are the same in every solver.
+  EXPECT_NE(learn({.aggressiveness = 1})->Predict(2, 3),
+            learn({.aggressiveness = 1, .step_solver = Solver::kExact})->Predict(2, 3));
+  const auto tolerant = learn({.epsilon = 1});
+  EXPECT_NE(tolerant->Predict(2, 3), usual);
+  EXPECT_GT(*tolerant->passive_share(), 0.2);
+  EXPECT_LT(*tolerant->passive_share(), 0.8);
+}
+
+class EveryMethodTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(EveryMethodTest, PredictsWithinTheRangeAndRecommendsWhatIsNew) {
+  const Stream stream = RandomStream(8, 1500);
+  const auto method = Make({.name = GetParam(), .rank = 8, .l2 = 0.5f}, stream.set);
+  for (int pass = 0; pass < 2; ++pass) ASSERT_TRUE(method->Pass(stream.events).ok());
+  std::vector<std::vector<bool>> rated(stream.set.users.size());
+  for (auto& of_user : rated) of_user.resize(stream.set.items.size());
+  for (const Interaction& event : stream.events) rated[event.user][event.item] = true;
+  for (uint32_t user = 0; user < stream.set.users.size(); ++user) {
+    for (uint32_t item = 0; item < stream.set.items.size(); ++item) {
+      const double predicted = method->Predict(user, item);
+      ASSERT_GE(predicted, 0);
+      ASSERT_LE(predicted, 5);
+    }
+    const std::vector<uint32_t> items = method->Recommend(user, 7);
+    EXPECT_LE(items.size(), 7u);
+    for (const uint32_t item : items) EXPECT_FALSE(rated[user][item]) << user << " " << item;
+  }
+}
+
+TEST_P(EveryMethodTest, IsBetterThanTheMiddle) {
+  const Stream stream = RandomStream(9, 1500);
+  const bool is_sgd = std::string(GetParam()).starts_with("sgd");
+  const auto method =
+      Make({.name = GetParam(), .rank = 8, .l2 = is_sgd ? 0.03f : 0.5f}, stream.set);
+  for (int pass = 0; pass < 20; ++pass) ASSERT_TRUE(method->Pass(stream.events).ok());
+  EXPECT_LT(TrainError(*method, stream), 1.27);  // the mean's; ratings are random
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, EveryMethodTest,
+                         testing::Values("online", "online-pa-1", "biases", "popularity", "pa",
+                                         "sgd-absolute", "sgd-squared", "projected-gradient",
+                                         "coordinate-descent", "multiplicative",
+                                         "multiplicative-kl"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+// The method is the solver with these options, over the users' rows.
+TEST(BatchMethodTest, IsTheSolver) {
+  const Stream stream = RandomStream(10, 600);
+  std::vector<MatrixEntry> entries;
+  for (const Interaction& event : stream.events) {
+    entries.push_back({event.user, event.item, event.rating});
+  }
+  const SparseMatrix matrix(stream.set.users.size(), stream.set.items.size(), entries);
+  for (const Zeros zeros : {Zeros::kMissing, Zeros::kObserved}) {
+    const auto method = Make(
+        {.name = "coordinate-descent", .rank = 4, .seed = 9, .l2 = 2, .zeros = zeros}, stream.set);
+    const auto solver = BatchSolver::Create(
+        {.method = BatchMethod::kCoordinateDescent, .rank = 4, .seed = 9, .zeros = zeros, .l2 = 2},
+        &matrix);
+    ASSERT_TRUE(solver.ok());
+    for (int pass = 0; pass < 3; ++pass) {
+      ASSERT_TRUE(method->Pass(stream.events).ok());
+      (*solver)->Pass();
+      EXPECT_EQ(*method->objective(), (*solver)->Objective());
+    }
+    EXPECT_EQ(method->Predict(2, 3), static_cast<double>((*solver)->Predict(2, 3)));
+    EXPECT_EQ(method->item_factors()->rows(), stream.set.items.size());
+    EXPECT_EQ(method->item_factors()->row(3)[1], (*solver)->q().row(3)[1]);
+    EXPECT_EQ(method->prequential(), nullptr);
+    EXPECT_FALSE(method->passive_share().has_value());
+  }
+}
+
+TEST(BatchMethodTest, PassesOnWhatThePassiveAggressiveOneTakes) {
+  const Stream stream = RandomStream(11, 600);
+  const auto predict = [&](MethodOptions options) {
+    options.name = "pa";
+    options.rank = 4;
+    const auto method = Make(options, stream.set);
+    for (int pass = 0; pass < 2; ++pass) EXPECT_TRUE(method->Pass(stream.events).ok());
+    return method->Predict(2, 3);
+  };
+  const double usual = predict({});
+  EXPECT_NE(predict({.aggressiveness = 0.03f}), usual);
+  EXPECT_NE(predict({.epsilon = 0.4f}), usual);
+  EXPECT_NE(predict({.step_solver = Solver::kExact}), usual);
+  EXPECT_NE(predict({.non_negative = false}), usual);
+  EXPECT_NE(predict({.variant = Variant::kPaII}), usual);
+  EXPECT_NE(predict({.seed = 5}), usual);
+}
+
+}  // namespace
+}  // namespace factord
