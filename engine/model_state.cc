@@ -127,20 +127,6 @@ void ModelState::Apply(const Event& event) {
   sequence_ = event.sequence;
 }
 
-void ModelState::Revisit(absl::string_view user_id, absl::string_view item_id, float rating,
-                         int32_t pass) {
-  if (config_.variant != Variant::kAdaptive) return;
-  const std::optional<uint32_t> user = user_ids_.FindAsWriter(user_id);
-  const std::optional<uint32_t> item = item_ids_.FindAsWriter(item_id);
-  if (!user.has_value() || !item.has_value()) return;
-  UserTable::LockedRow row = users_.Lock(*user);
-  TouchUser(*user, row);
-  TouchItem(*item);
-  const ItemRow item_row = items_.Mutable(*item);
-  AdaptiveRevisit(config_, rating, pass, globals_,
-                  {row.factors(), item_row.factors, &row->state, item_row.state, users_.stride()});
-}
-
 void ModelState::LearnOrder(uint32_t item, absl::Span<const uint32_t> context, int64_t sequence) {
   const ItemRow row = items_.Mutable(item);
   row.state->ranking_bias = RankingBias(row.state->count);

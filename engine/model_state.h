@@ -1,9 +1,9 @@
 // The state that the log determines: rows of both sides, histories, counts, the dedupe window,
 // producers.
 //
-// Apply is the one function that changes it (but for Revisit, an experiment's). Ingest, recovery
-// and the offline check all call it, with the same events in the same order, and so arrive at the
-// same bits; ComputeHash says whether they did.
+// Apply is the one function that changes it. Ingest, recovery and the offline check all call it,
+// with the same events in the same order, and so arrive at the same bits; ComputeHash says whether
+// they did.
 //
 // Thread contract: one thread (the writer) calls everything not marked otherwise. Queries read ids,
 // users and item views at any time. Between BeginCut and EndCut a snapshot thread walks the cut
@@ -87,10 +87,6 @@ class ModelState {
   void Apply(const Event& event);
   // Hints the rows of an event that will come soon into the cache.
   void Prefetch(const Event& event) const;
-  // Learns a rating that was applied before once more, in pass 2, 3, ... over a history
-  // (model/adaptive_update.h). For experiments: the log knows nothing of it, so a folder's state
-  // must never see it. Pure updates and unknown ids: nothing happens. REQUIRES: pass >= 2.
-  void Revisit(absl::string_view user_id, absl::string_view item_id, float rating, int32_t pass);
   // Lets readers see everything applied so far.
   void Publish();
 

@@ -36,10 +36,8 @@ ABSL_FLAG(std::vector<std::string>, method, {"online"},
           "One or more of: online (the server's default), online-pa, online-pa-1, online-pa-2; "
           "pa, sgd-absolute, sgd-squared, projected-gradient, coordinate-descent, multiplicative, "
           "multiplicative-kl; biases, popularity.");
-ABSL_FLAG(int32_t, passes, 1, "How often the training ratings are learned.");
-ABSL_FLAG(bool, revisit, false,
-          "Of --method=online: passes after the first go over what is already learned, with steps "
-          "that shrink, instead of sending the ratings again.");
+ABSL_FLAG(int32_t, passes, 1,
+          "How often the training ratings are learned; online: how often they are sent.");
 ABSL_FLAG(int64_t, seed, 1, "Of the split, of the order and of the start.");
 ABSL_FLAG(int32_t, repeat, 1, "Repeats with seed, seed + 1, ...: means and deviations.");
 ABSL_FLAG(int32_t, rank, 32, "Number of factors.");
@@ -135,7 +133,7 @@ absl::Status SetRange(const Data& data, MethodOptions* options) {
 absl::StatusOr<MethodOptions> OptionsFromFlags() {
   MethodOptions options;
   options.rank = absl::GetFlag(FLAGS_rank);
-  options.revisit = absl::GetFlag(FLAGS_revisit);
+
   options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   options.l2 = absl::GetFlag(FLAGS_l2);
   options.epsilon = absl::GetFlag(FLAGS_epsilon);

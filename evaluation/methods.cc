@@ -15,21 +15,12 @@ namespace {
 
 class OnlineMethod final : public Method {
  public:
-  OnlineMethod(const ModelConfig& config, bool revisit, const DataSet* set)
-      : revisits_(revisit && config.variant == Variant::kAdaptive), set_(set), state_(config) {
+  OnlineMethod(const ModelConfig& config, const DataSet* set) : set_(set), state_(config) {
     for (uint32_t i = 0; i < set->items.size(); ++i) index_of_[set->items[i]] = i;
   }
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
     ++passes_;
-    if (passes_ > 1 && revisits_) {
-      for (const Interaction& interaction : train) {
-        state_.Revisit(set_->users[interaction.user], set_->items[interaction.item],
-                       interaction.rating, passes_);
-      }
-      state_.Publish();
-      return absl::OkStatus();
-    }
     const size_t half = train.size() / 2;
     for (size_t i = 0; i < train.size(); ++i) {
       const Interaction& interaction = train[i];
@@ -80,7 +71,6 @@ class OnlineMethod final : public Method {
   }
 
  private:
-  const bool revisits_;
   const DataSet* const set_;
   ModelState state_;
   int32_t passes_ = 0;
@@ -160,7 +150,7 @@ absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
     ModelConfig config = OnlineConfig(options);
     config.variant = variant;
     FACTORD_RETURN_IF_ERROR(config.Validate());
-    return std::make_unique<OnlineMethod>(config, options.revisit, set);
+    return std::make_unique<OnlineMethod>(config, set);
   }
   if (options.name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
   if (options.name == "popularity") return MakePopularity(set);

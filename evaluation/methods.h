@@ -37,9 +37,6 @@ struct MethodOptions {
   bool non_negative = true;
   Variant variant = Variant::kPaI;  // of the batch solver "pa"
   Zeros zeros = Zeros::kMissing;
-  // "online": passes after the first are AdaptiveRevisit's (model/adaptive_update.h), instead of
-  // the same ratings coming in again.
-  bool revisit = false;
 };
 
 // Thread-compatible.

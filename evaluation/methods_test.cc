@@ -155,51 +155,6 @@ TEST_P(OnlineTest, AnotherPassSendsTheStreamAgain) {
   EXPECT_EQ(one->prequential()->mae(), mae);
 }
 
-TEST_P(OnlineTest, RevisitsAreOfTheAdaptiveUpdateAlone) {
-  const Stream stream = RandomStream(6, 2000);
-  const auto again = Make({.name = Name()}, stream.set);
-  const auto revisit = Make({.name = Name(), .revisit = true}, stream.set);
-  for (Method* method : {again.get(), revisit.get()}) {
-    ASSERT_TRUE(method->Pass(stream.events).ok());
-  }
-  EXPECT_EQ(again->Predict(1, 2), revisit->Predict(1, 2));
-  const double mae = revisit->prequential()->mae();
-  const std::vector<uint32_t> recommended = revisit->Recommend(1, 10);
-  for (Method* method : {again.get(), revisit.get()}) {
-    ASSERT_TRUE(method->Pass(stream.events).ok());
-    ASSERT_TRUE(method->Pass(stream.events).ok());
-  }
-  if (GetParam() == Variant::kAdaptive) {
-    EXPECT_NE(again->Predict(1, 2), revisit->Predict(1, 2));
-    EXPECT_EQ(revisit->Recommend(1, 10), recommended);  // what is taken up next was learned
-  } else {
-    EXPECT_EQ(again->Predict(1, 2), revisit->Predict(1, 2));
-  }
-  EXPECT_EQ(revisit->prequential()->mae(), mae);
-  EXPECT_EQ(revisit->prequential()->size(), 2000u);
-}
-
-// The number of the pass is what steps shrink with: these are AdaptiveRevisit's passes 2 and 3.
-TEST(RevisitTest, PassesAreNumberedFromTwo) {
-  DataSet set;
-  set.users.Add("u");
-  set.items.Add("i");
-  const std::vector<Interaction> events = {{0, 0, 5}};
-  const auto method = Make({.rank = 3, .revisit = true}, set);
-  ModelConfig config;
-  config.rank = 3;
-  ModelState state(config);
-  state.Apply({.sequence = 1, .user_id = "u", .item_id = "i", .rating = 5});
-  for (int32_t pass = 1; pass <= 3; ++pass) {
-    ASSERT_TRUE(method->Pass(events).ok());
-    if (pass > 1) state.Revisit("u", "i", 5, pass);
-    state.Publish();
-    const UserItem pair = {"u", "i"};
-    EXPECT_EQ(method->Predict(0, 0),
-              static_cast<double>(PredictRatings(state, {&pair, 1}, true)->ratings[0].rating));
-  }
-}
-
 TEST_P(OnlineTest, TheSeedIsTheStart) {
   const Stream stream = RandomStream(7, 500);
   const auto one = Make({.name = Name()}, stream.set), same = Make({.name = Name()}, stream.set),
