@@ -158,6 +158,14 @@ TEST(ModelStateTest, ACutIsConsistentWhileTheWriterGoesOn) {
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
 }
 
+int64_t HistoryBytes(const ModelState& state) {
+  int64_t bytes = 0;
+  for (uint32_t user = 0; user < state.users().size(); ++user) {
+    bytes += static_cast<int64_t>(state.users().Lock(user)->history.MemoryBytes());
+  }
+  return bytes;
+}
+
 TEST(ModelStateTest, KnowsItsMemoryWithoutAWalk) {
   ModelState state(SmallConfig());
   Feeder feeder(&state, 6);
