@@ -230,7 +230,8 @@ void PrintTable(const std::vector<std::pair<MethodOptions, Measures>>& rows) {
       std::string cell = "-";
       if (const auto found = measures.find(column); found != measures.end()) {
         const Spread spread = SpreadOf(found->second);
-        cell = absl::StrFormat(spread.mean >= 1000 ? "%.0f" : "%.4f", spread.mean);
+        cell = spread.mean >= 1000 ? absl::StrFormat("%.0f", spread.mean)
+                                   : absl::StrFormat("%.4f", spread.mean);
         if (found->second.size() > 1) absl::StrAppendFormat(&cell, " +-%.2g", spread.deviation);
       }
       std::printf(" %18s", cell.c_str());
