@@ -58,6 +58,12 @@ class Files(unittest.TestCase):
         lines = [",".join(map(str, rating)) for rating in ratings]
         return self.write(name, "userId,movieId,rating,timestamp\n" + "\n".join(lines) + "\n")
 
+    def assert_same(self, one, other):
+        # assertEqual would take minutes to say how long lists differ.
+        self.assertEqual(len(one), len(other))
+        for pair in zip(one, other):
+            self.assertEqual(*pair)
+
     def predictions(self, name="predictions"):
         with open(self.path(name), encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file))
@@ -153,7 +159,7 @@ class Predictions(Files):
     def test_the_time_split_is_the_newest_fifth(self):
         ratings = sorted(read_ratings(RATINGS), key=lambda rating: rating[3])
         objects(f"--data={RATINGS}", "--split=time", f"--predictions={self.path('predictions')}")
-        self.assertEqual([row[:2] for row in self.predictions()],
+        self.assert_same([row[:2] for row in self.predictions()],
                          [rating[:2] for rating in ratings[round(0.8 * len(ratings)):]])
 
     def test_train_and_test(self):
@@ -166,7 +172,7 @@ class Predictions(Files):
                              f"--predictions={self.path('divided')}")
         self.assertNotIn("split", given)
         self.assertEqual(given["mae"], divided["mae"])
-        self.assertEqual(self.predictions("given"), self.predictions("divided"))
+        self.assert_same(self.predictions("given"), self.predictions("divided"))
         # In the file's order: another one gives another model.
         backwards = self.write_ratings("backwards", reversed(ratings[:80_003]))
         (other,) = objects(f"--train={backwards}", f"--test={test}")
@@ -177,7 +183,7 @@ class Predictions(Files):
                 f"--predictions={self.path('both')}")
         objects(f"--data={RATINGS}", "--method=biases", "--seed=2",
                 f"--predictions={self.path('last')}")
-        self.assertEqual(self.predictions("both"), self.predictions("last"))
+        self.assert_same(self.predictions("both"), self.predictions("last"))
 
 
 class Output(Files):
