@@ -417,7 +417,12 @@ TEST_F(MemoryLimitTest, ManyGroupsStopAtTheLimitAndKnownIdsGoOn) {
   const int64_t grown = state_->memory().total() - before;
   EXPECT_LE(grown, kRoom + (512 << 10));  // items' rows are taken in slabs
   EXPECT_GE(grown, kRoom / 4);            // the store grows as well
-  EXPECT_THAT(std::string(SendAndWait({{"first", "new", 1}}).status.message()),
+  // The store's memory comes in waves: there may be room for a few more.
+  absl::Status status;
+  for (int i = 0; i < 1000 && status.ok(); ++i) {
+    status = SendAndWait({{"first", "new " + std::to_string(i), 1}}).status;
+  }
+  EXPECT_THAT(std::string(status.message()),
               HasSubstr("events[0].item_id: is new, and would bring memory to "));
   EXPECT_TRUE(SendAndWait({{"first", "i7", 1}}).status.ok());
 }
