@@ -16,8 +16,8 @@ class FactorsCommand : public Command {
         .summary = "the rows of factors, one a line",
         .help =
             R"(Prints the rows of factors of all items, from one view of the model, or of all users, each as it is
-when it is read: id, number of ratings, bias, factors, with tabs between them. A score is the dot product
-of a user's and an item's factors.
+when it is read: id, number of ratings, bias, factors, with tabs between them. What recommendations are
+ranked by is in --json: ranking_factors and ranking_bias (docs/algorithm.md).
 
   factorctl factors items > items.tsv
   factorctl factors users --limit 3 --json

@@ -46,7 +46,7 @@ mkdir "$work/project"
 block cpp recommend.cc
 block cmake CMakeLists.txt
 cd "$work/project"
-{ cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build; } >"$work/log" 2>&1 ||
+{ cmake -G Ninja -S . -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build; } >"$work/log" 2>&1 ||
   die "the program of docs/clients.md cannot be built"
 
 "$prefix/bin/factord" --data_dir="$work/data" --listen=127.0.0.1:0 --port_file="$work/port" \
