@@ -22,14 +22,6 @@ std::vector<std::vector<size_t>> EventsOfUsers(const std::vector<Interaction>& e
   return of_user;
 }
 
-template <typename T>
-void Shuffle(uint64_t stream, std::vector<T>* values) {
-  for (size_t n = values->size(); n > 1; --n) {
-    const uint64_t draw = Mix64(stream + n);
-    std::swap((*values)[n - 1], (*values)[((draw >> 32) * n) >> 32]);
-  }
-}
-
 Split Divide(const std::vector<Interaction>& events, const std::vector<bool>& in_test) {
   Split split;
   for (size_t i = 0; i < events.size(); ++i) {

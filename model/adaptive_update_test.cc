@@ -86,8 +86,6 @@ class Model {
   int64_t sequence_ = 0;
 };
 
-float Uniform(uint64_t draw) { return static_cast<float>(Mix64(draw) >> 40) * 0x1p-24f; }
-
 TEST(AdaptiveUpdateTest, BeforeTheFirstRatingTheInitialOneIsPredicted) {
   ModelConfig config;
   config.initial_rating = 2.5f;
@@ -229,7 +227,7 @@ TEST(AdaptiveRevisitTest, LowersTheErrorAndCountsNothing) {
   std::vector<std::tuple<size_t, size_t, float>> events;
   for (size_t t = 0; t < 600; ++t) {
     const size_t user = Mix64(t) % 30, item = Mix64(~t) % 30;
-    const float rating = 1 + 4 * Uniform(user * 31 + item);
+    const float rating = 1 + 4 * UnitFloat(Mix64(user * 31 + item));
     events.emplace_back(user, item, rating);
     model.Rate(user, item, rating);
   }

@@ -83,7 +83,7 @@ void StartRankingRow(const ModelConfig& config, absl::string_view id, size_t str
   const uint64_t id_hash = HashBytes64(id, stream);
   const auto rank = static_cast<size_t>(config.rank);
   for (size_t k = 0; k < rank; ++k) {
-    const float uniform = static_cast<float>(Mix64(id_hash + k) >> 40) * 0x1p-24f;
+    const float uniform = UnitFloat(Mix64(id_hash + k));
     row[k] = kSpread * (2 * uniform - 1);
   }
   std::fill(row + rank, row + stride, 0.0f);

@@ -26,6 +26,7 @@
 #include "absl/types/span.h"
 #include "model/config.h"
 #include "model/item_matrix.h"
+#include "model/mix.h"
 
 namespace factord {
 
@@ -41,7 +42,7 @@ class RecentItems {
 
   void Add(uint32_t item) { items_[static_cast<size_t>(added_++) % kCapacity] = item; }
   // One of them. REQUIRES: size() > 0.
-  uint32_t Draw(uint64_t random) const { return items_[((random >> 32) * size()) >> 32]; }
+  uint32_t Draw(uint64_t random) const { return items_[Below(size(), random)]; }
   size_t size() const {
     return added_ < static_cast<int64_t>(kCapacity) ? static_cast<size_t>(added_) : kCapacity;
   }

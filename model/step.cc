@@ -97,8 +97,7 @@ double ExactRoot(const StepSide& side, double target, double ridge, uint64_t see
   // points[0, n) are 0 there.
   Sums active;
   for (uint64_t draw = 0; n > 0; ++draw) {
-    // The high half of the hash, scaled: no division, and unbiased enough for a pivot.
-    const size_t pivot = ((Mix64(seed + draw) >> 32) * n) >> 32;
+    const size_t pivot = Below(n, Mix64(seed + draw));
     const double at = points[pivot].at;
     // Later breakpoints to the front: they are positive at `at`.
     Breakpoint* const middle =

@@ -59,8 +59,7 @@ void StartRow(const ModelConfig& config, int side, absl::string_view id, size_t 
   const float middle =
       is_adaptive ? 0 : std::sqrt(config.initial_rating / static_cast<float>(config.rank));
   for (size_t k = 0; k < rank; ++k) {
-    // 24 bits, which a float holds exactly.
-    const float uniform = static_cast<float>(Mix64(id_hash + k) >> 40) * 0x1p-24f;
+    const float uniform = UnitFloat(Mix64(id_hash + k));
     row[k] = is_adaptive ? kAdaptiveSpread * (2 * uniform - 1) : middle * (0.8f + 0.4f * uniform);
   }
   std::fill(row + rank, row + stride, 0.0f);

@@ -37,8 +37,7 @@ bool IsMultiplicative(BatchMethod method) {
 void StartUniform(uint64_t stream, FactorMatrix* matrix) {
   for (uint32_t i = 0; i < matrix->rows(); ++i) {
     for (size_t k = 0; k < matrix->rank(); ++k) {
-      const uint64_t draw = Mix64(stream + i * matrix->rank() + k);
-      matrix->row(i)[k] = static_cast<float>(draw >> 40) * 0x1p-24f;  // 24 bits, exact
+      matrix->row(i)[k] = UnitFloat(Mix64(stream + i * matrix->rank() + k));
     }
   }
 }

@@ -17,10 +17,7 @@ class EntryOrder {
   absl::Span<const uint32_t> Shuffle(const RowProblem& problem) {
     order_.resize(problem.partners.size());
     std::iota(order_.begin(), order_.end(), 0);
-    for (size_t n = order_.size(); n > 1; --n) {
-      const uint64_t draw = Mix64(problem.seed + n);
-      std::swap(order_[n - 1], order_[((draw >> 32) * n) >> 32]);
-    }
+    factord::Shuffle(problem.seed, &order_);
     return order_;
   }
 
