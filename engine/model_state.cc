@@ -257,8 +257,7 @@ void ModelState::EncodeUser(uint32_t index, const UserTable::LockedRow& row,
 }
 
 void ModelState::EncodePresentItem(uint32_t index, std::string* payload) const {
-  EncodeItem(index, items_.factors(index), items_.has_ranking() ? items_.ranking(index) : nullptr,
-             items_.state(index), payload);
+  EncodeItem(index, items_.factors(index), items_.ranking(index), items_.state(index), payload);
 }
 
 void ModelState::EncodeItem(uint32_t index, const float* factors, const float* ranking,
@@ -315,8 +314,7 @@ void ModelState::EncodeCutUser(const Cut& cut, uint32_t index, std::string* payl
 
 void ModelState::EncodeCutItem(const Cut& cut, uint32_t index, std::string* payload) const {
   const ItemView& view = *cut.item_view;
-  EncodeItem(index, view.factors(index), view.has_ranking() ? view.ranking(index) : nullptr,
-             view.state(index), payload);
+  EncodeItem(index, view.factors(index), view.ranking(index), view.state(index), payload);
 }
 
 void ModelState::EndCut(Cut cut, const Hash128& row_hash, bool saved) {

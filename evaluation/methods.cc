@@ -134,7 +134,7 @@ ModelConfig OnlineConfig(const MethodOptions& options) {
   config.seed = options.seed;
   config.min_rating = options.min_rating;
   config.max_rating = options.max_rating;
-  config.initial_rating = 0.7f * options.max_rating;
+  config.initial_rating = DefaultInitialRating(options.max_rating);
   config.solver = options.step_solver;
   config.epsilon = options.epsilon.value_or(config.epsilon);
   config.aggressiveness = options.aggressiveness.value_or(config.aggressiveness);

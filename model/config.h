@@ -78,6 +78,9 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig& a, const ModelConfig& b) = default;
 };
 
+// What initial_rating is where only the range is given.
+inline float DefaultInitialRating(float max_rating) { return 0.7f * max_rating; }
+
 // Names and values as text; floats so that they come back bit for bit. FromFields refuses unknown,
 // missing and malformed fields and broken rules (INVALID_ARGUMENT, all named), and an
 // update_version it does not know (FAILED_PRECONDITION).

@@ -50,6 +50,7 @@ const RowState& ItemView::state(uint32_t index) const {
 }
 
 const float* ItemView::ranking(uint32_t index) const {
+  if (!has_ranking()) return nullptr;
   return root_->leaf(LeafOf(index))->ranking(RowOf(index), root_->shape);
 }
 
@@ -85,6 +86,7 @@ const RowState& ItemMatrix::state(uint32_t index) const {
 }
 
 const float* ItemMatrix::ranking(uint32_t index) const {
+  if (!has_ranking()) return nullptr;
   return storage_->leaf(LeafOf(index))->ranking(RowOf(index), storage_->shape());
 }
 

@@ -48,7 +48,7 @@ class ItemView {
   // REQUIRES: index < size().
   const float* factors(uint32_t index) const;
   const RowState& state(uint32_t index) const;
-  // REQUIRES: has_ranking().
+  // Null where there are no ranking rows.
   const float* ranking(uint32_t index) const;
   // What a search scores: ranking rows, or rows of factors where there are none. kLeafRows rows
   // (fewer in the last leaf) one after the other, stride floats apart; the first is row
@@ -85,7 +85,7 @@ class ItemMatrix {
   ItemRow Mutable(uint32_t index);
   // Writer: the row as it will be published, for reading.
   const float* factors(uint32_t index) const;
-  const float* ranking(uint32_t index) const;  // REQUIRES: has_ranking()
+  const float* ranking(uint32_t index) const;  // null where there are none
   const RowState& state(uint32_t index) const;
   // Writer: what readers pin from now on.
   void Publish(int64_t sequence, const ModelGlobals& globals = {});

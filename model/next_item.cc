@@ -30,15 +30,16 @@ struct alignas(64) RowBuffer {
   float values[kMaxRank];
 };
 
-std::array<float, kContextItems> ContextWeights() {
-  std::array<float, kContextItems> weights;
+// w_b, newest first.
+constexpr std::array<float, kContextItems> kWeights = [] {
+  std::array<float, kContextItems> weights = {};
   float weight = kRecency;
   for (float& w : weights) {
     w = weight;
     weight *= 1 - kRecency;
   }
   return weights;
-}
+}();
 
 // How much of a step a row takes: 1 / sqrt(its ratings).
 float StepSize(const RowState& state) {
@@ -95,18 +96,16 @@ float RankingBias(uint32_t ratings) {
 
 void RankingQuery(absl::Span<const uint32_t> context, absl::FunctionRef<const float*(uint32_t)> row,
                   size_t stride, float* query) {
-  static const std::array<float, kContextItems> weights = ContextWeights();
   std::fill(query, query + stride, 0.0f);
   const size_t n = std::min(context.size(), kContextItems);
   for (size_t b = 0; b < n; ++b) {
-    ActiveKernels().add(query, row(context[b]), weights[b], kNoFloor, stride);
+    ActiveKernels().add(query, row(context[b]), kWeights[b], kNoFloor, stride);
   }
 }
 
 void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
                    absl::Span<const uint32_t> context, const RecentItems& recent,
                    absl::FunctionRef<void(uint32_t)> touch, ItemMatrix* items) {
-  static const std::array<float, kContextItems> weights = ContextWeights();
   const Kernels& kernels = ActiveKernels();
   const size_t stride = items->stride();
   context = context.subspan(0, std::min(context.size(), kLearnedContextItems));
@@ -120,7 +119,7 @@ void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
   const float query_norm = kernels.dot(query.values, query.values, stride);
   float moved_weight = 0;
   for (size_t b = 0; b < moved.size(); ++b) {
-    moved_weight += weights[b] * weights[b] * StepSize(items->state(moved[b]));
+    moved_weight += kWeights[b] * kWeights[b] * StepSize(items->state(moved[b]));
   }
   const float item_size = StepSize(items->state(item));
   const float item_score = kernels.dot(query.values, items->ranking(item), stride);
@@ -152,7 +151,7 @@ void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
   for (size_t b = 0; b < moved.size(); ++b) {
     if (moved[b] == item) continue;
     touch(moved[b]);
-    const float size = weights[b] * StepSize(items->state(moved[b]));
+    const float size = kWeights[b] * StepSize(items->state(moved[b]));
     kernels.add(items->Mutable(moved[b]).ranking, pull.values, size, -kOffset, stride);
   }
 }

@@ -183,37 +183,33 @@ TEST(CallTimeTest, AStreamThatDoesNotStartIsCancelled) {
   quiet.Cancel();
 }
 
+// A recommendation that ends when its call does. Returns the call's code.
+StatusCode RecommendEndlessly(TestServer& server, grpc::ClientContext* context) {
+  server.engine().on_recommend = [](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
+    while (query.keep_going()) std::this_thread::yield();
+    return absl::CancelledError("");
+  };
+  v1::RecommendItemsRequest request;
+  request.set_user_id("u");
+  v1::RecommendItemsResponse response;
+  return server.recommendations()->RecommendItems(context, request, &response).error_code();
+}
+
 TEST(CallTimeTest, AReadThatTakesTooLongIsCancelled) {
   TestServer server([](ServerOptions* options) {
     options->calls.max_call_time = std::chrono::milliseconds(100);
   });
   server.WaitUntilServing();
-  server.engine().on_recommend = [](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
-    while (query.keep_going()) std::this_thread::yield();
-    return absl::CancelledError("");
-  };
-  v1::RecommendItemsRequest request;
-  request.set_user_id("u");
-  v1::RecommendItemsResponse response;
   grpc::ClientContext context;
-  EXPECT_EQ(server.recommendations()->RecommendItems(&context, request, &response).error_code(),
-            StatusCode::CANCELLED);
+  EXPECT_EQ(RecommendEndlessly(server, &context), StatusCode::CANCELLED);
 }
 
 TEST(CallTimeTest, AReadThatItsClientDidNotWaitForIsCountedAsSuch) {
   TestServer server;
   server.WaitUntilServing();
-  server.engine().on_recommend = [](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
-    while (query.keep_going()) std::this_thread::yield();
-    return absl::CancelledError("");
-  };
-  v1::RecommendItemsRequest request;
-  request.set_user_id("u");
-  v1::RecommendItemsResponse response;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-  EXPECT_EQ(server.recommendations()->RecommendItems(&context, request, &response).error_code(),
-            StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(RecommendEndlessly(server, &context), StatusCode::DEADLINE_EXCEEDED);
   server.WaitForMetric(
       "factord_rpc_duration_seconds_count{service=\"factord.v1.RecommendationService\",method="
       "\"RecommendItems\",code=\"DEADLINE_EXCEEDED\"}",

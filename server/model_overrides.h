@@ -43,11 +43,10 @@ struct ModelOverrides {
     return config;
   }
 
-  // For a new folder. A start at 0.7 of the largest rating is where the means of the usual rating
-  // sets lie.
+  // For a new folder.
   ModelConfig ForNewFolder() const {
     ModelConfig config;
-    if (max_rating.has_value()) config.initial_rating = 0.7f * *max_rating;
+    if (max_rating.has_value()) config.initial_rating = DefaultInitialRating(*max_rating);
     return Over(config);
   }
 };

@@ -91,6 +91,17 @@ class RatingStreamTest : public ::testing::Test {
   RatingStreamTest() { server_.WaitUntilServing(); }
   FakeEngine& engine() { return server_.engine(); }
 
+  // Nothing shows from outside that a message has been read. These streams come after it on the
+  // same connection, and take several turns.
+  void LetTheServerRead() {
+    for (int i = 0; i < 5; ++i) {
+      Stream later(server_.channel());
+      later.Start("later");
+      later.WritesDone();
+      EXPECT_TRUE(later.Finish().ok());
+    }
+  }
+
   TestServer server_;
 };
 
@@ -269,14 +280,8 @@ TEST_F(RatingStreamTest, TheWindowCountsAllUnacknowledgedBatches) {
   stream.SendBatch(11, 10);
   stream.SendBatch(21, 1);
   engine().WaitForRequests(2);
-  // Nothing shows from outside that the third batch has been read, until what is in flight is
-  // settled. These come after it on the same connection, and take several turns.
-  for (int i = 0; i < 5; ++i) {
-    Stream later(server_.channel());
-    later.Start("later");
-    later.WritesDone();
-    EXPECT_TRUE(later.Finish().ok());
-  }
+  // The third batch is only known to have been read once what is in flight is settled.
+  LetTheServerRead();
   EXPECT_EQ(engine().requests(), 2u);
   engine().Complete(0);
   engine().Complete(1);
@@ -507,14 +512,7 @@ TEST_F(RatingStreamTest, NoBatchIsSubmittedAfterALateRefusal) {
   engine().WaitForRequests(2);
   engine().Complete(0, absl::FailedPreconditionError("the disk is nearly full"));
   stream.SendBatch(5, 2);
-  // Nothing shows from outside that it has been read. These come after it on the same connection,
-  // and take several turns.
-  for (int i = 0; i < 5; ++i) {
-    Stream later(server_.channel());
-    later.Start("later");
-    later.WritesDone();
-    EXPECT_TRUE(later.Finish().ok());
-  }
+  LetTheServerRead();
   EXPECT_EQ(engine().requests(), 2u);
   engine().Complete(1);
   EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
