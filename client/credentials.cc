@@ -1,9 +1,5 @@
 #include "client/credentials.h"
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -19,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 #include "base/mutex.h"
+#include "base/pem.h"
 #include "client/target.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_credentials_options.h"
@@ -48,35 +45,17 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 // --- Certificates ---
 
-struct OpensslDeleter {
-  void operator()(BIO* bio) const { BIO_free(bio); }
-  void operator()(X509* certificate) const { X509_free(certificate); }
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-using Bio = std::unique_ptr<BIO, OpensslDeleter>;
-using Certificate = std::unique_ptr<X509, OpensslDeleter>;
-using Key = std::unique_ptr<EVP_PKEY, OpensslDeleter>;
-
-Bio OpenText(const std::string& text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-// The first one of a PEM file.
-absl::StatusOr<Certificate> ReadCertificate(const std::string& path) {
+absl::StatusOr<CertificatePtr> ReadCertificate(const std::string& path) {
   FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  Certificate certificate(PEM_read_bio_X509(OpenText(text).get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
+  CertificatePtr certificate = FirstCertificate(text);
   if (certificate != nullptr) return certificate;
   return absl::InvalidArgumentError(
       absl::StrCat(path, " holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
 }
 
-absl::StatusOr<Key> ReadKey(const std::string& path) {
+absl::StatusOr<PrivateKeyPtr> ReadKey(const std::string& path) {
   FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  // A program that serves cannot ask for a pass phrase.
-  const auto no_pass_phrase = [](char*, int, int, void*) { return -1; };
-  Key key(PEM_read_bio_PrivateKey(OpenText(text).get(), nullptr, no_pass_phrase, nullptr));
-  ERR_clear_error();
+  PrivateKeyPtr key = FirstPrivateKey(text);
   if (key != nullptr) return key;
   return absl::InvalidArgumentError(absl::StrCat(
       path, " holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or an encrypted one"));
@@ -97,16 +76,15 @@ void CheckTls(const Client::Options& options, std::vector<std::string>* bad) {
     return;
   }
   if (options.tls_cert_file.empty()) return;
-  const absl::StatusOr<Certificate> certificate = ReadCertificate(options.tls_cert_file);
-  const absl::StatusOr<Key> key = ReadKey(options.tls_key_file);
+  const absl::StatusOr<CertificatePtr> certificate = ReadCertificate(options.tls_cert_file);
+  const absl::StatusOr<PrivateKeyPtr> key = ReadKey(options.tls_key_file);
   add("tls_cert_file", certificate.status());
   add("tls_key_file", key.status());
-  if (certificate.ok() && key.ok() && X509_check_private_key(certificate->get(), key->get()) != 1) {
+  if (certificate.ok() && key.ok() && !IsKeyOf(*certificate, *key)) {
     bad->push_back(absl::StrCat("tls_key_file: ", options.tls_key_file,
                                 " is not the key of the first certificate in ",
                                 options.tls_cert_file));
   }
-  ERR_clear_error();
 }
 
 std::shared_ptr<grpc::ChannelCredentials> MakeTlsCredentials(const Client::Options& options) {

@@ -1,7 +1,5 @@
 #include "client/target.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/loopback.h"
 
 namespace factord {
 namespace {
@@ -60,9 +59,7 @@ bool IsLoopbackAddress(absl::string_view text) {
   const std::optional<Address> address = SplitAddress(text);
   if (!address.has_value()) return false;
   const std::string host(address->host);
-  in_addr ipv4;
-  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) return ntohl(ipv4.s_addr) >> 24 == 127;
-  return host == "::1" || absl::EqualsIgnoreCase(host, "localhost");
+  return IsLoopbackIp(host) || absl::EqualsIgnoreCase(host, "localhost");
 }
 
 bool IsNumber(absl::string_view text) {

@@ -32,10 +32,10 @@ void AddExtension(X509* certificate, X509* issuer, int nid, const std::string& v
 
 }  // namespace
 
-TestCa::Certificate TestCa::Make(const std::string& common_name, EVP_PKEY* key,
-                                 const std::string& names, const char* constraints, X509* issuer,
-                                 EVP_PKEY* issuer_key, long serial) {
-  Certificate certificate(X509_new());
+CertificatePtr TestCa::Make(const std::string& common_name, EVP_PKEY* key, const std::string& names,
+                            const char* constraints, X509* issuer, EVP_PKEY* issuer_key,
+                            long serial) {
+  CertificatePtr certificate(X509_new());
   X509_set_version(certificate.get(), X509_VERSION_3);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), serial);
   X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -kDay);
@@ -62,9 +62,9 @@ TestCertificate TestCa::Issue(const std::string& common_name,
   std::string names;
   for (const std::string& name : dns_names) names += (names.empty() ? "DNS:" : ",DNS:") + name;
   if (with_loopback) names += names.empty() ? "IP:127.0.0.1" : ",IP:127.0.0.1";
-  const Key key(EVP_EC_gen("P-256"));
-  const Certificate certificate = Make(common_name, key.get(), names, "CA:FALSE",
-                                       certificate_.get(), key_.get(), ++last_serial_);
+  const PrivateKeyPtr key(EVP_EC_gen("P-256"));
+  const CertificatePtr certificate = Make(common_name, key.get(), names, "CA:FALSE",
+                                          certificate_.get(), key_.get(), ++last_serial_);
   return {.certificate = ToPem([&](BIO* bio) { PEM_write_bio_X509(bio, certificate.get()); }),
           .key = ToPem([&](BIO* bio) {
             PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);

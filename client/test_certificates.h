@@ -5,12 +5,10 @@
 //   ... ca.pem(), server.certificate, server.key: PEM ...
 #pragma once
 
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-
-#include <memory>
 #include <string>
 #include <vector>
+
+#include "base/pem.h"
 
 namespace factord {
 
@@ -31,18 +29,12 @@ class TestCa {
                         bool with_loopback = false);
 
  private:
-  struct Deleter {
-    void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-    void operator()(X509* certificate) const { X509_free(certificate); }
-  };
-  using Key = std::unique_ptr<EVP_PKEY, Deleter>;
-  using Certificate = std::unique_ptr<X509, Deleter>;
+  static CertificatePtr Make(const std::string& common_name, EVP_PKEY* key,
+                             const std::string& names, const char* constraints, X509* issuer,
+                             EVP_PKEY* issuer_key, long serial);
 
-  static Certificate Make(const std::string& common_name, EVP_PKEY* key, const std::string& names,
-                          const char* constraints, X509* issuer, EVP_PKEY* issuer_key, long serial);
-
-  Key key_;
-  Certificate certificate_;
+  PrivateKeyPtr key_;
+  CertificatePtr certificate_;
   std::string pem_;
   long last_serial_ = 1;
 };

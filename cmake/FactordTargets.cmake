@@ -27,7 +27,7 @@
 #
 #   factord_install_library(NAME client HEADERS client.h rating_stream.h)
 #     makes the library part of the installed CMake package, as factord::client, with
-#     these headers of its folder under include/factord/FOLDER. To be called in the
+#     these headers of its folder, if any, under include/factord/FOLDER. To be called in the
 #     library's own folder. Everything it links of ours has to be installed, too
 #     (cmake/Install.cmake says what else is).
 #
@@ -107,7 +107,9 @@ function(factord_install_library)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${ARG_NAME})
   install(TARGETS ${target} EXPORT factord ARCHIVE COMPONENT development)
   file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
-  install(FILES ${ARG_HEADERS} DESTINATION "${include}/${folder}" COMPONENT development)
+  if(ARG_HEADERS)
+    install(FILES ${ARG_HEADERS} DESTINATION "${include}/${folder}" COMPONENT development)
+  endif()
 endfunction()
 
 function(factord_test)

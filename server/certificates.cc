@@ -3,54 +3,21 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <openssl/asn1.h>
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include <ctime>
 
 #include "absl/strings/str_cat.h"
+#include "base/pem.h"
 #include "storage/file_util.h"
 
 namespace factord {
 namespace {
 
-template <auto kFree>
-struct Free {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
-using X509Ptr = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-
-Bio Open(const std::string& pem) {
-  return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-}
-
-// Nobody is there to type one: a key that wants it cannot be read.
-int NoPassphrase(char*, int, int, void*) { return -1; }
-
-absl::StatusOr<X509Ptr> FirstCertificate(const std::string& file, const std::string& pem) {
-  X509Ptr certificate(PEM_read_bio_X509(Open(pem).get(), nullptr, NoPassphrase, nullptr));
-  ERR_clear_error();
-  if (certificate == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(file, ": has no PEM certificate"));
-  }
-  return certificate;
-}
-
-absl::StatusOr<Key> PrivateKey(const std::string& file, const std::string& pem) {
-  Key key(PEM_read_bio_PrivateKey(Open(pem).get(), nullptr, NoPassphrase, nullptr));
-  ERR_clear_error();
-  if (key == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, ": has no PEM private key, or an encrypted one"));
-  }
-  return key;
+absl::StatusOr<CertificatePtr> CertificateOf(const std::string& file, const std::string& pem) {
+  CertificatePtr certificate = FirstCertificate(pem);
+  if (certificate != nullptr) return certificate;
+  return absl::InvalidArgumentError(absl::StrCat(file, ": has no PEM certificate"));
 }
 
 int64_t SecondsOf(const ASN1_TIME* time) {
@@ -108,18 +75,20 @@ absl::StatusOr<Certificates> ReadCertificates(const TlsFiles& files) {
   Certificates result;
   FACTORD_ASSIGN_OR_RETURN(result.cert_chain, ReadSmallFile(files.cert_file));
   FACTORD_ASSIGN_OR_RETURN(result.key, ReadSmallFile(files.key_file));
-  FACTORD_ASSIGN_OR_RETURN(const X509Ptr certificate,
-                           FirstCertificate(files.cert_file, result.cert_chain));
-  FACTORD_ASSIGN_OR_RETURN(const Key key, PrivateKey(files.key_file, result.key));
-  const bool fits = X509_check_private_key(certificate.get(), key.get()) == 1;
-  ERR_clear_error();
-  if (!fits) {
+  FACTORD_ASSIGN_OR_RETURN(const CertificatePtr certificate,
+                           CertificateOf(files.cert_file, result.cert_chain));
+  const PrivateKeyPtr key = FirstPrivateKey(result.key);
+  if (key == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(files.key_file, ": has no PEM private key, or an encrypted one"));
+  }
+  if (!IsKeyOf(certificate, key)) {
     return absl::InvalidArgumentError(
         absl::StrCat(files.key_file, ": is not the key of the certificate in ", files.cert_file));
   }
   if (!files.client_ca_file.empty()) {
     FACTORD_ASSIGN_OR_RETURN(result.client_ca, ReadSmallFile(files.client_ca_file));
-    FACTORD_RETURN_IF_ERROR(FirstCertificate(files.client_ca_file, result.client_ca).status());
+    FACTORD_RETURN_IF_ERROR(CertificateOf(files.client_ca_file, result.client_ca).status());
   }
   result.expires = SecondsOf(X509_get0_notAfter(certificate.get()));
   return result;

@@ -1,6 +1,5 @@
 #include "server/listener.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/loopback.h"
 #include "server/log.h"
 
 namespace factord {
@@ -70,11 +70,7 @@ int64_t RaiseFileLimit() {
   return static_cast<int64_t>(limit.rlim_cur);
 }
 
-bool HostPort::is_loopback() const {
-  in_addr ipv4;  // a name may begin with "127." as well
-  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) return ntohl(ipv4.s_addr) >> 24 == 127;
-  return host == "localhost" || host == "::1";
-}
+bool HostPort::is_loopback() const { return IsLoopbackIp(host) || host == "localhost"; }
 
 absl::StatusOr<HostPort> ParseHostPort(const std::string& address) {
   HostPort result;
