@@ -204,6 +204,27 @@ absl::StatusOr<v1::BackupResponse> Client::Backup(const v1::BackupRequest& reque
       Repeat::kNever);
 }
 
+absl::StatusOr<v1::StartPassesResponse> Client::StartPasses(const v1::StartPassesRequest& request,
+                                                            absl::Duration timeout) {
+  return Call<v1::AdminService::Stub, v1::StartPassesRequest, v1::StartPassesResponse>(
+      *admin_, &v1::AdminService::Stub::StartPasses, request,
+      OrDefault(timeout, options_.write_timeout), Repeat::kNever);
+}
+
+absl::StatusOr<v1::GetPassesResponse> Client::GetPasses(const v1::GetPassesRequest& request,
+                                                        absl::Duration timeout) {
+  return Call<v1::AdminService::Stub, v1::GetPassesRequest, v1::GetPassesResponse>(
+      *admin_, &v1::AdminService::Stub::GetPasses, request,
+      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+}
+
+absl::StatusOr<v1::StopPassesResponse> Client::StopPasses(const v1::StopPassesRequest& request,
+                                                          absl::Duration timeout) {
+  return Call<v1::AdminService::Stub, v1::StopPassesRequest, v1::StopPassesResponse>(
+      *admin_, &v1::AdminService::Stub::StopPasses, request,
+      OrDefault(timeout, options_.admin_timeout), Repeat::kUntilDeadline);
+}
+
 absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
     const std::string& service, absl::Duration timeout) {
   using grpc::health::v1::Health;

@@ -30,8 +30,8 @@
 // RecordRatings is applied once all the same, because every event without an event_id is given one
 // first. When the time is over, the last error comes back; if the ratings may have been recorded it
 // says so, and they can be sent again safely, with the same ids (StampEventIds). CreateSnapshot,
-// Backup and CheckHealth are not repeated: a second Backup would find the first one's folder. Other
-// languages: client/service_config.json and docs/clients.md.
+// Backup, StartPasses and CheckHealth are not repeated: a second Backup would find the first one's
+// folder. Other languages: client/service_config.json and docs/clients.md.
 //
 // TLS and a token:
 //
@@ -124,6 +124,12 @@ class Client {
       const v1::ComputeHashRequest& request, absl::Duration timeout = absl::ZeroDuration());
   absl::StatusOr<v1::BackupResponse> Backup(const v1::BackupRequest& request,
                                             absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::StartPassesResponse> StartPasses(
+      const v1::StartPassesRequest& request, absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::GetPassesResponse> GetPasses(const v1::GetPassesRequest& request,
+                                                  absl::Duration timeout = absl::ZeroDuration());
+  absl::StatusOr<v1::StopPassesResponse> StopPasses(const v1::StopPassesRequest& request,
+                                                    absl::Duration timeout = absl::ZeroDuration());
 
   // Whether a service is serving: "" or "factord.v1.RecommendationService" for reads,
   // "factord.v1.RatingService" for writes, "liveness" for the process. NOT_FOUND for another name.

@@ -75,12 +75,15 @@ TEST(ClientTest, EachMethodCallsItsRpc) {
   v1::BackupRequest backup;
   backup.set_name("monday");
   EXPECT_EQ(client->Backup(backup)->path(), "/backups/monday");
+  EXPECT_TRUE(client->StartPasses({}).ok());
+  EXPECT_EQ(client->GetPasses({})->progress().passes(), 4);
+  EXPECT_EQ(client->StopPasses({})->progress().passes(), 5);
   EXPECT_EQ(client->CheckHealth("factord.v1.RatingService")->status(),
             grpc::health::v1::HealthCheckResponse::SERVING);
-  EXPECT_THAT(server.calls(),
-              ElementsAre("RecommendItems", "PredictRatings", "RecordRatings", "GetModel",
-                          "ListTopics", "GetFactors", "CreateSnapshot", "ComputeHash", "Backup",
-                          "Check factord.v1.RatingService"));
+  EXPECT_THAT(server.calls(), ElementsAre("RecommendItems", "PredictRatings", "RecordRatings",
+                                          "GetModel", "ListTopics", "GetFactors", "CreateSnapshot",
+                                          "ComputeHash", "Backup", "StartPasses", "GetPasses",
+                                          "StopPasses", "Check factord.v1.RatingService"));
 }
 
 TEST(ClientTest, StampsEventsThatHaveNoId) {

@@ -192,6 +192,12 @@ class FakeServer::Admin : public v1::AdminService::Service {
   FACTORD_FAKE_METHOD(CreateSnapshot, response->set_sequence(3))
   FACTORD_FAKE_METHOD(ComputeHash, response->set_hash("0123456789abcdef0123456789abcdef"))
   FACTORD_FAKE_METHOD(Backup, response->set_path("/backups/" + request->name()))
+  FACTORD_FAKE_METHOD(StartPasses, (void)response)
+  FACTORD_FAKE_METHOD(GetPasses, {
+    response->mutable_progress()->set_state(v1::PassesProgress::STATE_DONE);
+    response->mutable_progress()->set_passes(4);
+  })
+  FACTORD_FAKE_METHOD(StopPasses, response->mutable_progress()->set_passes(5))
 
  private:
   FakeServer* const fake_;

@@ -53,6 +53,7 @@ void Admission::BeginRequest(absl::Span<const Event> events, absl::Span<const Ev
   if (!IsBeyondALimit(at_most_)) return;
   is_exact_ = true;
   for (const Event& event : taken) {
+    if (event.kind == EventKind::kRevisit) continue;
     if (IsNew(state_->user_ids(), users_, event.user_id)) users_.Add(event.user_id);
     if (IsNew(state_->item_ids(), items_, event.item_id)) items_.Add(event.item_id);
   }

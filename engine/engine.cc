@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_join.h"
 #include "base/mutex.h"
+#include "engine/further_passes.h"
 #include "engine/ingest.h"
 #include "engine/model_state.h"
 #include "engine/pinned_views.h"
@@ -80,6 +81,7 @@ class EngineImpl : public Engine {
                                               .log_retention = options_.log_retention,
                                               .on_snapshot = options_.on_snapshot},
                          store_.get(), &state_, &*ingest_);
+    further_passes_.emplace(&state_, &*ingest_);
     started_.store(true, std::memory_order_release);
     if (progress != nullptr) progress->Finish();
     return absl::OkStatus();
@@ -190,6 +192,11 @@ class EngineImpl : public Engine {
 
   void ReleaseExpiredViews() override { pinned_views_.Expire(); }
 
+  // --- Further passes
+  absl::Status StartPasses(int32_t passes) override { return further_passes_->Start(passes); }
+  void StopPasses() override { further_passes_->Stop(); }
+  PassesProgress Passes() const override { return further_passes_->progress(); }
+
   // --- Operations
   absl::StatusOr<SnapshotInfo> CreateSnapshot() override { return snapshotter_->Snapshot(); }
 
@@ -211,7 +218,8 @@ class EngineImpl : public Engine {
 
   absl::Status Close() override {
     if (closed_.exchange(true)) return absl::OkStatus();
-    if (!snapshotter_.has_value()) return absl::OkStatus();  // Start failed
+    if (!further_passes_.has_value()) return absl::OkStatus();  // Start failed
+    further_passes_->Stop();
     snapshotter_->Stop();
     absl::Status status;
     if (state_.visible_sequence() > snapshotter_->snapshot_sequence()) {
@@ -245,6 +253,7 @@ class EngineImpl : public Engine {
   std::atomic<bool> closed_{false};
   std::optional<Ingest> ingest_;
   std::optional<Snapshotter> snapshotter_;
+  std::optional<FurtherPasses> further_passes_;
 };
 
 }  // namespace

@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -226,6 +227,29 @@ struct FactorHealth {
   int64_t dead_coordinates = 0;
 };
 
+// How well the ratings that the histories hold are predicted now. They were learned, so this is
+// less than the error on new ones, which PrequentialError tells.
+struct HistoryError {
+  int64_t events = 0;   // in all histories
+  int64_t ratings = 0;  // of these: the others have no rating
+  double mae = 0;
+  double rmse = 0;
+};
+
+// Of the last StartPasses since the server started.
+struct PassesProgress {
+  enum class State { kNone, kRunning, kDone, kStopped, kFailed };
+  State state = State::kNone;
+  int32_t passes = 0;  // asked for
+  // Events of the histories that were gone through, and how many there were at the start, times
+  // `passes`. 0 while `before` is being measured.
+  int64_t events_done = 0;
+  int64_t events_total = 0;
+  HistoryError before = {};
+  std::optional<HistoryError> after = {};  // kDone
+  absl::Status failure = {};               // kFailed
+};
+
 struct FactorPage {
   struct Row {
     absl::string_view id;
@@ -300,6 +324,15 @@ class Engine {
   // Lets go of views whose time is over, and so of the old rows that they hold. To be called now
   // and then.
   virtual void ReleaseExpiredViews() = 0;
+
+  // --- Further passes
+  // Begins to go `passes` times over the ratings of all histories, in the
+  // background. Each part is logged and made durable like an event, and takes a sequence. A restart
+  // ends them where they are. FAILED_PRECONDITION: some are under way.
+  virtual absl::Status StartPasses(int32_t passes) = 0;
+  // Ends them where they are.
+  virtual void StopPasses() = 0;
+  virtual PassesProgress Passes() const = 0;
 
   // --- Operations: block until done
   // ---------------------------------------------------------------

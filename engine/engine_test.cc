@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/kernels.h"
+#include "model/mix.h"
 
 namespace factord {
 namespace {
@@ -539,6 +540,124 @@ TEST_F(EngineTest, PinnedViewsAreBoundedAndExpire) {
   EXPECT_TRUE(engine->PinItems().ok());
   EXPECT_TRUE(engine->PinItems().ok());
   EXPECT_EQ(engine->PinItems().status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+// --- Further passes
+// --------------------------------------------------------------------------------
+
+// Waits until the passes are over.
+PassesProgress Finished(const Engine& engine) {
+  PassesProgress progress;
+  while ((progress = engine.Passes()).state == PassesProgress::State::kRunning) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return progress;
+}
+
+// Everybody likes either the even items or the odd ones.
+std::vector<OwnedRating> PredictableRatings(size_t n) {
+  std::vector<OwnedRating> ratings;
+  for (uint64_t t = 0; t < n; ++t) {
+    const uint64_t user = Mix64(t) % 30, item = Mix64(~t) % 40;
+    ratings.push_back({"u" + std::to_string(user), "i" + std::to_string(item),
+                       user % 2 == item % 2 ? 5.0f : 1.0f});
+  }
+  return ratings;
+}
+
+TEST_F(EngineTest, FurtherPassesLowerTheErrorAndAreInTheLog) {
+  options_.log_retention = LogRetention::kAll;
+  auto engine = *Engine::Open(options_);
+  EXPECT_EQ(engine->Passes().state, PassesProgress::State::kNone);
+  const std::vector<OwnedRating> ratings = PredictableRatings(800);
+  ASSERT_TRUE(Record(*engine, ratings).status.ok());
+  ASSERT_TRUE(engine->StartPasses(3).ok());
+  const PassesProgress progress = Finished(*engine);
+  EXPECT_EQ(progress.state, PassesProgress::State::kDone) << progress.failure;
+  EXPECT_EQ(progress.events_done, progress.events_total);
+  EXPECT_EQ(progress.events_total, 3 * progress.before.ratings);
+  EXPECT_LT(progress.after->mae, 0.9 * progress.before.mae);
+  EXPECT_LT(progress.after->rmse, progress.before.rmse);
+  EXPECT_EQ(progress.after->ratings, progress.before.ratings);
+  const ModelInfo info = engine->Info();
+  EXPECT_GT(info.sequence, 802);
+  EXPECT_EQ(info.prequential_error.events, 800);
+  const Hash128 hash = engine->ComputeHash()->hash;
+  ASSERT_TRUE(engine->Close().ok());
+
+  // The log says it all.
+  engine.reset();
+  engine = *Engine::Open(options_);
+  EXPECT_EQ(engine->ComputeHash()->hash, hash);
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  const absl::StatusOr<VerifyResult> verified = VerifyFolder(options_.data_dir);
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->hash, hash);
+}
+
+TEST_F(EngineTest, PassesGoOnBesideLiveEventsAndEndWhenTheyAreStopped) {
+  auto engine = *Engine::Open(options_);
+  ASSERT_TRUE(Record(*engine, PredictableRatings(3000)).status.ok());
+  ASSERT_TRUE(engine->StartPasses(100).ok());
+  EXPECT_EQ(engine->StartPasses(1).code(), absl::StatusCode::kFailedPrecondition);
+  while (engine->Passes().events_done < 5000) {
+    ASSERT_TRUE(Record(*engine, {{"live", "i1", 4}}).status.ok());
+  }
+  engine->StopPasses();
+  const PassesProgress progress = engine->Passes();
+  EXPECT_EQ(progress.state, PassesProgress::State::kStopped);
+  EXPECT_LT(progress.events_done, progress.events_total);
+  EXPECT_FALSE(progress.after.has_value());
+  const int64_t sequence = engine->visible_sequence();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(engine->visible_sequence(), sequence);
+  // And again from here.
+  ASSERT_TRUE(engine->StartPasses(1).ok());
+  EXPECT_EQ(Finished(*engine).state, PassesProgress::State::kDone);
+}
+
+TEST_F(EngineTest, LongHistoriesAreGoneThroughInParts) {
+  auto engine = *Engine::Open(options_);
+  std::vector<OwnedRating> ratings;
+  for (int i = 0; i < 2500; ++i) ratings.push_back({"reader", "i" + std::to_string(i), 4});
+  ratings.push_back({"other", "i1", 3});
+  ASSERT_TRUE(Record(*engine, ratings).status.ok());
+  ASSERT_TRUE(engine->StartPasses(1).ok());
+  EXPECT_EQ(Finished(*engine).events_done, 2501);
+  // Three parts of the one, and the other.
+  EXPECT_EQ(engine->visible_sequence(), 2501 + 4);
+}
+
+TEST_F(EngineTest, PassesEndWithTheEngine) {
+  auto engine = *Engine::Open(options_);
+  ASSERT_TRUE(Record(*engine, PredictableRatings(3000)).status.ok());
+  ASSERT_TRUE(engine->StartPasses(100).ok());
+  ASSERT_TRUE(engine->Close().ok());
+  engine.reset();
+  engine = *Engine::Open(options_);
+  EXPECT_EQ(engine->Passes().state, PassesProgress::State::kNone);
+}
+
+TEST_F(EngineTest, PassesThatTheDiskRefusesFail) {
+  options_.min_free_bytes = std::numeric_limits<int64_t>::max();
+  auto engine = *Engine::Open(options_);
+  ASSERT_TRUE(engine->StartPasses(1).ok());
+  EXPECT_EQ(Finished(*engine).state, PassesProgress::State::kDone);  // there is nothing to go over
+  ASSERT_TRUE(engine->Close().ok());
+  options_.min_free_bytes = 0;
+  engine.reset();
+  engine = *Engine::Open(options_);
+  ASSERT_TRUE(Record(*engine, PredictableRatings(10)).status.ok());
+  ASSERT_TRUE(engine->Close().ok());
+  options_.min_free_bytes = std::numeric_limits<int64_t>::max();
+  engine.reset();
+  engine = *Engine::Open(options_);
+  ASSERT_TRUE(engine->StartPasses(1).ok());
+  const PassesProgress progress = Finished(*engine);
+  EXPECT_EQ(progress.state, PassesProgress::State::kFailed);
+  EXPECT_THAT(std::string(progress.failure.message()), HasSubstr("--min_free_bytes"));
+  EXPECT_EQ(engine->visible_sequence(), 10);
 }
 
 // --- Restart, snapshots, backup

@@ -8,6 +8,7 @@
 
 #include "base/coding.h"
 #include "engine/hash_seeds.h"
+#include "model/mix.h"
 #include "model/update.h"
 
 namespace factord {
@@ -23,7 +24,7 @@ Hash128 HashProducer(absl::string_view id, int64_t number) {
   return HashBytes128(bytes, kProducerHashSeed);
 }
 
-// All but the count, in the order in which they are kept.
+// All but the counts, in the order in which they are kept.
 std::array<float*, 12> FloatsOf(ModelGlobals* g) {
   return {&g->mean,          &g->quality_mean,     &g->popularity_mean,
           &g->rarity_mean,   &g->rarity_deviation, &g->mood_covariance,
@@ -79,35 +80,12 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
 }
 
 void ModelState::Apply(const Event& event) {
-  const uint32_t user = UserIndex(event.user_id);
-  const uint32_t item = ItemIndex(event.item_id);
-  std::array<uint32_t, kLearnedContextItems> context;
-  size_t context_size = 0;
-  {
-    UserTable::LockedRow row = users_.Lock(user);
-    TouchUser(user, row);
-    TouchItem(item);
-    const ItemRow item_row = items_.Mutable(item);
-    const absl::Span<const uint32_t> rated = row->history.items();
-    for (; context_size < std::min(rated.size(), context.size()); ++context_size) {
-      context[context_size] = rated[rated.size() - 1 - context_size];  // newest first
-    }
-    // How often the user has gone through what he has rated, with this event.
-    constexpr size_t kManyPasses = 1'000'000;
-    const size_t passes =
-        std::min(1 + row->state.count / std::max<size_t>(rated.size(), 1), kManyPasses);
-    history_bytes_ -= static_cast<int64_t>(row->history.MemoryBytes());
-    const std::optional<float> former = row->history.Record(item, event.rating);
-    history_bytes_ += static_cast<int64_t>(row->history.MemoryBytes());
-    const PairOfRows rows = {row.factors(), item_row.factors, &row->state, item_row.state,
-                             users_.stride()};
-    const UpdateOutcome outcome =
-        former == event.rating ? LearnAgain(config_, event.rating, event.sequence,
-                                            static_cast<int32_t>(passes), &globals_, rows)
-                               : Learn(config_, event.rating, event.sequence, &globals_, rows);
-    CountError(event.rating, outcome);
+  if (event.kind == EventKind::kRevisit) {
+    ApplyRevisit(event);
+  } else {
+    ApplyUsersEvent(event);
+    Replay(event.sequence);
   }
-  if (HasRanking(config_)) LearnOrder(item, {context.data(), context_size}, event.sequence);
 
   if (event.event_id.empty()) {
     dedupe_.AddWithoutId(event.sequence);
@@ -127,15 +105,95 @@ void ModelState::Apply(const Event& event) {
   sequence_ = event.sequence;
 }
 
-void ModelState::LearnOrder(uint32_t item, absl::Span<const uint32_t> context, int64_t sequence) {
+void ModelState::ApplyUsersEvent(const Event& event) {
+  const uint32_t user = UserIndex(event.user_id);
+  const uint32_t item = ItemIndex(event.item_id);
+  const bool is_rating = event.kind == EventKind::kRating;
+  std::array<uint32_t, kLearnedContextItems> context;  // the user's last items, newest first
+  size_t context_size = 0;
+  {
+    UserTable::LockedRow row = users_.Lock(user);
+    TouchUser(user, row);
+    TouchItem(item);
+    const ItemRow item_row = items_.Mutable(item);
+    RatingHistory& history = row->history;
+    context_size = std::min(history.items().size(), context.size());
+    std::copy_n(history.items().rbegin(), context_size, context.begin());
+
+    const size_t events_before = row->state.count++;
+    ++item_row.state->count;
+    history_bytes_ -= static_cast<int64_t>(history.MemoryBytes());
+    const std::optional<float> former = history.Record(item, is_rating ? event.rating : kUnrated);
+    history_bytes_ += static_cast<int64_t>(history.MemoryBytes());
+    if (config_.replay > 0 && !former.has_value()) history_sizes_.Add(user, 1);
+    if (is_rating) {
+      const PairOfRows rows = {row.factors(), item_row.factors, &row->state, item_row.state,
+                               users_.stride()};
+      UpdateOutcome outcome;
+      if (former == event.rating) {
+        // How often the user has gone through the history, with this event.
+        constexpr size_t kManyPasses = 1'000'000;
+        const size_t pass = std::min(1 + events_before / history.items().size(), kManyPasses);
+        outcome = LearnAgain(config_, event.rating, event.sequence,
+                             PassSize(static_cast<int32_t>(pass)), &globals_, rows);
+      } else {
+        outcome = Learn(config_, event.rating, event.sequence, &globals_, rows);
+      }
+      CountError(event.rating, outcome);
+    }
+  }
+  if (HasRanking(config_)) LearnOrder(event, item, {context.data(), context_size});
+}
+
+void ModelState::LearnOrder(const Event& event, uint32_t item, absl::Span<const uint32_t> context) {
   const ItemRow row = items_.Mutable(item);
   row.state->ranking_bias = RankingBias(row.state->count);
   if (!context.empty()) {
+    TakenItem taken = {.item = item, .context = context, .stream = Stream(event.sequence)};
+    if (event.kind == EventKind::kTaken) {
+      taken.value = config_.event_types[event.type].value;
+      taken.weight = config_.event_types[event.type].weight;
+    }
     LearnNextItem(
-        config_, sequence, item, context, recent_, [this](uint32_t index) { TouchItem(index); },
-        &items_);
+        taken, recent_, [this](uint32_t index) { TouchItem(index); }, &items_);
   }
   recent_.Add(item);
+}
+
+void ModelState::ApplyRevisit(const Event& event) {
+  const RevisitedPart& part = event.revisited;
+  const float size = PassSize(static_cast<int32_t>(part.pass));
+  const uint64_t end = std::min<uint64_t>(uint64_t{part.first_user} + part.users, users_.size());
+  for (uint32_t user = part.first_user; user < end; ++user) {
+    const size_t last = std::min(size_t{part.position} + kRevisitedPositions,
+                                 users_.Lock(user)->history.items().size());
+    for (size_t i = part.position; i < last; ++i) Relearn(user, i, size, event.sequence);
+  }
+  globals_.passes = std::max(globals_.passes, int64_t{part.pass} - 1);
+}
+
+void ModelState::Replay(int64_t sequence) {
+  for (int32_t i = 1; i <= config_.replay; ++i) {
+    const uint64_t random = Mix64(Stream(sequence) + (static_cast<uint64_t>(i) << 32));
+    const CountTree::Unit unit = history_sizes_.Find(random % history_sizes_.total());
+    Relearn(static_cast<uint32_t>(unit.index), unit.rest, ReplaySize(config_.replay), sequence);
+  }
+}
+
+void ModelState::Relearn(uint32_t user, size_t position, float size, int64_t sequence) {
+  UserTable::LockedRow row = users_.Lock(user);
+  const uint32_t item = row->history.items()[position];
+  const float rating = row->history.ratings()[position];
+  if (!IsRating(rating)) return;
+  TouchUser(user, row);
+  TouchItem(item);
+  const ItemRow item_row = items_.Mutable(item);
+  LearnAgain(config_, rating, sequence, size, &globals_,
+             {row.factors(), item_row.factors, &row->state, item_row.state, users_.stride()});
+}
+
+uint64_t ModelState::Stream(int64_t sequence) const {
+  return Mix64(Mix64(static_cast<uint64_t>(config_.seed)) ^ static_cast<uint64_t>(sequence));
 }
 
 void ModelState::RememberForSnapshot(const DedupeEntry& entry) {
@@ -350,6 +408,7 @@ void ModelState::LoadUser(const Row& row) {
                    .popularity_taste = row.popularity_taste};
   locked->history.Assign(row.history_items, row.history_ratings);
   history_bytes_ += static_cast<int64_t>(locked->history.MemoryBytes());
+  if (config_.replay > 0) history_sizes_.Add(index, row.history_items.size());
   user_ids_.Add(row.id);
   scratch_.clear();
   EncodeUser(index, locked, &scratch_);
@@ -400,6 +459,7 @@ absl::Status ModelState::FinishLoad(int64_t sequence, const ModelStatistics& sta
 std::string ModelState::EncodeGlobals() const {
   std::string bytes;
   PutFixed64(&bytes, static_cast<uint64_t>(globals_.events));
+  PutFixed64(&bytes, static_cast<uint64_t>(globals_.passes));
   ModelGlobals globals = globals_;
   for (const float* const value : FloatsOf(&globals)) PutFloat(&bytes, *value);
   if (HasRanking(config_)) recent_.AppendTo(&bytes);
@@ -409,6 +469,7 @@ std::string ModelState::EncodeGlobals() const {
 bool ModelState::DecodeGlobals(absl::string_view bytes) {
   Reader reader(bytes);
   globals_.events = static_cast<int64_t>(reader.Fixed64());
+  globals_.passes = static_cast<int64_t>(reader.Fixed64());
   for (float* const value : FloatsOf(&globals_)) *value = reader.Float();
   if (!HasRanking(config_)) return reader.Done();
   return reader.ok() && recent_.ReadFrom(reader.Bytes(reader.remaining()), items_.size());

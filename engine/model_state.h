@@ -30,6 +30,7 @@
 #include "engine/dedupe_window.h"
 #include "engine/metrics.h"
 #include "model/config.h"
+#include "model/count_tree.h"
 #include "model/globals.h"
 #include "model/id_map.h"
 #include "model/item_matrix.h"
@@ -40,7 +41,7 @@
 
 namespace factord {
 
-// Running statistics; no part of the hash.
+// Running statistics of ratings; no part of the hash.
 struct ModelStatistics {
   uint64_t events = 0;
   double absolute_error_sum = 0;
@@ -77,13 +78,17 @@ struct NewRows {
   int64_t item_id_bytes = 0;
 };
 
+// How much of a user's history one revisit learns (Event::revisited).
+inline constexpr size_t kRevisitedPositions = 1024;
+
 class ModelState {
  public:
   explicit ModelState(const ModelConfig& config);
   ModelState(const ModelState&) = delete;
   ModelState& operator=(const ModelState&) = delete;
 
-  // Learns from one event. REQUIRES: event.sequence == sequence() + 1; ids within their limits.
+  // Learns from one event. REQUIRES: event.sequence == sequence() + 1; ids within their limits; the
+  // type of kTaken is one of the configuration's.
   void Apply(const Event& event);
   // Hints the rows of an event that will come soon into the cache.
   void Prefetch(const Event& event) const;
@@ -147,8 +152,18 @@ class ModelState {
   static Hash128 HashRow(Side side, absl::string_view payload);
 
  private:
-  // Learns the order in which users take items up. `context`: the user's items before the event.
-  void LearnOrder(uint32_t item, absl::Span<const uint32_t> context, int64_t sequence);
+  // Learns what a user did.
+  void ApplyUsersEvent(const Event& event);
+  // Learns the order in which users take items up. `context`: the user's items before the event,
+  // newest first.
+  void LearnOrder(const Event& event, uint32_t item, absl::Span<const uint32_t> context);
+  // Learns ratings of the histories once more: a part of a pass over them, and some that are drawn
+  // beside an event (ModelConfig::replay).
+  void ApplyRevisit(const Event& event);
+  void Replay(int64_t sequence);
+  void Relearn(uint32_t user, size_t position, float size, int64_t sequence);
+  // Numbers an event's random draws begin with.
+  uint64_t Stream(int64_t sequence) const;
   uint32_t UserIndex(absl::string_view id);
   uint32_t ItemIndex(absl::string_view id);
   void TouchUser(uint32_t index, UserTable::LockedRow& row);
@@ -181,6 +196,8 @@ class ModelState {
   ModelGlobals globals_;
   RecentItems recent_;
   int64_t history_bytes_ = 0;
+  // How much each user's history holds; kept only for replay.
+  CountTree history_sizes_;
 
   // Set by Publish, for other threads.
   std::atomic<int64_t> published_history_bytes_{0};

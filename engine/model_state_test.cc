@@ -4,8 +4,10 @@
 #include <random>
 #include <thread>
 
+#include "engine/query.h"
 #include "engine/test_util.h"
 #include "gtest/gtest.h"
+#include "model/mix.h"
 
 namespace factord {
 namespace {
@@ -14,6 +16,14 @@ ModelConfig SmallConfig() {
   ModelConfig config;
   config.rank = 5;
   config.dedupe_window = 50;
+  return config;
+}
+
+// With all that an event can bring about.
+ModelConfig FullConfig() {
+  ModelConfig config = SmallConfig();
+  config.replay = 2;
+  config.event_types = {{"click", 1, 0.5f}, {"purchase", 2, 1}};
   return config;
 }
 
@@ -32,10 +42,25 @@ class Feeder {
         rating.number = state_->LastProducerNumber(rating.producer) + 1 + random_() % 3;
       }
       Event event = ToEvent(rating);
+      if (!state_->config().event_types.empty() && random_() % 3 == 0) {
+        event.kind = EventKind::kTaken;
+        event.type = random_() % 2;
+      }
       event.sequence = sequence;
       state_->Apply(event);
+      if (random_() % 50 == 0) Revisit();
     }
     state_->Publish();
+  }
+
+  // Part of a pass.
+  void Revisit() {
+    Event event = {.sequence = state_->sequence() + 1, .kind = EventKind::kRevisit};
+    event.revisited = {.first_user = static_cast<uint32_t>(random_() % 45),
+                       .users = 1 + static_cast<uint32_t>(random_() % 10),
+                       .position = static_cast<uint32_t>(random_() % 5),
+                       .pass = 2 + static_cast<uint32_t>(random_() % 3)};
+    state_->Apply(event);
   }
 
  private:
@@ -96,8 +121,95 @@ TEST(ModelStateTest, TheSameRatingAgainIsAnotherLookAtItAndNoNewEvidence) {
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
 }
 
-TEST(ModelStateTest, RunningHashEqualsTheFreshOneAcrossCuts) {
+// Ratings of two users in turn.
+void Rate(ModelState* state, int rounds) {
+  for (int i = 0; i < rounds; ++i) {
+    const std::string user = "u" + std::to_string(i % 2), item = "i" + std::to_string(i % 9);
+    state->Apply({.sequence = state->sequence() + 1,
+                  .user_id = user,
+                  .item_id = item,
+                  .rating = static_cast<float>(1 + i * 7 % 5)});
+  }
+  state->Publish();
+}
+
+TEST(ModelStateTest, WhatIsTakenUpTeachesTheRankingAlone) {
+  ModelConfig config = SmallConfig();
+  config.event_types = {{"click"}};
+  ModelState state(config);
+  Rate(&state, 20);
+  const ItemView before = state.items().Pin();
+  const RowState user = state.users().Lock(0)->state;
+  const ModelGlobals globals = state.globals();
+  const uint64_t events = state.statistics().events;
+  state.Apply({.sequence = 21, .kind = EventKind::kTaken, .user_id = "u0", .item_id = "new"});
+  state.Apply({.sequence = 22, .kind = EventKind::kTaken, .user_id = "u0", .item_id = "i1"});
+  state.Publish();
+
+  EXPECT_EQ(state.globals(), globals);
+  EXPECT_EQ(state.statistics().events, events);
+  EXPECT_EQ(state.users().Lock(0)->state.bias, user.bias);
+  EXPECT_EQ(state.users().Lock(0)->state.count, user.count + 2);
+  const ItemView after = state.items().Pin();
+  EXPECT_EQ(after.state(1).count, before.state(1).count + 1);
+  EXPECT_EQ(after.state(1).bias, before.state(1).bias);
+  EXPECT_EQ(after.factors(1)[0], before.factors(1)[0]);
+  EXPECT_NE(after.ranking(1)[0], before.ranking(1)[0]);
+  const UserTable::LockedRow row = state.users().Lock(0);
+  const absl::Span<const float> ratings = row->history.ratings();
+  EXPECT_EQ(row->history.items().back(), 1u);
+  EXPECT_TRUE(IsRating(ratings.back()));  // it was rated before
+  EXPECT_FALSE(IsRating(ratings[ratings.size() - 2]));
+}
+
+TEST(ModelStateTest, ARevisitLearnsItsPartOfTheHistoriesOnceMore) {
   ModelState state(SmallConfig());
+  Rate(&state, 40);
+  const auto user_factor = [&](uint32_t user) { return state.users().Lock(user).factors()[0]; };
+  const float first = user_factor(0), second = user_factor(1);
+  const RowState user = state.users().Lock(1)->state;
+  ASSERT_EQ(state.users().Lock(1)->history.items().size(), 9u);
+  const auto revisit = [&](const RevisitedPart& part) {
+    Event event = {.sequence = state.sequence() + 1, .kind = EventKind::kRevisit};
+    event.revisited = part;
+    state.Apply(event);
+  };
+  revisit({.first_user = 1, .users = 5, .position = 9, .pass = 2});  // nothing is left there
+  revisit({.first_user = 2, .users = 1, .position = 0, .pass = 2});  // nor is there such a user
+  EXPECT_EQ(user_factor(1), second);
+  revisit({.first_user = 1, .users = 1, .position = 8, .pass = 2});
+  EXPECT_EQ(user_factor(0), first);
+  EXPECT_NE(user_factor(1), second);
+  EXPECT_EQ(state.users().Lock(1)->state.count, user.count);
+  EXPECT_EQ(state.users().Lock(1)->state.confidence, user.confidence);
+  EXPECT_EQ(state.globals().passes, 1);
+  EXPECT_EQ(state.sequence(), 43);
+  EXPECT_EQ(state.RunningHash(), state.ComputeHash());
+}
+
+TEST(ModelStateTest, ReplayMakesOldRatingsFitBetter) {
+  ModelConfig config = SmallConfig();
+  ModelState plain(config);
+  config.replay = 4;
+  ModelState replaying(config);
+  for (ModelState* const state : {&plain, &replaying}) {
+    for (uint64_t t = 0; t < 600; ++t) {
+      const uint64_t u = Mix64(t) % 30, i = Mix64(~t) % 30;
+      const std::string user = "u" + std::to_string(u), item = "i" + std::to_string(i);
+      state->Apply({.sequence = state->sequence() + 1,
+                    .user_id = user,
+                    .item_id = item,
+                    .rating = u % 2 == i % 2 ? 5.0f : 1.0f});
+    }
+    state->Publish();
+  }
+  const auto always = [] { return true; };
+  EXPECT_LT(MeasureHistories(replaying, always).mae, 0.97 * MeasureHistories(plain, always).mae);
+  EXPECT_EQ(MeasureHistories(plain, always).ratings, MeasureHistories(replaying, always).ratings);
+}
+
+TEST(ModelStateTest, RunningHashEqualsTheFreshOneAcrossCuts) {
+  ModelState state(FullConfig());
   Feeder feeder(&state, 2);
   std::mt19937 random(9);
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
@@ -118,7 +230,7 @@ TEST(ModelStateTest, RunningHashEqualsTheFreshOneAcrossCuts) {
 
 // Rows of a snapshot that did not reach the disk must come again in the next one.
 TEST(ModelStateTest, AFailedCutsRowsBelongToTheNext) {
-  ModelState state(SmallConfig());
+  ModelState state(FullConfig());
   Feeder feeder(&state, 3);
   feeder.Feed(200);
   Cut failed = state.BeginCut();
@@ -142,7 +254,7 @@ TEST(ModelStateTest, AFailedCutsRowsBelongToTheNext) {
 // The snapshot thread walks the cut while the writer changes the same rows: what it gets is the
 // state at the cut.
 TEST(ModelStateTest, ACutIsConsistentWhileTheWriterGoesOn) {
-  ModelState state(SmallConfig());
+  ModelState state(FullConfig());
   Feeder feeder(&state, 4);
   for (int round = 0; round < 20; ++round) {
     feeder.Feed(300);
@@ -167,7 +279,7 @@ int64_t HistoryBytes(const ModelState& state) {
 }
 
 TEST(ModelStateTest, KnowsItsMemoryWithoutAWalk) {
-  ModelState state(SmallConfig());
+  ModelState state(FullConfig());
   Feeder feeder(&state, 6);
   const MemoryUsage before = state.memory();
   feeder.Feed(2000);
@@ -186,11 +298,11 @@ TEST(ModelStateTest, KnowsItsMemoryWithoutAWalk) {
 }
 
 TEST(ModelStateTest, LoadingEncodedRowsGivesTheSameState) {
-  ModelState state(SmallConfig());
+  ModelState state(FullConfig());
   Feeder feeder(&state, 5);
   feeder.Feed(700);
   Cut cut = state.BeginCut();
-  ModelState loaded(SmallConfig());
+  ModelState loaded(FullConfig());
   Row row;
   std::map<uint32_t, std::string> users, items;
   for (const uint32_t index : cut.dirty_users) state.EncodeCutUser(cut, index, &users[index]);

@@ -1,6 +1,7 @@
 #include "engine/query.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <queue>
 #include <utility>
@@ -212,6 +213,44 @@ FactorHealth MeasureFactors(const ModelState& state) {
     if (users.IsDead(k) || items.IsDead(k)) ++health.dead_coordinates;
   }
   return health;
+}
+
+HistoryError MeasureHistories(const ModelState& state, const std::function<bool()>& keep_going) {
+  const ItemView view = state.items().Pin();
+  const ModelConfig& config = state.config();
+  HistoryError result;
+  double absolute = 0, squared = 0;
+  const uint32_t users = state.users().size();
+  std::vector<uint32_t> items;
+  std::vector<float> ratings;
+  for (uint32_t user = 0; user < users && keep_going(); ++user) {
+    {
+      const UserTable::LockedRow row = state.users().Lock(user);
+      items.assign(row->history.items().begin(), row->history.items().end());
+      ratings.assign(row->history.ratings().begin(), row->history.ratings().end());
+    }
+    const CopiedRow p = CopyUser(state, user);
+    result.events += static_cast<int64_t>(items.size());
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (!IsRating(ratings[i]) || items[i] >= view.size()) continue;  // or newer than the view
+      const float prediction = Predict(config, view.globals(),
+                                       {.p = p.factors.data(),
+                                        .q = view.factors(items[i]),
+                                        .user = &p.state,
+                                        .item = &view.state(items[i]),
+                                        .stride = view.stride()});
+      const auto error = static_cast<double>(
+          ratings[i] - std::clamp(prediction, config.min_rating, config.max_rating));
+      ++result.ratings;
+      absolute += std::abs(error);
+      squared += error * error;
+    }
+  }
+  if (result.ratings > 0) {
+    result.mae = absolute / static_cast<double>(result.ratings);
+    result.rmse = std::sqrt(squared / static_cast<double>(result.ratings));
+  }
+  return result;
 }
 
 Topics FindTopics(const ModelState& state, int32_t items_per_topic, int64_t min_ratings) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "absl/types/span.h"
 #include "base/status.h"
@@ -22,6 +23,9 @@ absl::StatusOr<Predictions> PredictRatings(const ModelState& state,
                                            absl::Span<const UserItem> pairs, bool strict);
 
 FactorHealth MeasureFactors(const ModelState& state);
+
+// Ends early, with what it has, once `keep_going` says false.
+HistoryError MeasureHistories(const ModelState& state, const std::function<bool()>& keep_going);
 
 Topics FindTopics(const ModelState& state, int32_t items_per_topic, int64_t min_ratings);
 

@@ -89,6 +89,11 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProg
         return absl::DataLossError(absl::StrCat("the log has a hole: sequence ", event.sequence,
                                                 " follows ", state.sequence()));
       }
+      if (event.kind == EventKind::kTaken && event.type >= state.config().event_types.size()) {
+        return absl::DataLossError(absl::StrCat("event ", event.sequence, " is of type ",
+                                                event.type, " of ",
+                                                state.config().event_types.size()));
+      }
       state.Apply(event);
       if (event.sequence % kPublishEvery == 0) state.Publish();
     }

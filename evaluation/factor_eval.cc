@@ -49,6 +49,7 @@ ABSL_FLAG(std::optional<float>, aggressiveness, std::nullopt, "C of passive-aggr
 ABSL_FLAG(std::optional<float>, l2, std::nullopt, "Weight of the penalty of the other solvers.");
 ABSL_FLAG(std::optional<float>, epsilon, std::nullopt,
           "Insensitivity of passive-aggressive methods.");
+ABSL_FLAG(int32_t, replay, 0, "Of online: events of the histories learned again with each one.");
 ABSL_FLAG(std::string, variant, "pa-1", "Of --method=pa: pa, pa-1 or pa-2.");
 ABSL_FLAG(std::string, solver, "approximate",
           "Of passive-aggressive methods: exact, bisection or approximate.");
@@ -133,6 +134,7 @@ absl::Status SetRange(const Data& data, MethodOptions* options) {
 absl::StatusOr<MethodOptions> OptionsFromFlags() {
   MethodOptions options;
   options.rank = absl::GetFlag(FLAGS_rank);
+  options.replay = absl::GetFlag(FLAGS_replay);
 
   options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   options.l2 = absl::GetFlag(FLAGS_l2);

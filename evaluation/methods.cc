@@ -136,6 +136,7 @@ ModelConfig OnlineConfig(const MethodOptions& options) {
   config.max_rating = options.max_rating;
   config.initial_rating = DefaultInitialRating(options.max_rating);
   config.solver = options.step_solver;
+  config.replay = options.replay;
   config.epsilon = options.epsilon.value_or(config.epsilon);
   config.aggressiveness = options.aggressiveness.value_or(config.aggressiveness);
   return config;

@@ -18,6 +18,7 @@ std::unique_ptr<Command> NewStateCommand();
 std::unique_ptr<Command> NewHashCommand();
 std::unique_ptr<Command> NewSnapshotCommand();
 std::unique_ptr<Command> NewBackupCommand();
+std::unique_ptr<Command> NewPassesCommand();
 std::unique_ptr<Command> NewHealthCommand();
 std::unique_ptr<Command> NewLogCommand();
 std::unique_ptr<Command> NewVerifyCommand();
@@ -37,6 +38,7 @@ inline std::vector<std::unique_ptr<Command>> AllCommands() {
   commands.push_back(NewHashCommand());
   commands.push_back(NewSnapshotCommand());
   commands.push_back(NewBackupCommand());
+  commands.push_back(NewPassesCommand());
   commands.push_back(NewLogCommand());
   commands.push_back(NewVerifyCommand());
   commands.push_back(NewTokenCommand());

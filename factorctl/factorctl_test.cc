@@ -83,7 +83,7 @@ TEST(CommandLineTest, HelpListsTheCommandsAndTheExitCodes) {
     EXPECT_EQ(outcome.exit, 0);
     for (const char* name :
          {"rate", "import", "recommend", "predict", "topics", "factors", "state", "hash",
-          "snapshot", "backup", "health", "log", "verify", "token", "completion"}) {
+          "snapshot", "backup", "passes", "health", "log", "verify", "token", "completion"}) {
       EXPECT_THAT(outcome.out, HasSubstr(absl::StrCat("\n  ", name, " "))) << name;
     }
     EXPECT_THAT(outcome.out, HasSubstr("2 wrong usage"));
@@ -93,7 +93,7 @@ TEST(CommandLineTest, HelpListsTheCommandsAndTheExitCodes) {
 TEST(CommandLineTest, EachCommandExplainsItselfWithAnExample) {
   for (const std::string name :
        {"rate", "import", "recommend", "predict", "topics", "factors", "state", "hash", "snapshot",
-        "backup", "health", "log", "verify", "token", "completion"}) {
+        "backup", "passes", "health", "log", "verify", "token", "completion"}) {
     const Outcome outcome = RunCtl({name, "--help"});
     EXPECT_EQ(outcome.exit, 0);
     EXPECT_THAT(outcome.out, StartsWith("factorctl " + name + " "));
@@ -120,9 +120,10 @@ TEST(CommandLineTest, UnknownCommandsAndFlagsGetAHint) {
 }
 
 TEST(CommandLineTest, ArgumentsAreCounted) {
-  Outcome outcome = RunCtl({"rate", "alice", "x"});
+  Outcome outcome = RunCtl({"rate", "alice"});
   EXPECT_EQ(outcome.exit, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("too few arguments; usage: factorctl rate USER ITEM RATING"));
+  EXPECT_THAT(outcome.err,
+              HasSubstr("too few arguments; usage: factorctl rate USER ITEM [RATING]"));
   outcome = RunCtl({"state", "now"});
   EXPECT_EQ(outcome.exit, 2);
   EXPECT_THAT(outcome.err, HasSubstr("too many arguments"));
@@ -262,6 +263,17 @@ TEST_F(FactorctlTest, RateRecordsOneRating) {
   EXPECT_EQ(applied[0].rating.event_id(), "e1");
 }
 
+TEST_F(FactorctlTest, RateRecordsAnotherEvent) {
+  Ctl({"rate", "alice", "The Matrix", "--event_type=click"});
+  const auto applied = server_.applied();
+  ASSERT_THAT(applied, SizeIs(1));
+  EXPECT_EQ(applied[0].rating.event_type(), "click");
+  EXPECT_FALSE(applied[0].rating.has_rating());
+  EXPECT_EQ(TryCtl({"rate", "alice", "x"}).exit, 2);
+  EXPECT_EQ(TryCtl({"rate", "alice", "x", "4", "--event_type=click"}).exit, 2);
+  EXPECT_THAT(server_.applied(), SizeIs(1));
+}
+
 TEST_F(FactorctlTest, RateWantsANumber) {
   const Outcome outcome = TryCtl({"rate", "alice", "x", "good"});
   EXPECT_EQ(outcome.exit, 2);
@@ -360,6 +372,16 @@ TEST_F(FactorctlTest, StateAndOperations) {
   EXPECT_EQ(Json::parse(Ctl({"backup", "monday", "--json"}))["path"], "/backups/monday");
 }
 
+TEST_F(FactorctlTest, PassesAreBegunWatchedAndEnded) {
+  EXPECT_THAT(Ctl({"passes"}), HasSubstr("done\nasked for      4"));
+  EXPECT_THAT(Ctl({"passes", "3"}), HasSubstr("asked for      4"));
+  EXPECT_EQ(Json::parse(Ctl({"passes", "--stop", "--json"}))["passes"], 5);
+  EXPECT_EQ(TryCtl({"passes", "many"}).exit, 2);
+  EXPECT_EQ(TryCtl({"passes", "3", "--stop"}).exit, 2);
+  EXPECT_THAT(server_.calls(),
+              ElementsAre("GetPasses", "StartPasses", "GetPasses", "GetPasses", "StopPasses"));
+}
+
 TEST_F(FactorctlTest, HealthIsTheExitCode) {
   EXPECT_EQ(Ctl({"health"}), "reads    SERVING\nwrites   SERVING\nprocess  SERVING\n");
   server_.on_call = [](const std::string& method) {
@@ -406,6 +428,17 @@ TEST_F(FactorctlTest, ImportSendsEverythingAndSumsUp) {
   EXPECT_EQ(applied[0].number, 2);
   EXPECT_EQ(applied[1].rating.event_time().seconds(), 20);
   EXPECT_EQ(server_.starts()[0].model(), "movies");
+}
+
+TEST_F(FactorctlTest, ImportSendsOtherEventsWithoutRatings) {
+  const std::string path = WriteFile("a,x,3,30\nb,y,4,20\n");
+  Ctl({"import", path, "--min_rating=4", "--event_type=click"});
+  const auto applied = server_.applied();
+  ASSERT_THAT(applied, SizeIs(1));
+  EXPECT_EQ(applied[0].rating.event_type(), "click");
+  EXPECT_FALSE(applied[0].rating.has_rating());
+  Ctl({"import", path, "--min_rating=4"});  // is another import
+  EXPECT_THAT(server_.applied(), SizeIs(2));
 }
 
 TEST_F(FactorctlTest, ImportOfTheSameFileAgainAppliesNothing) {
@@ -563,6 +596,38 @@ TEST(OfflineTest, LogPrintsEvents) {
   ASSERT_TRUE(std::getline(lines, line));
   EXPECT_EQ(Json::parse(line)["rating"], 0.1);
   EXPECT_EQ(Json::parse(line)["event_id"], "e2");
+}
+
+TEST(OfflineTest, LogPrintsEventsThatAreNoRatings) {
+  TempDir parent;
+  const std::string path = parent / "data";
+  ModelConfig config;
+  config.event_types = {{"click"}, {"purchase"}};
+  ASSERT_TRUE(Store::Create(path, ToFields(config)).ok());
+  auto store = *Store::Open({.path = path});
+  std::vector<Event> events(2);
+  events[0].kind = EventKind::kTaken;
+  events[0].sequence = 1;
+  events[0].user_id = "a";
+  events[0].item_id = "x";
+  events[0].type = 1;
+  events[1].kind = EventKind::kRevisit;
+  events[1].sequence = 2;
+  events[1].revisited = {.first_user = 5, .users = 2, .position = 0, .pass = 3};
+  ASSERT_TRUE(store->log()->Append(events).ok());
+  store.reset();
+  EXPECT_EQ(RunCtl({"log", path}).out,
+            "1\ta\tx\tpurchase\t1970-01-01T00:00:00Z\n"
+            "2\tpass 3 over the histories of 2 users from user number 5 on, from position 0\t"
+            "1970-01-01T00:00:00Z\n");
+  std::istringstream lines(RunCtl({"log", path, "--json"}).out);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(Json::parse(line)["event_type"], "purchase");
+  EXPECT_FALSE(Json::parse(line).contains("rating"));
+  std::getline(lines, line);
+  EXPECT_EQ(Json::parse(line)["revisited"]["pass"], 3);
+  EXPECT_EQ(RunCtl({"log", path, "--csv"}).out, "sequence,user,item,rating,timestamp\n");
 }
 
 TEST(OfflineTest, LogPrintsCsvThatImportReads) {

@@ -119,6 +119,7 @@ what looks like them.
   factorctl import ml-1m/ratings.dat --sort_by_time
   factorctl import ratings.csv --sort_by_time --pace_seconds 60     # a minute of live learning
   zcat ratings.csv.gz | factorctl import - --producer ratings-2024
+  factorctl import ratings.csv --sort_by_time --min_rating 4 --event_type click
 
 Each rating is applied exactly once, though the connection breaks or the server restarts on the way, and
 though this command is run again: the server remembers, for each producer, how far it got. The producer is
@@ -143,6 +144,8 @@ Ratings that the server rejects count as errors, too.
     flags->Add("pace_seconds", &pace_seconds_, "SECONDS", "spread the ratings over this time");
     flags->Add("min_rating", &source_.min_rating, "R", "leave out ratings below");
     flags->Add("max_rating", &source_.max_rating, "R", "leave out ratings above");
+    flags->Add("event_type", &source_.event_type, "NAME",
+               "send events of this type, without the ratings");
     flags->Add("limit", &source_.limit, "N", "at most so many ratings");
     flags->Add("progress", &progress_, "auto|always|never", "auto: on a terminal");
     flags->Add("give_up_seconds", &give_up_seconds_, "SECONDS",

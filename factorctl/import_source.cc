@@ -62,13 +62,14 @@ void Fill(absl::string_view user, absl::string_view item, float value,
   if (time_micros.has_value()) SetTime(*time_micros, rating);
 }
 
-// What besides the content decides which rating has which number.
+// What besides the content decides which event has which number.
 std::string NumberingOptions(const ImportSource::Options& options) {
   std::string text;
   PutVarint(&text, static_cast<uint64_t>(options.format));
   PutVarint(&text, options.sort_by_time ? 1 : 0);
   PutDouble(&text, options.min_rating.value_or(-std::numeric_limits<double>::infinity()));
   PutDouble(&text, options.max_rating.value_or(std::numeric_limits<double>::infinity()));
+  text += options.event_type;
   return text;
 }
 
@@ -152,6 +153,10 @@ absl::StatusOr<bool> ImportSource::Next(int64_t* number, v1::Rating* rating) {
     if (!more) return false;
     *number = record.line;
     Fill(record.user_id, record.item_id, record.rating, record.time_micros, rating);
+  }
+  if (!options_.event_type.empty()) {
+    rating->clear_rating();
+    rating->set_event_type(options_.event_type);
   }
   ++given_;
   return true;

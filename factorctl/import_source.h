@@ -36,6 +36,8 @@ class ImportSource {
     // Ratings below or above are left out.
     std::optional<double> min_rating = std::nullopt;
     std::optional<double> max_rating = std::nullopt;
+    // Not empty: what is given are events of this type, without the rating.
+    std::string event_type = {};
     // At most so many ratings.
     std::optional<int64_t> limit = std::nullopt;
   };

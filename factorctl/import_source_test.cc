@@ -133,8 +133,9 @@ TEST_F(ImportSourceTest, TheFingerprintIsThatOfContentAndNumbering) {
   fingerprints.insert(Fingerprint({.path = path, .min_rating = 4}));
   fingerprints.insert(Fingerprint({.path = path, .max_rating = 4}));
   fingerprints.insert(Fingerprint({.path = path, .format = RatingFormat::kCsv}));
+  fingerprints.insert(Fingerprint({.path = path, .event_type = "click"}));
   fingerprints.insert(Fingerprint({.path = Write("a,x,3,30\nb,y,4,21\n", "other.csv")}));
-  EXPECT_EQ(fingerprints.size(), 6u);
+  EXPECT_EQ(fingerprints.size(), 7u);
 }
 
 TEST_F(ImportSourceTest, TheFingerprintSeesTheWholeOfALargeFile) {

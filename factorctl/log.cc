@@ -3,6 +3,7 @@
 #include "absl/time/time.h"
 #include "factorctl/commands.h"
 #include "factorctl/json.h"
+#include "model/config.h"
 #include "storage/store.h"
 
 namespace factord {
@@ -27,14 +28,33 @@ std::string Rfc3339(int64_t micros) {
                           absl::UTCTimeZone());
 }
 
+// Of kTaken.
+std::string TypeName(const Event& event, const ModelConfig& config) {
+  return event.type < config.event_types.size() ? config.event_types[event.type].name
+                                                : absl::StrCat("type ", event.type);
+}
+
 std::string AsCsv(const Event& event) {
   return absl::StrCat(event.sequence, ",", CsvField(event.user_id), ",", CsvField(event.item_id),
                       ",", FloatToJson(event.rating).dump(), ",", Seconds(event.time_micros));
 }
 
-std::string AsText(const Event& event) {
-  std::string line = absl::StrCat(event.sequence, "\t", event.user_id, "\t", event.item_id, "\t",
-                                  event.rating, "\t", Rfc3339(event.time_micros));
+std::string RevisitText(const Event& event) {
+  const RevisitedPart& part = event.revisited;
+  return absl::StrCat(event.sequence, "\tpass ", part.pass, " over the histories of ", part.users,
+                      " users from user number ", part.first_user, " on, from position ",
+                      part.position, "\t", Rfc3339(event.time_micros));
+}
+
+std::string AsText(const Event& event, const ModelConfig& config) {
+  if (event.kind == EventKind::kRevisit) return RevisitText(event);
+  std::string line = absl::StrCat(event.sequence, "\t", event.user_id, "\t", event.item_id, "\t");
+  if (event.kind == EventKind::kTaken) {
+    absl::StrAppend(&line, TypeName(event, config));
+  } else {
+    absl::StrAppend(&line, event.rating);
+  }
+  absl::StrAppend(&line, "\t", Rfc3339(event.time_micros));
   if (!event.event_id.empty()) absl::StrAppend(&line, "\tevent_id=", event.event_id);
   if (!event.producer_id.empty()) {
     absl::StrAppend(&line, "\tproducer=", event.producer_id, ":", event.producer_number);
@@ -45,12 +65,25 @@ std::string AsText(const Event& event) {
   return line;
 }
 
-std::string AsJson(const Event& event) {
+std::string AsJson(const Event& event, const ModelConfig& config) {
   Json json;
   json["sequence"] = event.sequence;
+  if (event.kind == EventKind::kRevisit) {
+    const RevisitedPart& part = event.revisited;
+    json["revisited"] = {{"first_user", part.first_user},
+                         {"users", part.users},
+                         {"position", part.position},
+                         {"pass", part.pass}};
+    json["event_time"] = Rfc3339(event.time_micros);
+    return Dump(json);
+  }
   json["user_id"] = std::string(event.user_id);
   json["item_id"] = std::string(event.item_id);
-  json["rating"] = FloatToJson(event.rating);
+  if (event.kind == EventKind::kTaken) {
+    json["event_type"] = TypeName(event, config);
+  } else {
+    json["rating"] = FloatToJson(event.rating);
+  }
   json["event_time"] = Rfc3339(event.time_micros);
   json["time_is_servers"] = event.time_is_servers;
   json["event_id"] = std::string(event.event_id);
@@ -68,9 +101,9 @@ class LogCommand : public Command {
         .arguments = "DIR",
         .summary = "print the event log of a data folder (offline)",
         .help =
-            R"(Prints the ratings in the log of a data folder, one a line, in the order in which they were applied:
-sequence, user, item, rating, time, and what else is known, with tabs between them. The folder must not
-be in use. With the server's default --log_retention the log begins behind the last snapshot.
+            R"(Prints the events in the log of a data folder, one a line, in the order in which they were applied:
+sequence, user, item, rating (or the event's type), time, and what else is known, with tabs between them. The
+folder must not be in use. With the server's default --log_retention the log begins behind the last snapshot.
 
   factorctl log /var/lib/factord/data --from 1000 --to 1009
   factorctl log /var/lib/factord/data --csv > ratings.csv      # "factorctl import" reads it
@@ -83,7 +116,8 @@ be in use. With the server's default --log_retention the log begins behind the l
   void AddFlags(FlagSet* flags) override {
     flags->Add("from", &from_, "SEQUENCE", "the first to print; without it the first in the log");
     flags->Add("to", &to_, "SEQUENCE", "the last to print; without it the last in the log");
-    flags->Add("csv", &csv_, "print CSV: sequence,user,item,rating,timestamp (seconds)");
+    flags->Add("csv", &csv_,
+               "print the ratings as CSV: sequence,user,item,rating,timestamp (seconds)");
   }
 
   absl::Status Run(const std::vector<std::string>& arguments, Context& context) override {
@@ -93,6 +127,7 @@ be in use. With the server's default --log_retention the log begins behind the l
     const LogRange range = store->log()->range();
     const int64_t from = from_.value_or(range.first);
     const int64_t to = to_.value_or(range.last);
+    FACTORD_ASSIGN_OR_RETURN(const ModelConfig config, FromFields(store->config()));
     if (csv_) context.out() << "sequence,user,item,rating,timestamp\n";
     if (!from_.has_value() && range.empty()) return absl::OkStatus();
     FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<LogCursor> cursor, store->log()->ReadFrom(from));
@@ -101,9 +136,10 @@ be in use. With the server's default --log_retention the log begins behind the l
       if (events.empty()) break;
       for (const Event& event : events) {
         if (event.sequence > to) return absl::OkStatus();
+        if (csv_ && event.kind != EventKind::kRating) continue;
         context.out() << (csv_             ? AsCsv(event)
-                          : context.json() ? AsJson(event)
-                                           : AsText(event))
+                          : context.json() ? AsJson(event, config)
+                                           : AsText(event, config))
                       << "\n";
       }
     }

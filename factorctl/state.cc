@@ -1,5 +1,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "factorctl/commands.h"
 #include "factorctl/json.h"
@@ -16,7 +17,7 @@ class StateCommand : public Command {
         .arguments = "",
         .summary = "what the model holds, and how well it predicts",
         .help =
-            R"(Shows the model's counts, its sequence (the number of ratings applied), its configuration, and its
+            R"(Shows the model's counts, its sequence (the number of events applied), its configuration, and its
 prequential error: each rating against the prediction made just before it was learned.
 
   factorctl state
@@ -44,6 +45,13 @@ prequential error: each rating against the prediction made just before it was le
                         : config.variant() == v1::ModelConfig::VARIANT_PA_II ? "pa-2"
                                                                              : "unknown",
                         ", ", absl::AsciiStrToLower(absl::StripPrefix(solver, "SOLVER_")));
+  }
+
+  static std::string EventTypesOf(const v1::ModelConfig& config) {
+    if (config.event_types().empty()) return "none but ratings";
+    return absl::StrJoin(config.event_types(), ", ", [](std::string* out, const auto& type) {
+      absl::StrAppend(out, type.name(), " (value ", type.value(), ", weight ", type.weight(), ")");
+    });
   }
 
   static std::string LogText(const v1::GetModelResponse& model) {
@@ -83,6 +91,8 @@ prequential error: each rating against the prediction made just before it was le
          {"aggressiveness", absl::StrCat(config.aggressiveness())},
          {"epsilon", absl::StrCat(config.epsilon())},
          {"initial rating", absl::StrCat(config.initial_rating())},
+         {"replay", absl::StrCat(config.replay())},
+         {"event types", EventTypesOf(config)},
          {"seed", absl::StrCat(config.seed())},
          {"dedupe window", WithCommas(config.dedupe_window())},
          {"update version", absl::StrCat(config.update_version())}});

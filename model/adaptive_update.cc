@@ -36,8 +36,7 @@ constexpr float kPopularitySpread = 0.8f;
 constexpr int64_t kEventsBetweenRenewals = 16;
 // The mean of all ratings forgets beyond so many.
 constexpr int64_t kMeanMemory = 100'000;
-// Later passes.
-constexpr float kRevisitStep = 0.7f;
+// Revisits.
 constexpr float kRevisitFactorRidge = 7;
 constexpr float kRevisitBiasRidge = 2;
 constexpr float kRevisitPopularityRidge = 20;
@@ -215,8 +214,8 @@ AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlo
   return outcome;
 }
 
-void AdaptiveRevisit(const ModelConfig& config, float rating, int32_t pass,
-                     const ModelGlobals& globals, const PairOfRows& rows) {
+float AdaptiveRevisit(const ModelConfig& config, float rating, float size,
+                      const ModelGlobals& globals, const PairOfRows& rows) {
   const Kernels& kernels = ActiveKernels();
   RowState& user = *rows.user;
   RowState& item = *rows.item;
@@ -225,7 +224,6 @@ void AdaptiveRevisit(const ModelConfig& config, float rating, int32_t pass,
       ComputeTerms(globals, user, item, kernels.products(rows.p, rows.q, rows.stride));
   const float error = inner_rating - terms.without_mood;
   const float inverse = 1 / ErrorVariance(terms, user, item, error);
-  const float size = kRevisitStep / std::sqrt(static_cast<float>(pass - 1));
   const float step = error * inverse * size;
   const float attraction = Attraction(config, terms.products.pq) * inverse * size;
 
@@ -248,6 +246,7 @@ void AdaptiveRevisit(const ModelConfig& config, float rating, int32_t pass,
   user.popularity_taste -= size * kRevisitPopularityRidge * user.bias_variance *
                            terms.popularity_variance * user.popularity_taste;
   MoveTastes(globals, terms, item_bias, step, &user);
+  return RatingOf(config, globals, terms, globals.mood_weight * user.mood);
 }
 
 }  // namespace factord

@@ -49,11 +49,11 @@ float AdaptivePrediction(const ModelConfig& config, const ModelGlobals& globals,
 AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlobals* globals,
                                const PairOfRows& rows);
 
-// Learns a rating of a history once more, in pass 2, 3, ... (1 was when it came in). Confidence,
-// variances and globals stay: nothing is counted twice. Steps shrink with the pass, and rows are
-// drawn to their start a little.
-void AdaptiveRevisit(const ModelConfig& config, float rating, int32_t pass,
-                     const ModelGlobals& globals, const PairOfRows& rows);
+// Learns a rating that came in before once more, with steps of size `size`, in (0, 1], and draws
+// rows to their start a little. Confidence, variances and globals stay: nothing is counted twice.
+// Returns the prediction before, in rating units.
+float AdaptiveRevisit(const ModelConfig& config, float rating, float size,
+                      const ModelGlobals& globals, const PairOfRows& rows);
 
 // RowState::bias in rating units.
 float BiasInRatingUnits(const ModelConfig& config, const RowState& state);

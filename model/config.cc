@@ -4,14 +4,18 @@
 #include <limits>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace factord {
 namespace {
 
 constexpr int64_t kMaxDedupeWindow = 100'000'000;
+constexpr int32_t kMaxReplay = 16;
 constexpr absl::string_view kUnknown = "unknown";
 
 // Collects one line per broken rule. Comparisons are written so that NaN breaks them.
@@ -43,6 +47,13 @@ class FieldReader {
   template <typename Int>
   void Integer(const std::string& name, Int* value) {
     Take(name, [value](const std::string& text) { return absl::SimpleAtoi(text, value); });
+  }
+  void EventTypes(const std::string& name, std::vector<EventType>* types) {
+    Take(name, [types](const std::string& text) {
+      const absl::StatusOr<std::vector<EventType>> parsed = EventTypesFromText(text);
+      if (parsed.ok()) *types = *parsed;
+      return parsed.ok();
+    });
   }
   template <typename Choice>
   void Name(const std::string& name, absl::StatusOr<Choice> (*parse)(absl::string_view),
@@ -81,6 +92,15 @@ class FieldReader {
   std::vector<std::string> complaints_;
 };
 
+bool IsEventTypeName(absl::string_view name) {
+  constexpr size_t kMaxBytes = 32;
+  if (name.empty() || name.size() > kMaxBytes || !absl::ascii_islower(name[0])) return false;
+  for (const char c : name) {
+    if (!absl::ascii_islower(c) && !absl::ascii_isdigit(c) && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
 // Nine significant digits give every float back.
 std::string FloatText(float v) { return absl::StrFormat("%.9g", v); }
 
@@ -104,6 +124,23 @@ absl::Status ModelConfig::Validate() const {
                 "bisection_tolerance must be between 0 and 1, both excluded");
   rules.Require(offset > 0 && offset <= 10, "offset must be > 0 and <= 10");
   rules.Require(attraction >= 0 && attraction <= 1, "attraction must be 0 to 1");
+  rules.Require(replay >= 0 && replay <= kMaxReplay,
+                absl::StrCat("replay must be 0 to ", kMaxReplay));
+  rules.Require(event_types.size() <= kMaxEventTypes,
+                absl::StrCat("event_types must be at most ", kMaxEventTypes));
+  absl::flat_hash_set<std::string> names;
+  for (const EventType& type : event_types) {
+    const std::string field = absl::StrCat("event_types '", type.name, "' ");
+    rules.Require(IsEventTypeName(type.name),
+                  absl::StrCat(field, "must be 1 to 32 of a-z, 0-9, '_', '-', a letter first"));
+    rules.Require(names.insert(type.name).second, absl::StrCat(field, "must be there once"));
+    rules.Require(type.value > 0 && type.value <= 10,
+                  absl::StrCat(field, "must have a value > 0 and <= 10"));
+    rules.Require(type.weight > 0 && type.weight <= 10,
+                  absl::StrCat(field, "must have a weight > 0 and <= 10"));
+  }
+  rules.Require(variant == Variant::kAdaptive || (replay == 0 && event_types.empty()),
+                "replay and event_types need variant adaptive");
   rules.Require(initial_rating > 0 && initial_rating <= max_rating,
                 "initial_rating must be > 0 and <= max_rating");
   rules.Require(dedupe_window >= 1 && dedupe_window <= kMaxDedupeWindow,
@@ -126,6 +163,8 @@ std::map<std::string, std::string> ToFields(const ModelConfig& config) {
       {"bisection_tolerance", FloatText(config.bisection_tolerance)},
       {"offset", FloatText(config.offset)},
       {"attraction", FloatText(config.attraction)},
+      {"replay", absl::StrCat(config.replay)},
+      {"event_types", EventTypesText(config.event_types)},
       {"initial_rating", FloatText(config.initial_rating)},
       {"dedupe_window", absl::StrCat(config.dedupe_window)},
       {"update_version", absl::StrCat(config.update_version)},
@@ -154,6 +193,8 @@ absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>&
   reader.Float("bisection_tolerance", &config.bisection_tolerance);
   reader.Float("offset", &config.offset);
   reader.Float("attraction", &config.attraction);
+  reader.Integer("replay", &config.replay);
+  reader.EventTypes("event_types", &config.event_types);
   reader.Float("initial_rating", &config.initial_rating);
   reader.Integer("dedupe_window", &config.dedupe_window);
   reader.Integer("update_version", &config.update_version);
@@ -202,6 +243,35 @@ absl::StatusOr<Solver> SolverFromName(absl::string_view name) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown solver '", name, "': one of exact, bisection, approximate"));
+}
+
+std::optional<uint8_t> FindEventType(const ModelConfig& config, absl::string_view name) {
+  for (size_t i = 0; i < config.event_types.size(); ++i) {
+    if (config.event_types[i].name == name) return static_cast<uint8_t>(i);
+  }
+  return std::nullopt;
+}
+
+std::string EventTypesText(const std::vector<EventType>& types) {
+  return absl::StrJoin(types, ",", [](std::string* out, const EventType& type) {
+    absl::StrAppend(out, type.name, ":", FloatText(type.value), ":", FloatText(type.weight));
+  });
+}
+
+absl::StatusOr<std::vector<EventType>> EventTypesFromText(absl::string_view text) {
+  std::vector<EventType> types;
+  if (text.empty()) return types;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(part, ':');
+    EventType type = {.name = std::string(fields[0])};
+    if (fields.size() > 3 || (fields.size() > 1 && !absl::SimpleAtof(fields[1], &type.value)) ||
+        (fields.size() > 2 && !absl::SimpleAtof(fields[2], &type.weight))) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", part, "' is not name, name:value or name:value:weight"));
+    }
+    types.push_back(std::move(type));
+  }
+  return types;
 }
 
 }  // namespace factord

@@ -10,7 +10,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/status.h"
@@ -38,6 +40,21 @@ inline constexpr int32_t kUpdateVersion = 1;
 // Solvers keep scratch space for this many factors on the stack.
 inline constexpr int32_t kMaxRank = 1024;
 
+// A kind of event that is no rating: a click, a purchase. It teaches the ranking that the user took
+// the item up, and nothing else: predicted ratings stay as they are.
+struct EventType {
+  std::string name;  // 1 to 32 of a-z, 0-9, '_', '-'; the first a letter
+  // By how much the item shall score above items that others took up, in (0, 10].
+  float value = 1;
+  // How much an event counts, in (0, 10]: the C of its passive-aggressive update is so many times
+  // that of a rating.
+  float weight = 1;
+
+  friend bool operator==(const EventType& a, const EventType& b) = default;
+};
+
+inline constexpr size_t kMaxEventTypes = 32;
+
 struct ModelConfig {
   // Number of factors m: 1 to kMaxRank.
   int32_t rank = 32;
@@ -64,6 +81,11 @@ struct ModelConfig {
   // Adaptive: how much rows that met are drawn together, 0 to 1. Helps where people choose what
   // they rate; 0 where they do not.
   float attraction = 0.1f;
+  // Adaptive: so many events of the histories, drawn anew for each event, are learned once more
+  // beside it: 0 to 16. Each costs about as much as an event does.
+  int32_t replay = 0;
+  // Adaptive: what events there are beside ratings. At most kMaxEventTypes, no name twice.
+  std::vector<EventType> event_types = {};
   // What a pair of fresh rows predicts, about: each entry starts within 20% of
   // sqrt(initial_rating / rank). In (0, max_rating]. Default: 0.7 of max_rating, where the means of
   // the usual rating sets lie. Adaptive: what is predicted before the first rating.
@@ -93,5 +115,14 @@ absl::string_view VariantName(Variant variant);
 absl::string_view SolverName(Solver solver);
 absl::StatusOr<Variant> VariantFromName(absl::string_view name);
 absl::StatusOr<Solver> SolverFromName(absl::string_view name);
+
+// The place of a type in config.event_types.
+std::optional<uint8_t> FindEventType(const ModelConfig& config, absl::string_view name);
+
+// "view:0.5:0.2,purchase:2": name, value and weight of each, the last two 1 where they are left
+// out.
+std::string EventTypesText(const std::vector<EventType>& types);
+// INVALID_ARGUMENT: malformed. What values must be, Validate says.
+absl::StatusOr<std::vector<EventType>> EventTypesFromText(absl::string_view text);
 
 }  // namespace factord

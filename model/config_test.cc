@@ -42,6 +42,21 @@ std::vector<BadField> BadFields() {
       {"bisection_tolerance", [](ModelConfig* c) { c->bisection_tolerance = 0; }},
       {"bisection_tolerance", [](ModelConfig* c) { c->bisection_tolerance = 1; }},
       {"bisection_tolerance", [](ModelConfig* c) { c->bisection_tolerance = kNan; }},
+      {"offset", [](ModelConfig* c) { c->offset = 0; }},
+      {"attraction", [](ModelConfig* c) { c->attraction = 1.5f; }},
+      {"replay", [](ModelConfig* c) { c->replay = -1; }},
+      {"replay", [](ModelConfig* c) { c->replay = 17; }},
+      {"event_types", [](ModelConfig* c) { c->event_types.resize(33, {.name = "a"}); }},
+      {"event_types ''", [](ModelConfig* c) { c->event_types = {{.name = ""}}; }},
+      {"event_types 'Click'", [](ModelConfig* c) { c->event_types = {{.name = "Click"}}; }},
+      {"event_types '1st'", [](ModelConfig* c) { c->event_types = {{.name = "1st"}}; }},
+      {"event_types 'a'",
+       [](ModelConfig* c) {
+         c->event_types = {{.name = "a"}, {.name = "a"}};
+       }},
+      {"event_types 'a'", [](ModelConfig* c) { c->event_types = {{.name = "a", .value = 0}}; }},
+      {"event_types 'a'", [](ModelConfig* c) { c->event_types = {{.name = "a", .value = 11}}; }},
+      {"event_types 'a'", [](ModelConfig* c) { c->event_types = {{.name = "a", .weight = kNan}}; }},
       {"initial_rating", [](ModelConfig* c) { c->initial_rating = 0; }},
       {"initial_rating", [](ModelConfig* c) { c->initial_rating = 5.5f; }},
       {"initial_rating", [](ModelConfig* c) { c->initial_rating = kNan; }},
@@ -58,6 +73,33 @@ TEST(ConfigTest, EachBadFieldIsNamed) {
     const absl::Status status = config.Validate();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.name;
     EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat(bad.name, " must")));
+  }
+}
+
+TEST(ConfigTest, PureUpdatesHaveNoReplayAndNoEventTypes) {
+  ModelConfig config;
+  config.variant = Variant::kPaI;
+  EXPECT_TRUE(config.Validate().ok());
+  config.event_types = {{.name = "click"}};
+  EXPECT_THAT(std::string(config.Validate().message()), HasSubstr("need variant adaptive"));
+  config.event_types.clear();
+  config.replay = 1;
+  EXPECT_THAT(std::string(config.Validate().message()), HasSubstr("need variant adaptive"));
+}
+
+TEST(ConfigTest, EventTypesAreReadAndWritten) {
+  const absl::StatusOr<std::vector<EventType>> types =
+      EventTypesFromText("view:0.5:0.25,click,purchase:2");
+  ASSERT_TRUE(types.ok());
+  const std::vector<EventType> expected = {
+      {"view", 0.5f, 0.25f}, {"click", 1, 1}, {"purchase", 2, 1}};
+  EXPECT_EQ(*types, expected);
+  EXPECT_EQ(EventTypesText(*types), "view:0.5:0.25,click:1:1,purchase:2:1");
+  EXPECT_TRUE(EventTypesFromText("")->empty());
+  for (const char* bad : {"click:", "click:x", "click:1:", "click:1:1:1"}) {
+    EXPECT_THAT(std::string(EventTypesFromText(bad).status().message()),
+                HasSubstr(absl::StrCat("'", bad, "' is not name")))
+        << bad;
   }
 }
 
@@ -91,7 +133,12 @@ ModelConfig Unusual() {
 }
 
 TEST(ConfigTest, FieldsRoundTripBitForBit) {
-  for (const ModelConfig& config : {ModelConfig(), Unusual()}) {
+  ModelConfig adaptive;
+  adaptive.offset = 1.0f / 3;
+  adaptive.attraction = 0.1f / 3;
+  adaptive.replay = 3;
+  adaptive.event_types = {{"view", 1.0f / 3, 0.1f / 3}, {"click"}};
+  for (const ModelConfig& config : {ModelConfig(), Unusual(), adaptive}) {
     const absl::StatusOr<ModelConfig> back = FromFields(ToFields(config));
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_EQ(*back, config);

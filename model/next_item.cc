@@ -15,7 +15,6 @@ namespace {
 constexpr float kOffset = 0.4f;    // rows start there; lower ones cannot tell items apart as well
 constexpr float kSpread = 0.2f;    // around it
 constexpr float kRecency = 0.35f;  // g
-constexpr float kMargin = 1;
 constexpr int kCounterexamples = 3;
 constexpr float kPopularityWeight = 0.25f;
 // The last items of the user that move, too.
@@ -40,6 +39,10 @@ constexpr std::array<float, kContextItems> kWeights = [] {
   }
   return weights;
 }();
+
+absl::Span<const uint32_t> FirstOf(absl::Span<const uint32_t> items, size_t n) {
+  return items.first(std::min(items.size(), n));
+}
 
 // How much of a step a row takes: 1 / sqrt(its ratings).
 float StepSize(const RowState& state) {
@@ -103,14 +106,14 @@ void RankingQuery(absl::Span<const uint32_t> context, absl::FunctionRef<const fl
   }
 }
 
-void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
-                   absl::Span<const uint32_t> context, const RecentItems& recent,
+void LearnNextItem(const TakenItem& taken, const RecentItems& recent,
                    absl::FunctionRef<void(uint32_t)> touch, ItemMatrix* items) {
   const Kernels& kernels = ActiveKernels();
   const size_t stride = items->stride();
-  context = context.subspan(0, std::min(context.size(), kLearnedContextItems));
-  const absl::Span<const uint32_t> moved =
-      context.subspan(0, std::min(context.size(), kMovedContextItems));
+  const uint32_t item = taken.item;
+  const absl::Span<const uint32_t> context = FirstOf(taken.context, kLearnedContextItems);
+  const absl::Span<const uint32_t> moved = FirstOf(context, kMovedContextItems);
+  const float slack = 1 / taken.weight;
 
   RowBuffer query, difference, pull;
   RankingQuery(
@@ -125,20 +128,18 @@ void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
   const float item_score = kernels.dot(query.values, items->ranking(item), stride);
 
   float up = 0;
-  const uint64_t stream =
-      Mix64(Mix64(static_cast<uint64_t>(config.seed)) ^ static_cast<uint64_t>(sequence));
   for (int s = 0; s < kCounterexamples; ++s) {
-    const uint32_t other = recent.Draw(Mix64(stream + static_cast<uint64_t>(s)));
+    const uint32_t other = recent.Draw(Mix64(taken.stream + static_cast<uint64_t>(s)));
     if (other == item) continue;
     const float* const row = items->ranking(other);
-    const float loss = kMargin - (item_score - kernels.dot(query.values, row, stride));
+    const float loss = taken.value - (item_score - kernels.dot(query.values, row, stride));
     if (!(loss > 0)) continue;  // passive
     const float other_size = StepSize(items->state(other));
     std::copy_n(items->ranking(item), stride, difference.values);
     kernels.add(difference.values, row, -1, kNoFloor, stride);
     const float difference_norm = kernels.dot(difference.values, difference.values, stride);
     const float step =
-        loss / (query_norm * (item_size + other_size) + moved_weight * difference_norm + 1) /
+        loss / (query_norm * (item_size + other_size) + moved_weight * difference_norm + slack) /
         static_cast<float>(kCounterexamples);
     up += step;
     kernels.add(pull.values, difference.values, step, kNoFloor, stride);

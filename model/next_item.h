@@ -9,7 +9,8 @@
 //
 // with l_0, l_1, ... the items that the user has rated last, newest first, w_b = g (1 - g)^b, and
 // n_i the number of i's ratings. It is learned from each event, whatever the rating: the item shall
-// score above items that others took up lately, by a margin of 1. That is a passive-aggressive
+// score above items that others took up lately, by a margin
+// (1 for a rating; EventType::value). That is a passive-aggressive
 // update (NN-PA-II, all rows of the event at once) whose C falls with each row's own ratings.
 // docs/algorithm.md has the formulas, docs/adr/0009-next-item-ranking.md the trials.
 //
@@ -68,11 +69,21 @@ float RankingBias(uint32_t ratings);
 void RankingQuery(absl::Span<const uint32_t> context, absl::FunctionRef<const float*(uint32_t)> row,
                   size_t stride, float* query);
 
-// Learns that the user took up `item` after `context` (newest first; only the first
-// kLearnedContextItems are looked at), in event `sequence`. `touch` is told of each item before its
-// row changes. REQUIRES: the item's state counts the event already; recent.size() > 0.
-void LearnNextItem(const ModelConfig& config, int64_t sequence, uint32_t item,
-                   absl::Span<const uint32_t> context, const RecentItems& recent,
+// A user took up an item: what the ranking learns from.
+struct TakenItem {
+  uint32_t item;
+  // The user's items before, newest first; only the first kLearnedContextItems are looked at.
+  absl::Span<const uint32_t> context;
+  // See EventType.
+  float value = 1;
+  float weight = 1;
+  // Draws the counterexamples: another one for each event.
+  uint64_t stream = 0;
+};
+
+// Learns from an event. `touch` is told of each item before its row changes. REQUIRES: the item's
+// state counts the event already; recent.size() > 0.
+void LearnNextItem(const TakenItem& taken, const RecentItems& recent,
                    absl::FunctionRef<void(uint32_t)> touch, ItemMatrix* items);
 
 }  // namespace factord

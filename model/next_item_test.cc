@@ -20,13 +20,13 @@ namespace {
 class Order {
  public:
   Order(const ModelConfig& config, uint32_t items)
-      : config_(config), items_(static_cast<size_t>(config.rank), true) {
+      : items_(static_cast<size_t>(config.rank), true) {
     for (uint32_t i = 0; i < items; ++i) {
       StartRankingRow(config, std::to_string(i), items_.stride(), items_.Add().ranking);
     }
   }
 
-  void TakeUp(std::vector<uint32_t>* user, uint32_t item) {
+  void TakeUp(std::vector<uint32_t>* user, uint32_t item, float value = 1, float weight = 1) {
     const ItemRow row = items_.Mutable(item);
     ++row.state->count;
     row.state->ranking_bias = RankingBias(row.state->count);
@@ -34,8 +34,12 @@ class Order {
     if (!user->empty()) {
       const std::vector<uint32_t> context(user->rbegin(), user->rend());
       LearnNextItem(
-          config_, ++sequence_, item, context, recent_, [this](uint32_t i) { touched_.insert(i); },
-          &items_);
+          {.item = item,
+           .context = context,
+           .value = value,
+           .weight = weight,
+           .stream = Mix64(Mix64(1) ^ ++events_)},
+          recent_, [this](uint32_t i) { touched_.insert(i); }, &items_);
     }
     recent_.Add(item);
     user->push_back(item);
@@ -53,11 +57,10 @@ class Order {
   const std::set<uint32_t>& touched() const { return touched_; }
 
  private:
-  const ModelConfig config_;
   ItemMatrix items_;
   RecentItems recent_;
   std::set<uint32_t> touched_;
-  int64_t sequence_ = 0;
+  uint64_t events_ = 0;
 };
 
 TEST(RankingBiasTest, IsAQuarterOfTheLogarithm) {
@@ -175,6 +178,25 @@ TEST(RecentItemsTest, DrawsFromTheLastOnesAndComesBackFromBytes) {
   EXPECT_FALSE(back.ReadFrom(bytes, 2999));  // an item that is not there
   EXPECT_FALSE(back.ReadFrom(bytes.substr(1), 3000));
   EXPECT_FALSE(back.ReadFrom(bytes + "x", 3000));
+}
+
+TEST(LearnNextItemTest, AWeightierEventMovesMoreAndAGreaterValueAsksForMore) {
+  // How much the score of item 7 rises after 3, 4, 5.
+  const auto rise = [](float value, float weight) {
+    Order order(ModelConfig{}, 50);
+    std::vector<uint32_t> other;
+    for (uint32_t i = 0; i < 50; ++i) order.TakeUp(&other, i);
+    const std::vector<uint32_t> user = {3, 4, 5};
+    const auto score = [&] { return order.Score(user, 7) - order.items().state(7).ranking_bias; };
+    const float before = score();
+    std::vector<uint32_t> after = user;
+    order.TakeUp(&after, 7, value, weight);
+    return score() - before;
+  };
+  EXPECT_GT(rise(1, 0.1f), 0);
+  EXPECT_LT(rise(1, 0.1f), rise(1, 1) / 5);
+  EXPECT_GT(rise(1, 10), rise(1, 1) * 2);
+  EXPECT_GT(rise(3, 1), rise(1, 1) * 2);
 }
 
 TEST(LearnNextItemTest, HashAfterAStreamIsPinned) {

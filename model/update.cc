@@ -18,8 +18,6 @@ constexpr float kAdaptiveSpread = 0.05f;
 
 UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
                     ModelGlobals* globals, const PairOfRows& rows) {
-  ++rows.user->count;
-  ++rows.item->count;
   if (config.variant == Variant::kAdaptive) {
     const AdaptiveOutcome outcome = AdaptiveUpdate(config, rating, globals, rows);
     return {.prediction = outcome.prediction, .passive = false, .clipped = outcome.clipped};
@@ -29,18 +27,22 @@ UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
   return {outcome.prediction, outcome.passive, outcome.clipped};
 }
 
-UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, int32_t pass,
+UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,
                          ModelGlobals* globals, const PairOfRows& rows) {
   if (config.variant != Variant::kAdaptive) {
     return Learn(config, rating, sequence, globals, rows);
   }
-  ++rows.user->count;
-  ++rows.item->count;
-  UpdateOutcome outcome;
-  outcome.prediction =
-      AdaptivePrediction(config, *globals, {rows.p, rows.q, rows.user, rows.item, rows.stride});
-  AdaptiveRevisit(config, rating, pass, *globals, rows);
-  return outcome;
+  return {.prediction = AdaptiveRevisit(config, rating, size, *globals, rows)};
+}
+
+float PassSize(int32_t pass) {
+  constexpr float kSecondPass = 0.7f;
+  return kSecondPass / std::sqrt(static_cast<float>(pass - 1));
+}
+
+float ReplaySize(int32_t replay) {
+  constexpr float kOfOne = 0.35f;
+  return kOfOne / std::sqrt(std::sqrt(static_cast<float>(replay)));
 }
 
 float Predict(const ModelConfig& config, const ModelGlobals& globals, const ConstPairOfRows& rows) {

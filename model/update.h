@@ -27,17 +27,22 @@ struct UpdateOutcome {
   bool clipped = false;  // the step was cut: at C, or because of an error beyond the noise
 };
 
-// Both new rows, and what is global, are computed from the old ones; both counts grow by 1. A pure
-// function of its arguments, the same bits on every CPU. `sequence` seeds the exact solver's
-// pivots.
+// Both new rows, and what is global, are computed from the old ones. A pure function of its
+// arguments, the same bits on every CPU. `sequence` seeds the exact solver's pivots.
+// RowState::count is the caller's.
 UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
                     ModelGlobals* globals, const PairOfRows& rows);
 
-// The same for a rating that these rows have learned already: the user's history holds it, equal.
-// With the adaptive update nothing is counted twice: it is a revisit (model/adaptive_update.h), in
-// pass `pass` >= 2 over the user's history. A pure update learns it like any other.
-UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, int32_t pass,
+// The same for a rating that these rows have learned already. With the adaptive update nothing is
+// counted twice: it is a revisit of size `size`, in (0, 1] (model/adaptive_update.h). A pure update
+// learns it like any other.
+UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,
                          ModelGlobals* globals, const PairOfRows& rows);
+
+// The size of a revisit in pass 2, 3, ... over a history (1 was when its ratings came in), and of
+// each of the revisits that an event brings with it (ModelConfig::replay > 0).
+float PassSize(int32_t pass);
+float ReplaySize(int32_t replay);
 
 // In rating units, not clipped to the range.
 float Predict(const ModelConfig& config, const ModelGlobals& globals, const ConstPairOfRows& rows);

@@ -19,13 +19,14 @@ void RatingHistory::Grow(uint32_t capacity) {
   capacity_ = capacity;
 }
 
-std::optional<float> RatingHistory::Record(uint32_t item, float rating) {
+std::optional<float> RatingHistory::Record(uint32_t item, float value) {
   std::optional<float> former;
   uint32_t* const items = items_begin();
   uint32_t* const found = std::find(items, items + size_, item);
   if (const size_t at = static_cast<size_t>(found - items); at < size_) {
     float* const ratings = ratings_begin();
     former = ratings[at];
+    if (!IsRating(value)) value = *former;
     const size_t later = size_ - at - 1;
     std::memmove(items + at, items + at + 1, later * sizeof(uint32_t));
     std::memmove(ratings + at, ratings + at + 1, later * sizeof(float));
@@ -35,7 +36,7 @@ std::optional<float> RatingHistory::Record(uint32_t item, float rating) {
     Grow(std::max<uint32_t>(kFirstBytes / kItemBytes, capacity_ + capacity_ / 4));
   }
   items_begin()[size_] = item;
-  ratings_begin()[size_] = rating;
+  ratings_begin()[size_] = value;
   ++size_;
   return former;
 }

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -18,9 +19,13 @@
 
 namespace factord {
 
-// What a user has rated: each item once with its latest value, the one rated longest ago first.
-// Never capped. Adding is O(items) by a scan over packed indices (some 20 ns at a hundred of them).
-// Thread-compatible.
+// What a history holds in place of the rating of an item that was taken up and never rated: a NaN.
+inline constexpr float kUnrated = std::numeric_limits<float>::quiet_NaN();
+inline bool IsRating(float value) { return value == value; }
+
+// What a user has rated or taken up: each item once with its latest rating, or kUnrated, the one
+// longest ago first. Never capped. Adding is O(items) by a scan over packed indices (some 20 ns at
+// a hundred of them). Thread-compatible.
 class RatingHistory {
  public:
   RatingHistory() = default;
@@ -30,8 +35,9 @@ class RatingHistory {
   absl::Span<const uint32_t> items() const { return {items_begin(), size_}; }
   absl::Span<const float> ratings() const { return {ratings_begin(), size_}; }
 
-  // Puts `item` at the end with this rating. A former rating of it is dropped and returned.
-  std::optional<float> Record(uint32_t item, float rating);
+  // Puts `item` at the end with this rating; kUnrated keeps a former one. What it had before is
+  // returned.
+  std::optional<float> Record(uint32_t item, float value);
   // Replaces everything. REQUIRES: equal sizes, items distinct.
   void Assign(absl::Span<const uint32_t> items, absl::Span<const float> ratings);
 

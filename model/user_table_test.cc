@@ -24,6 +24,19 @@ TEST(RatingHistoryTest, KeepsTheLatestValueAtTheEnd) {
   EXPECT_THAT(history.ratings(), ElementsAre(2, 3, 4));
 }
 
+TEST(RatingHistoryTest, WhatIsTakenUpKeepsItsRating) {
+  RatingHistory history;
+  history.Record(7, 1);
+  EXPECT_EQ(history.Record(9, kUnrated), std::nullopt);
+  EXPECT_EQ(history.Record(7, kUnrated), 1.0f);
+  EXPECT_THAT(history.items(), ElementsAre(9, 7));
+  EXPECT_FALSE(IsRating(history.ratings()[0]));
+  EXPECT_EQ(history.ratings()[1], 1);
+  EXPECT_FALSE(IsRating(*history.Record(9, 3)));
+  EXPECT_THAT(history.items(), ElementsAre(7, 9));
+  EXPECT_THAT(history.ratings(), ElementsAre(1, 3));
+}
+
 TEST(RatingHistoryTest, AgreesWithANaiveListOverManySizes) {
   std::mt19937 random(1);
   RatingHistory history;

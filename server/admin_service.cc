@@ -33,12 +33,54 @@ absl::Status RunBackup(Engine* engine, const v1::BackupRequest& request,
   return absl::OkStatus();
 }
 
+absl::Status RunStartPasses(Engine* engine, const v1::StartPassesRequest& request,
+                            v1::StartPassesResponse*) {
+  const Violations violations = ValidateStartPasses(request);
+  if (!violations.empty()) return BadRequest(violations);
+  return engine->StartPasses(request.passes());
+}
+
+void Convert(const HistoryError& error, v1::HistoryError* out) {
+  out->set_ratings(error.ratings);
+  out->set_mae(error.mae);
+  out->set_rmse(error.rmse);
+}
+
+void Convert(const PassesProgress& progress, v1::PassesProgress* out) {
+  // The numbers of both enums are the same.
+  static_assert(static_cast<int>(PassesProgress::State::kRunning) ==
+                v1::PassesProgress::STATE_RUNNING);
+  static_assert(static_cast<int>(PassesProgress::State::kFailed) ==
+                v1::PassesProgress::STATE_FAILED);
+  out->set_state(static_cast<v1::PassesProgress::State>(progress.state));
+  out->set_passes(progress.passes);
+  out->set_events_done(progress.events_done);
+  out->set_events_total(progress.events_total);
+  if (progress.events_total > 0) Convert(progress.before, out->mutable_before());
+  if (progress.after.has_value()) Convert(*progress.after, out->mutable_after());
+  out->set_failure(std::string(progress.failure.message()));
+}
+
+absl::Status RunGetPasses(Engine* engine, const v1::GetPassesRequest&,
+                          v1::GetPassesResponse* response) {
+  Convert(engine->Passes(), response->mutable_progress());
+  return absl::OkStatus();
+}
+
+absl::Status RunStopPasses(Engine* engine, const v1::StopPassesRequest&,
+                           v1::StopPassesResponse* response) {
+  engine->StopPasses();
+  Convert(engine->Passes(), response->mutable_progress());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 template <typename Request, typename Response>
-grpc::ServerUnaryReactor* AdminService::Run(
-    Rpc rpc, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-    grpc::ByteBuffer* response, absl::Status (*operation)(Engine*, const Request&, Response*)) {
+grpc::ServerUnaryReactor* AdminService::Run(Rpc rpc, grpc::CallbackServerContext* context,
+                                            const grpc::ByteBuffer* request,
+                                            grpc::ByteBuffer* response,
+                                            Operation<Request, Response> operation) {
   using Call = UnaryCall<Request, Response>;
   return Call::Start(
       gate_, rpc, context, request, response, [this, operation](Call* call) -> absl::Status {
@@ -50,6 +92,21 @@ grpc::ServerUnaryReactor* AdminService::Run(
         });
         return absl::OkStatus();
       });
+}
+
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* AdminService::RunAtOnce(Rpc rpc, grpc::CallbackServerContext* context,
+                                                  const grpc::ByteBuffer* request,
+                                                  grpc::ByteBuffer* response,
+                                                  Operation<Request, Response> operation) {
+  using Call = UnaryCall<Request, Response>;
+  return Call::Start(gate_, rpc, context, request, response,
+                     [this, operation](Call* call) -> absl::Status {
+                       FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
+                                                engines_->Get(call->request().model()));
+                       call->Finish(operation(serving->engine, call->request(), call->response()));
+                       return absl::OkStatus();
+                     });
 }
 
 grpc::ServerUnaryReactor* AdminService::CreateSnapshot(grpc::CallbackServerContext* context,
@@ -68,6 +125,24 @@ grpc::ServerUnaryReactor* AdminService::Backup(grpc::CallbackServerContext* cont
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
   return Run(Rpc::kBackup, context, request, response, RunBackup);
+}
+
+grpc::ServerUnaryReactor* AdminService::StartPasses(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request,
+                                                    grpc::ByteBuffer* response) {
+  return RunAtOnce(Rpc::kStartPasses, context, request, response, RunStartPasses);
+}
+
+grpc::ServerUnaryReactor* AdminService::GetPasses(grpc::CallbackServerContext* context,
+                                                  const grpc::ByteBuffer* request,
+                                                  grpc::ByteBuffer* response) {
+  return RunAtOnce(Rpc::kGetPasses, context, request, response, RunGetPasses);
+}
+
+grpc::ServerUnaryReactor* AdminService::StopPasses(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request,
+                                                   grpc::ByteBuffer* response) {
+  return Run(Rpc::kStopPasses, context, request, response, RunStopPasses);
 }
 
 }  // namespace factord

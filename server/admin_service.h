@@ -1,4 +1,4 @@
-// factord.v1.AdminService: operations. They block, so they run one after another on a thread of
+// factord.v1.AdminService: operations. Most block, so they run one after another on a thread of
 // their own.
 #pragma once
 
@@ -12,7 +12,11 @@ namespace factord {
 
 using RawAdminService = v1::AdminService::WithRawCallbackMethod_CreateSnapshot<
     v1::AdminService::WithRawCallbackMethod_ComputeHash<
-        v1::AdminService::WithRawCallbackMethod_Backup<v1::AdminService::Service>>>;
+        v1::AdminService::WithRawCallbackMethod_Backup<
+            v1::AdminService::WithRawCallbackMethod_StartPasses<
+                v1::AdminService::WithRawCallbackMethod_GetPasses<
+                    v1::AdminService::WithRawCallbackMethod_StopPasses<
+                        v1::AdminService::Service>>>>>>;
 
 // Stateless. Thread-safe.
 class AdminService final : public RawAdminService {
@@ -33,13 +37,33 @@ class AdminService final : public RawAdminService {
                                    const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* response) override;
 
+  grpc::ServerUnaryReactor* StartPasses(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
+
+  grpc::ServerUnaryReactor* GetPasses(grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
+
+  grpc::ServerUnaryReactor* StopPasses(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+
  private:
-  // Finishes the call with what `operation`, an absl::Status(Engine*, const Request&, Response*),
-  // returns; it runs on the worker, unless the caller is gone by then.
+  template <typename Request, typename Response>
+  using Operation = absl::Status (*)(Engine*, const Request&, Response*);
+
+  // Finishes the call with what `operation` returns; it runs on the worker, unless the caller is
+  // gone by then.
   template <typename Request, typename Response>
   grpc::ServerUnaryReactor* Run(Rpc rpc, grpc::CallbackServerContext* context,
                                 const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
-                                absl::Status (*operation)(Engine*, const Request&, Response*));
+                                Operation<Request, Response> operation);
+  // The same for what does not block.
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* RunAtOnce(Rpc rpc, grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
+                                      Operation<Request, Response> operation);
 
   const EngineHolder* const engines_;
   CallGate* const gate_;

@@ -180,6 +180,13 @@ ABSL_FLAG(std::optional<float>, offset, std::nullopt,
 ABSL_FLAG(std::optional<float>, attraction, std::nullopt,
           "Of the adaptive update: how much a user and an item that meet are drawn together, 0 to "
           "1; 0 where users do not choose what they rate. New folder: 0.1.");
+ABSL_FLAG(std::optional<int32_t>, replay, std::nullopt,
+          "Of the adaptive update: how many ratings of the histories are learned once more beside "
+          "each event, 0 to 16: predicts better, learns slower. New folder: 0.");
+ABSL_FLAG(std::optional<std::string>, event_types, std::nullopt,
+          "What events there are beside ratings, as NAME[:VALUE[:WEIGHT]],...: "
+          "view:0.5:0.2,click,purchase:2. VALUE: by how much the item shall score above others; "
+          "WEIGHT: how much an event counts; a rating has 1 and 1. New folder: none.");
 ABSL_FLAG(std::optional<float>, initial_rating, std::nullopt,
           "What a new user and a new item predict. New folder: 0.7 of --max_rating.");
 ABSL_FLAG(std::optional<int64_t>, dedupe_window, std::nullopt,
@@ -207,8 +214,8 @@ const std::vector<FlagSection>& Sections() {
        "value "
        "that differs from the folder's is refused at start.",
        {"rank", "seed", "min_rating", "max_rating", "variant", "solver", "aggressiveness",
-        "epsilon", "bisection_tolerance", "offset", "attraction", "initial_rating",
-        "dedupe_window"}},
+        "epsilon", "bisection_tolerance", "offset", "attraction", "replay", "event_types",
+        "initial_rating", "dedupe_window"}},
       {"Ports", "", {"listen", "health_listen", "metrics_listen", "port_file", "reflection"}},
       {"Security",
        "",
@@ -349,6 +356,15 @@ ModelOverrides ToModelOverrides(Mistakes* mistakes) {
   overrides.bisection_tolerance = absl::GetFlag(FLAGS_bisection_tolerance);
   overrides.offset = absl::GetFlag(FLAGS_offset);
   overrides.attraction = absl::GetFlag(FLAGS_attraction);
+  overrides.replay = absl::GetFlag(FLAGS_replay);
+  if (const auto text = absl::GetFlag(FLAGS_event_types)) {
+    const absl::StatusOr<std::vector<EventType>> types = EventTypesFromText(*text);
+    if (types.ok()) {
+      overrides.event_types = *types;
+    } else {
+      mistakes->push_back(absl::StrCat("--event_types: ", types.status().message()));
+    }
+  }
   overrides.initial_rating = absl::GetFlag(FLAGS_initial_rating);
   overrides.dedupe_window = absl::GetFlag(FLAGS_dedupe_window);
   return overrides;

@@ -82,25 +82,32 @@ TEST_F(FlagsTest, TakesBothForms) {
 }
 
 TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
-  const std::string mistakes =
-      Mistakes({"--rnak=3", "stray", "--rank=many", "--durability=maybe", "--log_retention=some",
-                "--listen=7070", "--snapshot_interval=-1s", "--stream_window_events=9",
-                "--max_message_bytes=1", "--max_queued_events=0", "--min_free_bytes=-1",
-                "--drain_timeout=0s", "--log_level=loud", "--solver=quick", "--max_items=300000000",
-                "--max_users=-1", "--client_calls_per_second=nan", "--port_file"});
+  const std::string mistakes = Mistakes(
+      {"--rnak=3", "stray", "--rank=many", "--durability=maybe", "--log_retention=some",
+       "--listen=7070", "--snapshot_interval=-1s", "--stream_window_events=9",
+       "--max_message_bytes=1", "--max_queued_events=0", "--min_free_bytes=-1",
+       "--drain_timeout=0s", "--log_level=loud", "--event_types=click:a", "--solver=quick",
+       "--max_items=300000000", "--max_users=-1", "--client_calls_per_second=nan", "--port_file"});
   for (const char* expected :
-       {"--rnak: unknown flag", "unexpected argument: stray", "--rank: cannot be \"many\"",
+       {"--rnak: unknown flag",
+        "unexpected argument: stray",
+        "--rank: cannot be \"many\"",
         "--durability: must be sync or async, is \"maybe\"",
         "--log_retention: must be snapshot or all, is \"some\"",
-        "--listen: must be HOST:PORT, is \"7070\"", "--snapshot_interval: must be 0 to a year",
+        "--listen: must be HOST:PORT, is \"7070\"",
+        "--snapshot_interval: must be 0 to a year",
         "--stream_window_events: must be at least 10000",
-        "--max_message_bytes: must be 64KiB to 1GiB", "--max_queued_events: must be at least 1",
-        "--min_free_bytes: cannot be \"-1\"", "--drain_timeout: must be 1ms to a year",
+        "--max_message_bytes: must be 64KiB to 1GiB",
+        "--max_queued_events: must be at least 1",
+        "--min_free_bytes: cannot be \"-1\"",
+        "--drain_timeout: must be 1ms to a year",
         "--log_level: must be info or",
+        "--event_types: 'click:a' is not name, name:value or name:value:weight",
         "--solver: must be exact or bisection or approximate, is \"quick\"",
         "--max_items: must be 0 to 268435456, is 300000000",
         "--max_users: must be 0 to 268435456, is -1",
-        "--client_calls_per_second: must be at least 0", "--port_file: needs a value",
+        "--client_calls_per_second: must be at least 0",
+        "--port_file: needs a value",
         "--data_dir: must be given"}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
   }
@@ -259,6 +266,14 @@ TEST(ModelOverridesTest, UnsetFieldsAreLeftAlone) {
   EXPECT_EQ(over.seed, 99);
   EXPECT_EQ(over.rank, 8);
   EXPECT_EQ(over.max_rating, 10);
+}
+
+TEST(ModelOverridesTest, EventTypesAndReplayCome) {
+  ModelOverrides overrides;
+  overrides.replay = 3;
+  overrides.event_types = {{"click"}};
+  EXPECT_EQ(overrides.ForNewFolder().replay, 3);
+  EXPECT_EQ(overrides.ForNewFolder().event_types, *overrides.event_types);
 }
 
 TEST(ModelOverridesTest, ANewFolderStartsInTheUpperHalfOfItsRange) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "model/config.h"
 
@@ -22,6 +23,8 @@ struct ModelOverrides {
   std::optional<float> bisection_tolerance;
   std::optional<float> offset;
   std::optional<float> attraction;
+  std::optional<int32_t> replay;
+  std::optional<std::vector<EventType>> event_types;
   std::optional<float> initial_rating;
   std::optional<int64_t> dedupe_window;
 
@@ -38,6 +41,8 @@ struct ModelOverrides {
     config.bisection_tolerance = bisection_tolerance.value_or(config.bisection_tolerance);
     config.offset = offset.value_or(config.offset);
     config.attraction = attraction.value_or(config.attraction);
+    config.replay = replay.value_or(config.replay);
+    config.event_types = event_types.value_or(config.event_types);
     config.initial_rating = initial_rating.value_or(config.initial_rating);
     config.dedupe_window = dedupe_window.value_or(config.dedupe_window);
     return config;

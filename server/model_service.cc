@@ -33,6 +33,13 @@ void Convert(const ModelConfig& config, v1::ModelConfig* out) {
   out->set_update_version(config.update_version);
   out->set_offset(config.offset);
   out->set_attraction(config.attraction);
+  out->set_replay(config.replay);
+  for (const EventType& type : config.event_types) {
+    v1::EventType* const added = out->add_event_types();
+    added->set_name(type.name);
+    added->set_value(type.value);
+    added->set_weight(type.weight);
+  }
 }
 
 void Convert(const FactorHealth& health, v1::FactorHealth* out) {

@@ -57,7 +57,7 @@ absl::Status RatingService::Record(RecordRatingsCall* call) const {
       }
     }
     results.push_back(result);
-    record.events.push_back(ToEvent(rating));
+    record.events.push_back(ToEvent(rating, serving->config));
   }
   if (record.events.empty()) {
     call->Finish(absl::OkStatus());

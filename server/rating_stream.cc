@@ -237,7 +237,7 @@ absl::Status RatingStream::HandleBatch() {
       batch.rejected.emplace_back(number, ToString(bad));
       continue;
     }
-    Event event = ToEvent(message.events(i));
+    Event event = ToEvent(message.events(i), serving_->config);
     if (!producer_id_.empty()) {
       event.producer_id = producer_id_;
       event.producer_number = number;

@@ -25,8 +25,11 @@ enum class Rpc : uint8_t {
   kCreateSnapshot,
   kComputeHash,
   kBackup,
+  kStartPasses,
+  kGetPasses,
+  kStopPasses,
 };
-inline constexpr size_t kRpcs = 10;
+inline constexpr size_t kRpcs = 13;
 
 struct RpcInfo {
   const char* service;
@@ -50,6 +53,9 @@ inline constexpr std::array<RpcInfo, kRpcs> kRpcInfos = {{
     {"factord.v1.AdminService", "CreateSnapshot", kScopeAdmin, 16, false},
     {"factord.v1.AdminService", "ComputeHash", kScopeAdmin, 16, false},
     {"factord.v1.AdminService", "Backup", kScopeAdmin, 16, false},
+    {"factord.v1.AdminService", "StartPasses", kScopeAdmin, 16, true},
+    {"factord.v1.AdminService", "GetPasses", kScopeAdmin, 16, true},
+    {"factord.v1.AdminService", "StopPasses", kScopeAdmin, 16, false},
 }};
 
 inline const RpcInfo& InfoOf(Rpc rpc) { return kRpcInfos[static_cast<size_t>(rpc)]; }

@@ -75,6 +75,13 @@ std::vector<grpc::StatusCode> CallEverything(const TestServer& server) {
   call(admin.get(), &v1::AdminService::Stub::ComputeHash, v1::ComputeHashRequest(),
        v1::ComputeHashResponse());
   call(admin.get(), &v1::AdminService::Stub::Backup, backup, v1::BackupResponse());
+  v1::StartPassesRequest passes;
+  passes.set_passes(2);
+  call(admin.get(), &v1::AdminService::Stub::StartPasses, passes, v1::StartPassesResponse());
+  call(admin.get(), &v1::AdminService::Stub::GetPasses, v1::GetPassesRequest(),
+       v1::GetPassesResponse());
+  call(admin.get(), &v1::AdminService::Stub::StopPasses, v1::StopPassesRequest(),
+       v1::StopPassesResponse());
   {
     grpc::ClientContext context;
     auto stream = ratings->StreamRatings(&context);

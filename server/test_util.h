@@ -204,6 +204,12 @@ class FakeEngine : public Engine {
   FactorPage UserFactors(int64_t first, int32_t limit) const override {
     return on_user_factors ? on_user_factors(first, limit) : FactorPage{{}, true, 0};
   }
+  absl::Status StartPasses(int32_t passes) override {
+    passes_.passes = passes;
+    return absl::OkStatus();
+  }
+  void StopPasses() override { passes_.state = PassesProgress::State::kStopped; }
+  PassesProgress Passes() const override { return passes_; }
   absl::StatusOr<SnapshotInfo> CreateSnapshot() override {
     return on_snapshot ? on_snapshot() : SnapshotInfo();
   }
@@ -231,6 +237,7 @@ class FakeEngine : public Engine {
   mutable std::mutex mu_;
   mutable std::condition_variable changed_;
   bool holding_ = false;
+  PassesProgress passes_;
   absl::Status refusal_;
   std::vector<RecordRequest> requests_;
   size_t producer_queries_ = 0;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace factord {
 namespace {
@@ -14,6 +15,7 @@ constexpr int64_t kMinSeconds = -62'135'596'800;
 constexpr int64_t kMaxSeconds = 253'402'300'799;
 constexpr int32_t kMaxNanos = 999'999'999;
 constexpr size_t kMaxBackupNameBytes = 64;
+constexpr int64_t kMaxPasses = 100;
 
 void CheckId(const std::string& id, absl::string_view field, const Limits& limits,
              Violations* violations) {
@@ -50,6 +52,18 @@ void CheckRange(int64_t value, absl::string_view field, int64_t min, int64_t max
   }
 }
 
+void CheckEventType(const std::string& name, const ModelConfig& config, Violations* violations) {
+  if (FindEventType(config, name).has_value()) return;
+  std::string rule = "this model has none (--event_types)";
+  if (!config.event_types.empty()) {
+    rule = absl::StrCat(
+        "must be one of ",
+        absl::StrJoin(config.event_types, ", ",
+                      [](std::string* out, const EventType& type) { out->append(type.name); }));
+  }
+  violations->push_back({"event_type", std::move(rule)});
+}
+
 void CheckNotNegative(int64_t value, absl::string_view field, Violations* violations) {
   if (value < 0) violations->push_back({std::string(field), "must be at least 0"});
 }
@@ -83,7 +97,10 @@ Violations ValidateRating(const v1::Rating& rating, const Limits& limits,
   Violations violations;
   CheckId(rating.user_id(), "user_id", limits, &violations);
   CheckId(rating.item_id(), "item_id", limits, &violations);
-  if (!rating.has_rating()) {
+  if (!rating.event_type().empty()) {
+    CheckEventType(rating.event_type(), config, &violations);
+    if (rating.has_rating()) violations.push_back({"rating", "must not be set with event_type"});
+  } else if (!rating.has_rating()) {
     violations.push_back({"rating", "must be set"});
   } else if (!std::isfinite(rating.rating())) {
     // A client's double of 1e300, say, is an infinite float.
@@ -196,6 +213,12 @@ Violations ValidateGetFactors(const v1::GetFactorsRequest& request, const Limits
   if (request.side() == v1::GetFactorsRequest::SIDE_USERS && !request.view_token().empty()) {
     violations.push_back({"view_token", "must be empty with SIDE_USERS"});
   }
+  return violations;
+}
+
+Violations ValidateStartPasses(const v1::StartPassesRequest& request) {
+  Violations violations;
+  CheckRange(request.passes(), "passes", 1, kMaxPasses, &violations);
   return violations;
 }
 

@@ -73,7 +73,8 @@ std::string ToString(const Violations& violations);
 // Whether a list may have so many elements.
 Violations ValidateCount(int64_t count, const ListRule& rule);
 
-// What is wrong with one event. The rating must lie in the range of `config`. Fields are named from
+// What is wrong with one event. The rating must lie in the range of `config`, or its type be one of
+// `config`. Fields are named from
 // the event on ("rating").
 Violations ValidateRating(const v1::Rating& rating, const Limits& limits,
                           const ModelConfig& config);
@@ -94,6 +95,7 @@ Violations ValidatePredictRatings(const v1::PredictRatingsRequest& request, cons
 Violations ValidateListTopics(const v1::ListTopicsRequest& request, const Limits& limits);
 // All but the inside of page_token (server/model_service.cc).
 Violations ValidateGetFactors(const v1::GetFactorsRequest& request, const Limits& limits);
+Violations ValidateStartPasses(const v1::StartPassesRequest& request);
 Violations ValidateBackup(const v1::BackupRequest& request);
 
 }  // namespace factord

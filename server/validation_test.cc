@@ -56,6 +56,24 @@ TEST(ValidateRatingTest, ChecksIds) {
             "user_id: must have 1 to 256 bytes, has 0; item_id: must have 1 to 256 bytes, has 257");
 }
 
+TEST(ValidateRatingTest, ChecksTheEventType) {
+  ModelConfig config;
+  const auto check = [&config](const v1::Rating& rating) {
+    return ToString(ValidateRating(rating, Limits(), config));
+  };
+  v1::Rating rating = GoodRating();
+  rating.clear_rating();
+  rating.set_event_type("click");
+  EXPECT_EQ(check(rating), "event_type: this model has none (--event_types)");
+  config.event_types = {{"view"}, {"click"}};
+  EXPECT_EQ(check(rating), "");
+  rating.set_event_type("clack");
+  EXPECT_EQ(check(rating), "event_type: must be one of view, click");
+  rating.set_event_type("view");
+  rating.set_rating(3);
+  EXPECT_EQ(check(rating), "rating: must not be set with event_type");
+}
+
 TEST(ValidateRatingTest, ChecksTheRating) {
   v1::Rating rating = GoodRating();
   rating.clear_rating();

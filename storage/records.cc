@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -11,7 +12,7 @@ namespace factord {
 namespace {
 
 // One version byte for each kind of record, so that one can change without the others.
-constexpr uint8_t kLogRecordVersion = 1;
+constexpr uint8_t kLogRecordVersion = 2;
 constexpr uint8_t kRowVersion = 2;
 constexpr uint8_t kDedupeVersion = 1;
 constexpr uint8_t kProducerVersion = 1;
@@ -24,10 +25,14 @@ constexpr uint8_t kHasRecommendationId = 4;
 constexpr uint8_t kHasProducer = 8;
 // The producer of the event before, with the next number: the common case in a stream.
 constexpr uint8_t kNextOfProducer = 16;
-constexpr uint8_t kEventFlags = 31;
+// In place of the rating there is a type; or, in place of rating and ids, the part that is
+// revisited.
+constexpr uint8_t kIsTaken = 32;
+constexpr uint8_t kIsRevisit = 64;
+constexpr uint8_t kEventFlags = 127;
 
-// Flags, two ids of a length byte and a byte at least, rating, time.
-constexpr size_t kSmallestEvent = 1 + 2 + 2 + 4 + 1;
+// A revisit: flags, four numbers, time.
+constexpr size_t kSmallestEvent = 1 + 4 + 1;
 
 // The flag of a row.
 constexpr uint8_t kHasAuxiliary = 1;
@@ -181,10 +186,23 @@ void EncodeEvent(const Event& previous, const Event& event, std::string* payload
   } else if (!event.producer_id.empty()) {
     flags |= kHasProducer;
   }
+  if (event.kind == EventKind::kTaken) flags |= kIsTaken;
+  if (event.kind == EventKind::kRevisit) flags |= kIsRevisit;
   PutByte(payload, flags);
-  PutString(payload, event.user_id);
-  PutString(payload, event.item_id);
-  PutFloat(payload, event.rating);
+  if (event.kind == EventKind::kRevisit) {
+    const RevisitedPart& part = event.revisited;
+    for (const uint32_t number : {part.first_user, part.users, part.position, part.pass}) {
+      PutVarint(payload, number);
+    }
+  } else {
+    PutString(payload, event.user_id);
+    PutString(payload, event.item_id);
+    if (event.kind == EventKind::kTaken) {
+      PutByte(payload, event.type);
+    } else {
+      PutFloat(payload, event.rating);
+    }
+  }
   // Unsigned, so that the difference of any two times wraps around instead of overflowing.
   PutVarint(payload, Zigzag(static_cast<int64_t>(static_cast<uint64_t>(event.time_micros) -
                                                  static_cast<uint64_t>(previous.time_micros))));
@@ -202,9 +220,28 @@ bool DecodeEvent(PayloadReader* reader, const Event& previous, Event* event) {
   if ((flags & ~kEventFlags) != 0) return false;
   if ((flags & kHasProducer) && (flags & kNextOfProducer)) return false;
   event->time_is_servers = (flags & kTimeIsServers) != 0;
-  event->user_id = reader->String();
-  event->item_id = reader->String();
-  event->rating = reader->Fixed<float>();
+  if (flags & kIsRevisit) {
+    // Not a client's, so that it has nothing of a client's event.
+    if ((flags & ~kTimeIsServers) != kIsRevisit) return false;
+    event->kind = EventKind::kRevisit;
+    RevisitedPart& part = event->revisited;
+    for (uint32_t* const number : {&part.first_user, &part.users, &part.position, &part.pass}) {
+      const uint64_t value = reader->Varint();
+      if (value > std::numeric_limits<uint32_t>::max()) return false;
+      *number = static_cast<uint32_t>(value);
+    }
+    if (part.users == 0 || part.pass < 2) return false;
+  } else {
+    event->user_id = reader->String();
+    event->item_id = reader->String();
+    if (event->user_id.empty() || event->item_id.empty()) return false;
+    if (flags & kIsTaken) {
+      event->kind = EventKind::kTaken;
+      event->type = reader->Byte();
+    } else {
+      event->rating = reader->Fixed<float>();
+    }
+  }
   event->time_micros = static_cast<int64_t>(static_cast<uint64_t>(previous.time_micros) +
                                             static_cast<uint64_t>(Unzigzag(reader->Varint())));
   if (flags & kHasEventId) {
@@ -225,7 +262,7 @@ bool DecodeEvent(PayloadReader* reader, const Event& previous, Event* event) {
     event->producer_number = Unzigzag(reader->Varint());
     if (event->producer_id.empty() || FollowsProducer(previous, *event)) return false;
   }
-  return reader->ok() && !event->user_id.empty() && !event->item_id.empty();
+  return reader->ok();
 }
 
 }  // namespace
@@ -234,9 +271,11 @@ uint64_t ContentHash(const Event& event) {
   // Each part is the seed of the next: no buffer, and no two events share a hash because their
   // strings are cut differently.
   const int64_t time = event.time_is_servers ? 0 : event.time_micros;
-  const uint32_t rating = std::bit_cast<uint32_t>(event.rating);
+  const uint32_t rating = event.kind == EventKind::kTaken ? uint32_t{event.type}
+                                                          : std::bit_cast<uint32_t>(event.rating);
   char fixed[1 + sizeof(time) + sizeof(rating)];
-  fixed[0] = event.time_is_servers ? 1 : 0;
+  fixed[0] = static_cast<char>((event.time_is_servers ? 1 : 0) |
+                               (event.kind == EventKind::kTaken ? 2 : 0));
   std::memcpy(fixed + 1, &time, sizeof(time));
   std::memcpy(fixed + 1 + sizeof(time), &rating, sizeof(rating));
   uint64_t hash = HashBytes64(absl::string_view(fixed, sizeof(fixed)));

@@ -20,13 +20,32 @@
 
 namespace factord {
 
-// A rating event as the log holds it. The strings are borrowed.
+enum class EventKind : uint8_t {
+  kRating,   // a user rated an item
+  kTaken,    // a user took an item up without rating it: a click, a purchase
+  kRevisit,  // part of a further pass over the histories: no user's event, it has no ids
+};
+
+// Which part of the histories a revisit learns once more, and in which pass.
+struct RevisitedPart {
+  uint32_t first_user = 0;  // index
+  uint32_t users = 0;       // so many from there on
+  uint32_t position = 0;    // in each of their histories, where it begins
+  uint32_t pass = 0;        // 2, 3, ...
+
+  friend bool operator==(const RevisitedPart& a, const RevisitedPart& b) = default;
+};
+
+// An event as the log holds it. The strings are borrowed.
 struct Event {
   // From 1, without gaps; not part of the payload (the record's key and the event's place tell it).
   int64_t sequence = 0;
+  EventKind kind = EventKind::kRating;
   absl::string_view user_id;            // 1 to 256 bytes
   absl::string_view item_id;            // 1 to 256 bytes
-  float rating = 0;                     // finite
+  float rating = 0;                     // kRating: finite
+  uint8_t type = 0;                     // kTaken: place in the model's event types
+  RevisitedPart revisited = {};         // kRevisit
   int64_t time_micros = 0;              // since 1970-01-01 UTC
   bool time_is_servers = false;         // stamped by the server: not part of the event's content
   absl::string_view event_id;           // empty: none
@@ -35,8 +54,8 @@ struct Event {
   int64_t producer_number = 0;          // only with a producer_id
 };
 
-// Hash of what the client said (user, item, rating, its own time, recommendation): a retry with the
-// same event_id must agree in it.
+// Hash of what the client said (user, item, rating or type, its own time, recommendation): a retry
+// with the same event_id must agree in it.
 uint64_t ContentHash(const Event& event);
 
 // A log record holds consecutive events. REQUIRES: not empty.
@@ -62,7 +81,8 @@ struct Row {
   float popularity_taste = 0;
   std::vector<float> factors;    // rank values
   std::vector<float> auxiliary;  // empty, or rank values
-  // Users: what they have rated, oldest first, each item once, with its latest value.
+  // Users: what they have rated, oldest first, each item once, with its latest value (or a NaN, as
+  // the model says).
   std::vector<uint32_t> history_items;
   std::vector<float> history_ratings;
 };

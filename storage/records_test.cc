@@ -49,9 +49,21 @@ class Values {
     for (size_t i = 0; i < n; ++i) {
       Event& e = events[i];
       e.sequence = first + static_cast<int64_t>(i);
+      if (random_() % 8 == 0) {
+        e.kind = EventKind::kRevisit;
+        e.revisited = {static_cast<uint32_t>(Number()), 1 + static_cast<uint32_t>(Number() >> 33),
+                       static_cast<uint32_t>(Number()), 2 + static_cast<uint32_t>(Number() >> 33)};
+        e.time_micros = static_cast<int64_t>(random_());
+        continue;
+      }
       e.user_id = String(1, 256);
       e.item_id = String(1, Often() ? 4 : 256);
-      e.rating = AnyFloat();
+      if (Often()) {
+        e.rating = AnyFloat();
+      } else {
+        e.kind = EventKind::kTaken;
+        e.type = static_cast<uint8_t>(random_());
+      }
       e.time_micros = static_cast<int64_t>(random_());
       e.time_is_servers = Often();
       if (Often()) e.event_id = String(1, 64);
@@ -78,6 +90,9 @@ class Values {
 
 void ExpectSame(const Event& a, const Event& b) {
   EXPECT_EQ(a.sequence, b.sequence);
+  EXPECT_EQ(a.kind, b.kind);
+  EXPECT_EQ(a.type, b.type);
+  EXPECT_EQ(a.revisited, b.revisited);
   EXPECT_EQ(a.user_id, b.user_id);
   EXPECT_EQ(a.item_id, b.item_id);
   EXPECT_EQ(std::bit_cast<uint32_t>(a.rating), std::bit_cast<uint32_t>(b.rating));
@@ -164,7 +179,20 @@ std::vector<Kind> AllKinds() {
              std::vector<Event> events;
              return DecodeLogRecord(bytes, 41, &events);
            }};
-  EncodeLogRecord({first, second}, &log.payload);
+  Event third;
+  third.sequence = 43;
+  third.kind = EventKind::kTaken;
+  third.user_id = "u2";
+  third.item_id = "i3";
+  third.type = 5;
+  third.time_micros = second.time_micros;
+  Event fourth;
+  fourth.sequence = 44;
+  fourth.kind = EventKind::kRevisit;
+  fourth.revisited = {.first_user = 300, .users = 2, .position = 1024, .pass = 3};
+  fourth.time_micros = second.time_micros + 1;
+  fourth.time_is_servers = true;
+  EncodeLogRecord({first, second, third, fourth}, &log.payload);
   kinds.push_back(log);
 
   Row row;
@@ -315,7 +343,7 @@ TEST(RecordsTest, SmallRecordsRoundTrip) {
 // one.
 TEST(RecordsTest, BytesOfAVersionNeverChange) {
   const std::vector<std::string> golden = {
-      "0102"
+      "0204"
       "0e"
       "027531"
       "026931"
@@ -329,7 +357,18 @@ TEST(RecordsTest, BytesOfAVersionNeverChange) {
       "027532"
       "026931"
       "0000003f"
-      "01",
+      "01"
+      "20"
+      "027532"
+      "026933"
+      "05"
+      "00"
+      "41"
+      "ac02"
+      "02"
+      "8008"
+      "03"
+      "02",
       "0201"
       "0475736572"
       "ac02"
@@ -460,7 +499,7 @@ TEST(RecordsTest, NonCanonicalLogRecordsAreRefused) {
     return DecodeLogRecord(absl::HexStringToBytes(hex), 1, &events).code();
   };
   // One event: user "u", item "i", rating 0, time 0.
-  EXPECT_EQ(code("0101"
+  EXPECT_EQ(code("0201"
                  "00"
                  "0175"
                  "0169"
@@ -468,37 +507,37 @@ TEST(RecordsTest, NonCanonicalLogRecordsAreRefused) {
                  "00"),
             absl::StatusCode::kOk);
   // No event; a length varint of two bytes where one is enough; an empty user; an unknown flag.
-  EXPECT_EQ(code("0100"), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0101"
+  EXPECT_EQ(code("0200"), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0201"
                  "00"
                  "810075"
                  "0169"
                  "00000000"
                  "00"),
             absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0101"
+  EXPECT_EQ(code("0201"
                  "00"
                  "00"
                  "0169"
                  "00000000"
                  "0000"),
             absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0101"
-                 "20"
+  EXPECT_EQ(code("0201"
+                 "80"
                  "0175"
                  "0169"
                  "00000000"
                  "00"),
             absl::StatusCode::kDataLoss);
   // The next of a producer that is not there; a producer written out though it is the next.
-  EXPECT_EQ(code("0101"
+  EXPECT_EQ(code("0201"
                  "10"
                  "0175"
                  "0169"
                  "00000000"
                  "00"),
             absl::StatusCode::kDataLoss);
-  EXPECT_EQ(code("0102"
+  EXPECT_EQ(code("0202"
                  "08"
                  "0175"
                  "0169"
@@ -515,12 +554,39 @@ TEST(RecordsTest, NonCanonicalLogRecordsAreRefused) {
                  "04"),
             absl::StatusCode::kDataLoss);
   // A count for which there is no room, which must not take memory.
-  EXPECT_EQ(code("01ffffffffffffffff7f"
+  EXPECT_EQ(code("02ffffffffffffffff7f"
                  "00"
                  "0175"
                  "0169"
                  "00000000"
                  "00"),
+            absl::StatusCode::kDataLoss);
+  // A revisit of no user, in the first pass, from beyond the last user, and with an event id.
+  EXPECT_EQ(code("0201"
+                 "40"
+                 "00010002"
+                 "00"),
+            absl::StatusCode::kOk);
+  EXPECT_EQ(code("0201"
+                 "40"
+                 "00000002"
+                 "00"),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0201"
+                 "40"
+                 "00010001"
+                 "00"),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0201"
+                 "40"
+                 "8080808010010002"
+                 "00"),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("0201"
+                 "42"
+                 "00010002"
+                 "00"
+                 "0165"),
             absl::StatusCode::kDataLoss);
 }
 
@@ -588,6 +654,12 @@ TEST(RecordsTest, ContentHashCoversWhatTheClientSaid) {
   other = event;
   other.rating = 3.5f;
   EXPECT_NE(ContentHash(other), hash);
+  other = event;
+  other.kind = EventKind::kTaken;
+  const uint64_t taken = ContentHash(other);
+  EXPECT_NE(taken, hash);
+  other.type = 1;
+  EXPECT_NE(ContentHash(other), taken);
   other = event;
   other.time_micros = 6;
   EXPECT_NE(ContentHash(other), hash);

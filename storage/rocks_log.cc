@@ -189,7 +189,11 @@ absl::Status RocksLog::CheckEvents(absl::Span<const Event> events) const {
           absl::StrCat("event has sequence ", event.sequence, ", the log goes on at ", expected));
     }
     // The decoder would refuse it, and everything after it with it.
-    if (event.user_id.empty() || event.item_id.empty()) {
+    if (event.kind == EventKind::kRevisit) {
+      if (event.revisited.users == 0 || event.revisited.pass < 2) {
+        return absl::InvalidArgumentError(absl::StrCat("event ", expected, " revisits nothing"));
+      }
+    } else if (event.user_id.empty() || event.item_id.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("event ", expected, " lacks an id"));
     }
     ++expected;

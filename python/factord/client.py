@@ -271,6 +271,25 @@ class Client:
         event = Rating(user, item, rating, event_time, event_id, recommendation_id)
         return self._record(self.stamp_event_ids([event]), [""], timeout)[0]
 
+    def take(
+        self,
+        user: str,
+        item: str,
+        event_type: str,
+        *,
+        event_time: datetime | None = None,
+        event_id: str | None = None,
+        recommendation_id: str | None = None,
+        timeout: float | None = None,
+    ) -> RatingResult:
+        """Records that a user took an item up without rating it: a click, a purchase.
+
+        event_type: one of those that the model was made with (--event_types). The guarantees are
+        those of rate().
+        """
+        event = Rating(user, item, None, event_time, event_id, recommendation_id, event_type)
+        return self._record(self.stamp_event_ids([event]), [""], timeout)[0]
+
     def rate_many(
         self, ratings: Iterable[Rating], *, timeout: float | None = None
     ) -> list[RatingResult]:
@@ -520,6 +539,39 @@ class Client:
             self._admin_timeout,
             repeat=False,
         )
+
+    def start_passes(self, passes: int, *, timeout: float | None = None) -> None:
+        """Begins to learn all ratings again, 1 to 100 times, in the background. Not repeated."""
+        self._call(
+            "factord.v1.AdminService/StartPasses",
+            admin_service_pb2.StartPassesRequest(
+                passes=_check.integer(passes, "passes", bits=32)
+            ),
+            admin_service_pb2.StartPassesResponse,
+            timeout,
+            self._write_timeout,
+            repeat=False,
+        )
+
+    def passes(self, *, timeout: float | None = None) -> admin_service_pb2.PassesProgress:
+        """How far the passes of the last start_passes() have come."""
+        return self._call(
+            "factord.v1.AdminService/GetPasses",
+            admin_service_pb2.GetPassesRequest(),
+            admin_service_pb2.GetPassesResponse,
+            timeout,
+            self._read_timeout,
+        ).progress
+
+    def stop_passes(self, *, timeout: float | None = None) -> admin_service_pb2.PassesProgress:
+        """Ends the passes that are under way; what they have learned stays."""
+        return self._call(
+            "factord.v1.AdminService/StopPasses",
+            admin_service_pb2.StopPassesRequest(),
+            admin_service_pb2.StopPassesResponse,
+            timeout,
+            self._admin_timeout,
+        ).progress
 
     def health(self, service: str = "", *, timeout: float | None = None) -> bool:
         """Whether a service is serving. NotFound for an unknown name. Not repeated.

@@ -11,17 +11,19 @@ from factord.v1 import rating_pb2
 
 @dataclass(frozen=True)
 class Rating:
-    """One user's rating of one item: an event."""
+    """One user's rating of one item; or, with event_type, a click, a purchase or the like."""
 
     user: str  # 1 to 256 bytes of UTF-8, as is `item`
     item: str
-    rating: float
+    rating: float | None = None  # None: with event_type
     # When it was given, to the microsecond; with a time zone. None: when the server gets it.
     event_time: datetime | None = None
     # Makes the event idempotent: 1 to 64 bytes. None: Client gives it one, RatingStream needs none.
     event_id: str | None = None
     # Of the recommendation that led to this rating. Kept in the log.
     recommendation_id: str | None = None
+    # One of the model's event types (--event_types); None: a rating.
+    event_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,15 @@ def to_message(rating: Rating, prefix: str = "") -> rating_pb2.Rating:
     message = rating_pb2.Rating(
         user_id=_check.text(rating.user, f"{prefix}user"),
         item_id=_check.text(rating.item, f"{prefix}item"),
-        rating=_check.number(rating.rating, f"{prefix}rating"),
+        event_type=_check.optional_text(rating.event_type, f"{prefix}event_type"),
         event_id=_check.optional_text(rating.event_id, f"{prefix}event_id"),
         recommendation_id=_check.optional_text(
             rating.recommendation_id, f"{prefix}recommendation_id"
         ),
     )
+    # Without event_type a rating must be there, which is said here in Python's own words.
+    if rating.rating is not None or not rating.event_type:
+        message.rating = _check.number(rating.rating, f"{prefix}rating")
     time = rating.event_time
     if time is not None:
         if not isinstance(time, datetime):

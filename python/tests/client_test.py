@@ -61,6 +61,42 @@ class CallsTest(support.ServerTestCase):
         self.assertEqual(datetime.fromisoformat(event["event_time"].replace("Z", "+00:00")), at)
         self.assertEqual((event["event_id"], event["recommendation_id"]), ("mine", "r1"))
 
+    def test_events_that_are_no_ratings(self) -> None:
+        server = self.server("--event_types=view:0.5:0.2,click")
+        client = self.client(server.target)
+        client.take("ann", "i", "click", event_id="c1")
+        client.rate_many([factord.Rating("ann", "j", event_type="view"), factord.Rating("bob", "j", 4)])
+        with self.assertRaisesRegex(factord.InvalidArgument, "must be one of view, click"):
+            client.take("ann", "i", "purchase")
+        with self.assertRaisesRegex(factord.InvalidArgument, "must not be set with event_type"):
+            client.rate_many([factord.Rating("ann", "i", 4, event_type="click")])
+        with self.assertRaisesRegex(TypeError, "rating"):
+            client.rate_many([factord.Rating("ann", "i")])
+        self.assertEqual(client.recommend("ann").items, [])  # both are known to her
+        self.assertEqual([t.name for t in client.model().config.event_types], ["view", "click"])
+        self.assertEqual(client.model().prequential_error.events, 1)
+        server.terminate()
+        events = server.log()
+        self.assertEqual([event.get("event_type") for event in events], ["click", "view", None])
+
+    def test_passes_are_made_in_the_background(self) -> None:
+        client = self.client(self.server().target)
+        self.assertEqual(client.passes().state, client.passes().STATE_UNSPECIFIED)
+        client.rate_many(
+            factord.Rating(f"u{n % 30}", f"i{n * 7 % 40}", 5 if (n % 30 + n * 7 % 40) % 2 else 1)
+            for n in range(1200)
+        )
+        with self.assertRaises(factord.InvalidArgument):
+            client.start_passes(0)
+        client.start_passes(3)
+        support.wait_until(
+            lambda: client.passes().state == client.passes().STATE_DONE, "three passes"
+        )
+        progress = client.passes()
+        self.assertLess(progress.after.mae, progress.before.mae)
+        self.assertEqual(progress.events_done, progress.events_total)
+        self.assertEqual(client.stop_passes(), progress)
+
     def test_a_repeated_event_id_is_a_duplicate(self) -> None:
         client = self.client(self.server().target)
         first = client.rate("ann", "i", 3, event_id="x")

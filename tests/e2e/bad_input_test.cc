@@ -28,6 +28,9 @@ constexpr char kFactors[] = "/factord.v1.ModelService/GetFactors";
 constexpr char kSnapshot[] = "/factord.v1.AdminService/CreateSnapshot";
 constexpr char kHash[] = "/factord.v1.AdminService/ComputeHash";
 constexpr char kBackup[] = "/factord.v1.AdminService/Backup";
+constexpr char kStartPasses[] = "/factord.v1.AdminService/StartPasses";
+constexpr char kGetPasses[] = "/factord.v1.AdminService/GetPasses";
+constexpr char kStopPasses[] = "/factord.v1.AdminService/StopPasses";
 
 // A server with some ratings in it, which nothing below may change.
 class BadInputTest : public ::testing::Test {
@@ -288,6 +291,10 @@ TEST_F(BadInputTest, ModelAndAdmin) {
   v1::BackupRequest backup;
   backup.set_name("../escape");
   Refuse(kBackup, backup, grpc::StatusCode::INVALID_ARGUMENT, "name: ");
+  v1::StartPassesRequest passes;
+  Refuse(kStartPasses, passes, grpc::StatusCode::INVALID_ARGUMENT, "passes: ");
+  passes.set_passes(101);
+  Refuse(kStartPasses, passes, grpc::StatusCode::INVALID_ARGUMENT, "passes: ");
 }
 
 TEST_F(BadInputTest, AnUnknownModel) {
@@ -310,6 +317,9 @@ TEST_F(BadInputTest, AnUnknownModel) {
   refuse(kSnapshot, v1::CreateSnapshotRequest());
   refuse(kHash, v1::ComputeHashRequest());
   refuse(kBackup, v1::BackupRequest());
+  refuse(kStartPasses, v1::StartPassesRequest());
+  refuse(kGetPasses, v1::GetPassesRequest());
+  refuse(kStopPasses, v1::StopPassesRequest());
 }
 
 TEST_F(BadInputTest, TooManyPinnedViews) {

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "base/hash128.h"
 #include "base/test_mount.h"
+#include "engine/verify.h"
 #include "tests/e2e/server_process.h"
 
 namespace factord {
@@ -132,6 +133,55 @@ TEST(LifeTest, IsUnavailableWhileRecovering) {
   server.WaitUntilServing();
   EXPECT_EQ(GetModel(server).sequence(), 300'000);
   EXPECT_EQ(ComputeHash(server).hash(), hash);
+}
+
+// Ratings come in and are read while passes go on; a SIGKILL in the middle loses none of what was
+// acknowledged, and the log alone gives the same model.
+TEST(PassesTest, GoOnBesideLiveTrafficAndAreInTheLog) {
+  TempDir dir;
+  const std::string data = dir / "data";
+  const std::vector<std::string> flags = {"--data_dir=" + data, "--log_retention=all"};
+  int64_t acknowledged = 0;
+  {
+    ServerProcess server(flags);
+    server.WaitUntilServing();
+    RecordMany(server, 20'000);
+    const auto admin = v1::AdminService::NewStub(server.channel());
+    v1::StartPassesRequest request;
+    request.set_passes(100);
+    {
+      grpc::ClientContext context;
+      v1::StartPassesResponse response;
+      ASSERT_TRUE(admin->StartPasses(&context, request, &response).ok());
+    }
+    {
+      grpc::ClientContext context;
+      v1::StartPassesResponse response;
+      EXPECT_EQ(admin->StartPasses(&context, request, &response).error_code(),
+                grpc::StatusCode::FAILED_PRECONDITION);
+    }
+    v1::PassesProgress progress;
+    while (progress.events_done() < 100'000) {
+      v1::RecordRatingsRequest record;
+      SetRating("live", absl::StrFormat("item %d", acknowledged % 50), 4, record.add_events());
+      acknowledged = RecordRatings(server, record).last_sequence();
+      grpc::ClientContext context;
+      v1::GetPassesResponse response;
+      ASSERT_TRUE(admin->GetPasses(&context, {}, &response).ok());
+      progress = response.progress();
+      ASSERT_EQ(progress.state(), v1::PassesProgress::STATE_RUNNING);
+    }
+    EXPECT_LT(progress.events_done(), progress.events_total());
+    server.Kill();
+  }
+  ServerProcess server(flags);
+  server.WaitUntilServing();
+  EXPECT_GE(GetModel(server).sequence(), acknowledged);
+  const std::string hash = ComputeHash(server).hash();
+  EXPECT_EQ(server.Stop(), kExitOk);
+  const absl::StatusOr<VerifyResult> verified = VerifyFolder(data);
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->hash.ToHex(), hash);
 }
 
 TEST(BackupTest, TakenWhileEventsStreamInStartsWithItsHash) {
