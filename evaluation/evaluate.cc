@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 
 namespace factord {
@@ -38,6 +39,14 @@ Split Divide(const std::vector<Interaction>& events, SplitKind kind, uint64_t se
   return {.train = SortedByTime(events), .test = {}};
 }
 
+bool HasOneItemAUser(const std::vector<Interaction>& test) {
+  absl::flat_hash_set<uint32_t> users;
+  for (const Interaction& event : test) {
+    if (!users.insert(event.user).second) return false;
+  }
+  return !test.empty();
+}
+
 absl::StatusOr<Evaluation> Evaluate(const MethodOptions& options, const DataSet& set,
                                     const Split& split, int32_t passes, size_t k) {
   using Clock = std::chrono::steady_clock;
@@ -65,9 +74,13 @@ absl::StatusOr<Evaluation> Evaluate(const MethodOptions& options, const DataSet&
   }
   result.passive_share = method->passive_share();
   if (k > 0) {
+    std::vector<bool> is_known(set.users.size());
+    for (const Interaction& event : split.train) is_known[event.user] = true;
     result.ranking.emplace(set.items.size());
     for (const Interaction& event : split.test) {
-      result.ranking->Add(method->Recommend(event.user, k), event.item);
+      std::vector<uint32_t> recommended;
+      if (is_known[event.user]) recommended = method->Recommend(event.user, k);
+      result.ranking->Add(recommended, event.item);
     }
   }
   result.method = method;

@@ -20,6 +20,9 @@ absl::StatusOr<SplitKind> SplitKindFromName(absl::string_view name);
 // Test: a fifth, each user's last event, or nothing (and all is learned in order of time).
 Split Divide(const std::vector<Interaction>& events, SplitKind kind, uint64_t seed);
 
+// Whether there are events, and no user has two: then each has one item to be found.
+bool HasOneItemAUser(const std::vector<Interaction>& test);
+
 struct PassResult {
   double seconds = 0;  // of learning, in all passes so far
   RatingErrors test;
@@ -32,7 +35,8 @@ struct Evaluation {
   // See Method.
   std::optional<RatingErrors> prequential, prequential_second_half;
   std::optional<double> passive_share;
-  // Of k recommended items, where the split has one item a user to be found.
+  // Of k recommended items, where the split has one item a user to be found. An item that is not
+  // in the training events is not found, nor anything for a user who is not.
   std::optional<RankingQuality> ranking;
   // Of each test event, in order.
   std::vector<double> predictions;

@@ -133,6 +133,33 @@ TEST(EvaluateTest, RanksWhereItIsAsked) {
   EXPECT_TRUE(evaluation->passive_share.has_value());
 }
 
+// A user without training would be given popular items, or any: no method knows him.
+TEST(EvaluateTest, WhatTrainingLacksIsNotFound) {
+  Fixture fixture = MakeFixture();
+  const Split last = Divide(fixture.events, SplitKind::kLastOut, 1);
+  const uint32_t stranger = fixture.set.users.Add("stranger");
+  const uint32_t novelty = fixture.set.items.Add("novelty");
+  const auto items = static_cast<size_t>(fixture.set.items.size());
+  for (const char* name : {"online", "popularity", "coordinate-descent"}) {
+    const MethodOptions options = {.name = name, .rank = 3};
+    const auto known = Evaluate(options, fixture.set, last, 1, items)->ranking;
+    EXPECT_EQ(known->recall(), 1) << name;  // everything is recommended
+    Split split = last;
+    split.test.push_back({stranger, 3, 5, 0});
+    split.test.push_back({0, novelty, 5, 0});
+    const auto ranking = Evaluate(options, fixture.set, split, 1, items)->ranking;
+    EXPECT_EQ(ranking->users(), known->users() + 2) << name;
+    EXPECT_DOUBLE_EQ(ranking->recall(), 30.0 / 32) << name;
+    EXPECT_EQ(ranking->coverage(), 40u) << name;
+  }
+}
+
+TEST(HasOneItemAUserTest, LooksAtEachUser) {
+  EXPECT_FALSE(HasOneItemAUser({}));
+  EXPECT_TRUE(HasOneItemAUser({{0, 1, 5, 0}, {2, 1, 5, 0}}));
+  EXPECT_FALSE(HasOneItemAUser({{0, 1, 5, 0}, {2, 1, 5, 0}, {0, 3, 5, 0}}));
+}
+
 TEST(EvaluateTest, WithNothingHeldOutTheStreamIsMeasured) {
   const Fixture fixture = MakeFixture();
   const Split split = Divide(fixture.events, SplitKind::kNone, 1);

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,12 @@ ABSL_FLAG(std::optional<float>, aggressiveness, std::nullopt, "C of passive-aggr
 ABSL_FLAG(std::optional<float>, l2, std::nullopt, "Weight of the penalty of the other solvers.");
 ABSL_FLAG(std::optional<float>, epsilon, std::nullopt,
           "Insensitivity of passive-aggressive methods.");
+ABSL_FLAG(std::optional<float>, offset, std::nullopt,
+          "Of --method=online: where factors start. Smaller ones give clearer topics and less "
+          "accurate predictions. Unset: the server's default.");
+ABSL_FLAG(std::optional<float>, attraction, std::nullopt,
+          "Of --method=online: how much rows that met are drawn together, 0 to 1. Unset: the "
+          "server's default.");
 ABSL_FLAG(int32_t, replay, 0, "Of online: events of the histories learned again with each one.");
 ABSL_FLAG(std::string, variant, "pa-1", "Of --method=pa: pa, pa-1 or pa-2.");
 ABSL_FLAG(std::string, solver, "approximate",
@@ -59,7 +66,11 @@ ABSL_FLAG(std::string, zeros, "missing",
           "solvers only.");
 ABSL_FLAG(bool, tune, false,
           "Chooses C or l2 on a quarter of the training ratings, for each method and seed.");
-ABSL_FLAG(int32_t, top, 10, "With --split=last-out: how many items are recommended.");
+ABSL_FLAG(int32_t, top, 10,
+          "How many items are recommended to each user of the test, of those learned that the user "
+          "has not rated: for recall, NDCG, and coverage, which is how many different ones were. "
+          "With --split=last-out, and with --train and --test where no user is twice in the test. "
+          "What is not in the training ratings, user or item, counts as not found. 0: none.");
 ABSL_FLAG(bool, json, false, "One JSON object a method, and nothing else, on standard output.");
 ABSL_FLAG(std::string, predictions, "",
           "Writes user,item,prediction of each test rating of the last method and seed.");
@@ -139,6 +150,8 @@ absl::StatusOr<MethodOptions> OptionsFromFlags() {
   options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   options.l2 = absl::GetFlag(FLAGS_l2);
   options.epsilon = absl::GetFlag(FLAGS_epsilon);
+  options.offset = absl::GetFlag(FLAGS_offset);
+  options.attraction = absl::GetFlag(FLAGS_attraction);
   options.non_negative = absl::GetFlag(FLAGS_non_negative);
   FACTORD_ASSIGN_OR_RETURN(options.variant, VariantFromName(absl::GetFlag(FLAGS_variant)));
   FACTORD_ASSIGN_OR_RETURN(options.step_solver, SolverFromName(absl::GetFlag(FLAGS_solver)));
@@ -153,10 +166,14 @@ absl::StatusOr<MethodOptions> OptionsFromFlags() {
 // What is measured of one method, a value a seed.
 using Measures = std::map<std::string, std::vector<double>>;
 
-void Record(const Evaluation& evaluation, Measures* measures) {
+void Record(const MethodOptions& options, const Evaluation& evaluation, Measures* measures) {
   const auto set = [measures](const std::string& name, double value) {
     (*measures)[name].push_back(value);
   };
+  if (absl::GetFlag(FLAGS_tune)) {
+    if (options.aggressiveness) set("aggressiveness", static_cast<double>(*options.aggressiveness));
+    if (options.l2) set("l2", static_cast<double>(*options.l2));
+  }
   const PassResult& last = evaluation.passes.back();
   if (last.test.size() > 0) {
     set("error_percent", last.test.error_percent());
@@ -193,6 +210,8 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
                  {"test_events", split.test.size()}};
   if (options.aggressiveness.has_value()) object["aggressiveness"] = *options.aggressiveness;
   if (options.l2.has_value()) object["l2"] = *options.l2;
+  if (options.offset.has_value()) object["offset"] = *options.offset;
+  if (options.attraction.has_value()) object["attraction"] = *options.attraction;
   if (!absl::GetFlag(FLAGS_data).empty()) object["split"] = absl::GetFlag(FLAGS_split);
   // Where nothing is held out, and of methods that predict nothing before they have learned
   // everything.
@@ -207,6 +226,17 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
   if (absl::GetFlag(FLAGS_repeat) > 1) object["values"] = measures;  // a list a measure
   if (measures.contains("recall")) object["top"] = absl::GetFlag(FLAGS_top);
   return object;
+}
+
+// As given, or as tuned for each seed.
+void PrintConstant(const char* label, const char* name, std::optional<float> given,
+                   const Measures& measures) {
+  const auto tuned = measures.find(name);
+  if (tuned != measures.end()) {
+    std::printf("  %s=%s", label, absl::StrJoin(tuned->second, ",").c_str());
+  } else if (given.has_value()) {
+    std::printf("  %s=%g", label, static_cast<double>(*given));
+  }
 }
 
 void PrintTable(const std::vector<std::pair<MethodOptions, Measures>>& rows) {
@@ -236,8 +266,8 @@ void PrintTable(const std::vector<std::pair<MethodOptions, Measures>>& rows) {
       }
       std::printf(" %18s", cell.c_str());
     }
-    if (options.aggressiveness) std::printf("  C=%g", static_cast<double>(*options.aggressiveness));
-    if (options.l2) std::printf("  l2=%g", static_cast<double>(*options.l2));
+    PrintConstant("C", "aggressiveness", options.aggressiveness, measures);
+    PrintConstant("l2", "l2", options.l2, measures);
     std::printf("\n");
   }
 }
@@ -311,7 +341,7 @@ absl::Status Run() {
   if (passes < 1 || repeat < 1) {
     return absl::InvalidArgumentError("passes, repeat: must be at least 1");
   }
-  const bool ranks = !data.is_given && kind == SplitKind::kLastOut;
+  const bool ranks = data.is_given ? HasOneItemAUser(data.given.test) : kind == SplitKind::kLastOut;
   if (absl::GetFlag(FLAGS_method).empty()) {
     return absl::InvalidArgumentError("method: name at least one");
   }
@@ -336,7 +366,7 @@ absl::Status Run() {
       }
       FACTORD_ASSIGN_OR_RETURN(const Evaluation evaluation,
                                Evaluate(options, data.set, split, passes, k));
-      Record(evaluation, &measures);
+      Record(options, evaluation, &measures);
       if (i + 1 < repeat) continue;
       PlotLine line = {.name = name, .points = {}};
       for (const PassResult& pass : evaluation.passes) {

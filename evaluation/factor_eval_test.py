@@ -88,6 +88,22 @@ class Json(Files):
         self.assertNotIn("ndcg", got)
         self.assertEqual(got["split"], "random")
 
+    def test_given_parts_are_ranked_where_each_user_has_one_item(self):
+        ratings = sorted(read_ratings(RATINGS), key=lambda rating: rating[3])
+        last = {rating[0]: rating for rating in ratings}
+        test = [rating for rating in ratings if last[rating[0]] is rating]
+        train = [rating for rating in ratings if last[rating[0]] is not rating]
+        train_path, test_path = self.write_ratings("train", train), self.write_ratings("test", test)
+        arguments = [f"--train={train_path}", f"--test={test_path}"]
+        (got,) = objects(*arguments)
+        (divided,) = objects(f"--data={RATINGS}", "--split=last-out")
+        divided.pop("split")
+        self.assertEqual(without_clocks(got), without_clocks(divided))
+        self.assertNotIn("recall", objects(*arguments, "--top=0")[0])
+        two = self.write_ratings("two", [*test, train[-1]])
+        (got,) = objects(f"--train={train_path}", f"--test={two}")
+        self.assertNotIn("recall", got)
+
     def test_methods_come_in_the_order_of_the_flag(self):
         got = objects(f"--data={RATINGS}", "--split=time", "--method=popularity,online,biases")
         self.assertEqual([one["method"] for one in got], ["popularity", "online", "biases"])
@@ -133,6 +149,29 @@ class Json(Files):
         self.assertIn("aggressiveness", got[0])
         self.assertNotIn("l2", got[0])
         self.assertIn("l2", got[1])
+
+    def test_what_each_seed_chose(self):
+        path = self.write_ratings("few", read_ratings(RATINGS)[:3000])
+        arguments = [f"--data={path}", "--method=pa,coordinate-descent", "--tune", "--rank=4"]
+        got = objects(*arguments, "--repeat=6")
+        for i, name in ((0, "aggressiveness"), (1, "l2")):
+            single = [objects(*arguments, f"--seed={seed}")[i][name] for seed in range(1, 7)]
+            self.assertEqual(got[i]["values"][name], single)
+            self.assertAlmostEqual(got[i][name], sum(single) / 6)
+            self.assertIn(f"{name}_deviation", got[i])
+        chosen = got[1]["values"]["l2"]
+        self.assertGreater(len(set(chosen)), 1)
+        table = run(*arguments, "--repeat=6").stdout
+        self.assertIn("l2=" + ",".join(f"{value:g}" for value in chosen), table)
+
+    def test_offset_and_attraction(self):
+        (usual,) = objects(f"--data={RATINGS}")
+        self.assertNotIn("offset", usual)
+        (got,) = objects(f"--data={RATINGS}", "--offset=0.1", "--attraction=0")
+        self.assertAlmostEqual(got["offset"], 0.1)
+        self.assertEqual(got["attraction"], 0)
+        self.assertNotEqual(got["mae"], usual["mae"])
+        self.assertAlmostEqual(got["mae"], usual["mae"], delta=0.01)
 
 
 class Predictions(Files):
@@ -273,6 +312,8 @@ class Refusals(Files):
         self.refused(2, ["passes"], f"--data={RATINGS}", "--passes=0")
         self.refused(2, ["repeat"], f"--data={RATINGS}", "--repeat=0")
         self.refused(2, ["rank"], f"--data={RATINGS}", "--rank=0")
+        self.refused(2, ["offset must be > 0"], f"--data={RATINGS}", "--offset=0")
+        self.refused(2, ["attraction must be 0 to 1"], f"--data={RATINGS}", "--attraction=1.1")
         self.refused(2, ["split", "last-out"], f"--data={RATINGS}", "--split=half")
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=some")
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=observed", "--method=pa")

@@ -83,7 +83,7 @@ class OnlineMethod final : public Method {
 class BatchSolverMethod final : public Method {
  public:
   BatchSolverMethod(const BatchOptions& options, const MethodOptions& range, const DataSet* set)
-      : options_(options), range_(range), set_(set) {}
+      : options_(options), range_(range), set_(set), is_learned_(set->items.size()) {}
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
     if (solver_ == nullptr) {
@@ -91,6 +91,7 @@ class BatchSolverMethod final : public Method {
       entries.reserve(train.size());
       for (const Interaction& event : train) {
         entries.push_back({event.user, event.item, event.rating});
+        is_learned_[event.item] = true;
       }
       matrix_.emplace(set_->users.size(), set_->items.size(), entries);
       FACTORD_ASSIGN_OR_RETURN(solver_, BatchSolver::Create(options_, &*matrix_));
@@ -105,7 +106,12 @@ class BatchSolverMethod final : public Method {
   }
 
   std::vector<uint32_t> Recommend(uint32_t user, size_t k) const override {
-    return BestItems(set_->items.size(), k, matrix_->row(user).columns, [&](uint32_t item) {
+    const absl::Span<const uint32_t> rated = matrix_->row(user).columns;
+    std::vector<uint32_t> excluded(rated.begin(), rated.end());
+    for (uint32_t item = 0; item < is_learned_.size(); ++item) {
+      if (!is_learned_[item]) excluded.push_back(item);
+    }
+    return BestItems(set_->items.size(), k, excluded, [&](uint32_t item) {
       return static_cast<double>(solver_->Predict(user, item));
     });
   }
@@ -117,6 +123,7 @@ class BatchSolverMethod final : public Method {
   const BatchOptions options_;
   const MethodOptions range_;
   const DataSet* const set_;
+  std::vector<bool> is_learned_;  // items
   std::optional<SparseMatrix> matrix_;
   std::unique_ptr<BatchSolver> solver_;
 };
@@ -139,6 +146,8 @@ ModelConfig OnlineConfig(const MethodOptions& options) {
   config.replay = options.replay;
   config.epsilon = options.epsilon.value_or(config.epsilon);
   config.aggressiveness = options.aggressiveness.value_or(config.aggressiveness);
+  config.offset = options.offset.value_or(config.offset);
+  config.attraction = options.attraction.value_or(config.attraction);
   return config;
 }
 

@@ -33,6 +33,8 @@ struct MethodOptions {
   std::optional<float> aggressiveness = std::nullopt;
   std::optional<float> l2 = std::nullopt;
   std::optional<float> epsilon = std::nullopt;
+  std::optional<float> offset = std::nullopt;  // this and the next: of "online" alone
+  std::optional<float> attraction = std::nullopt;
   // Of "online": ModelConfig::replay.
   int32_t replay = 0;
   Solver step_solver = Solver::kApproximate;

@@ -70,6 +70,8 @@ TEST(MakeMethodTest, RefusesBadOptions) {
   EXPECT_THAT(ErrorOf({.name = "pa", .rank = 0}), HasSubstr("rank"));
   EXPECT_THAT(ErrorOf({.min_rating = 5}), HasSubstr("rating"));
   EXPECT_THAT(ErrorOf({.name = "online-pa-1", .aggressiveness = 0}), HasSubstr("aggressiveness"));
+  EXPECT_THAT(ErrorOf({.offset = 0}), HasSubstr("offset must be"));
+  EXPECT_THAT(ErrorOf({.attraction = 1.5f}), HasSubstr("attraction must be"));
   EXPECT_THAT(ErrorOf({.name = "sgd-squared", .l2 = 0}), HasSubstr("l2"));
   EXPECT_THAT(ErrorOf({.name = "pa", .epsilon = -1}), HasSubstr("epsilon"));
   EXPECT_THAT(ErrorOf({.name = "pa", .zeros = Zeros::kObserved}), HasSubstr("zeros"));
@@ -195,6 +197,20 @@ TEST(PureOnlineTest, TakesTheOptionsOfThePaper) {
   EXPECT_LT(*tolerant->passive_share(), 0.8);
 }
 
+TEST(AdaptiveOnlineTest, TakesOffsetAndAttraction) {
+  const Stream stream = RandomStream(13, 600);
+  const auto predict = [&](const MethodOptions& options) {
+    const auto method = Make(options, stream.set);
+    EXPECT_TRUE(method->Pass(stream.events).ok());
+    return method->Predict(2, 3);
+  };
+  const double usual = predict({});
+  EXPECT_NE(predict({.offset = 0.1f}), usual);
+  EXPECT_NE(predict({.attraction = 0}), usual);
+  EXPECT_EQ(predict({.offset = ModelConfig().offset, .attraction = ModelConfig().attraction}),
+            usual);
+}
+
 class EveryMethodTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(EveryMethodTest, PredictsWithinTheRangeAndRecommendsWhatIsNew) {
@@ -213,6 +229,9 @@ TEST_P(EveryMethodTest, PredictsWithinTheRangeAndRecommendsWhatIsNew) {
     const std::vector<uint32_t> items = method->Recommend(user, 7);
     EXPECT_LE(items.size(), 7u);
     for (const uint32_t item : items) EXPECT_FALSE(rated[user][item]) << user << " " << item;
+    for (const uint32_t item : method->Recommend(user, stream.set.items.size())) {
+      EXPECT_NE(stream.set.items[item], "novelty") << user;  // no training event has it
+    }
   }
 }
 
