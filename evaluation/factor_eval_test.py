@@ -267,6 +267,26 @@ class Output(Files):
         self.assertEqual((got["min_rating"], got["max_rating"]), (0, 40))
 
 
+class Parts(Files):
+    """tools/parts.py, which writes what docs/parts.md shows."""
+
+    def test_topics_and_parts(self):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tools/parts.py")
+        svg = self.path("parts.svg")
+        done = subprocess.run([script, BINARY, svg], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
+        topics, parts = rows[1:11], rows[12:]
+        self.assertEqual({len(set(row[1].split(", "))) for row in topics}, {10})
+        self.assertEqual({row[1].strip() for row in parts},
+                         {"top", "upper left", "upper right", "middle", "lower left", "lower right",
+                          "bottom"})
+        for row in parts:
+            self.assertGreater(float(row[2].strip(" %")), 95)
+        root = xml.etree.ElementTree.parse(svg).getroot()
+        self.assertEqual(len(root), 14)  # seven pictures, seven factors
+
+
 class Refusals(Files):
     def refused(self, code, parts, *arguments):
         done = run(*arguments)
