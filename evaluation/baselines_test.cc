@@ -44,7 +44,7 @@ TEST(PopularityTest, RanksByTheNumberOfRatings) {
   EXPECT_THAT(method->Recommend(2, 1), ElementsAre(1));  // as often as 3
   EXPECT_DOUBLE_EQ(method->Predict(2, 4), 23.0 / 7);
   EXPECT_EQ(method->prequential(), nullptr);
-  EXPECT_EQ(method->item_factors(), nullptr);
+  EXPECT_FALSE(method->item_factors().has_value());
   // Another pass teaches nothing new.
   ASSERT_TRUE(method->Pass(train).ok());
   EXPECT_DOUBLE_EQ(method->Predict(2, 4), 23.0 / 7);

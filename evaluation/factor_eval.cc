@@ -76,8 +76,8 @@ ABSL_FLAG(std::string, predictions, "",
           "Writes user,item,prediction of each test rating of the last method and seed.");
 ABSL_FLAG(std::string, plot, "", "Writes an SVG: error% after each pass against seconds.");
 ABSL_FLAG(std::string, factors, "",
-          "Writes the items' factors of the last batch solver: item and a column a factor.");
-ABSL_FLAG(int32_t, topics, 0, "Prints so many top items of each factor of a batch solver,");
+          "Writes the items' factors of the last method: item and a column a factor.");
+ABSL_FLAG(int32_t, topics, 0, "Prints so many top items of each factor of each method,");
 ABSL_FLAG(std::string, titles, "", "with the titles and genres of this file.");
 
 namespace factord {
@@ -375,7 +375,7 @@ absl::Status Run() {
       }
       plot.lines.push_back(std::move(line));
       FACTORD_RETURN_IF_ERROR(WritePredictions(data, split, evaluation));
-      if (const FactorMatrix* factors = evaluation.method->item_factors()) {
+      if (const std::optional<FactorMatrix> factors = evaluation.method->item_factors()) {
         FACTORD_RETURN_IF_ERROR(WriteFactors(data, *factors));
         FACTORD_RETURN_IF_ERROR(PrintTopics(data, *factors));
       }

@@ -247,15 +247,16 @@ class Output(Files):
 
     def test_factors_and_topics(self):
         factors = self.path("factors")
-        done = run(f"--data={RATINGS}", "--method=coordinate-descent", "--rank=3", "--topics=2",
-                   f"--factors={factors}")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(done.stdout.count("factor "), 3)
-        with open(factors, encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-        self.assertEqual(len(rows), 9066)
-        self.assertEqual({len(row) for row in rows}, {4})
-        self.assertTrue(all(float(value) >= 0 for row in rows for value in row[1:]))
+        for method in ("coordinate-descent", "online"):
+            done = run(f"--data={RATINGS}", f"--method={method}", "--rank=3", "--topics=2",
+                       f"--factors={factors}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.stdout.count("factor "), 3)
+            with open(factors, encoding="utf-8", newline="") as file:
+                rows = list(csv.reader(file))
+            self.assertEqual(len(rows), 9066)
+            self.assertEqual({len(row) for row in rows}, {4})
+            self.assertTrue(all(float(value) >= 0 for row in rows for value in row[1:]))
 
     def test_other_ranges(self):
         ratings = [(user, item, 10 + 2 * rating, time)

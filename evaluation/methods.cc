@@ -7,6 +7,7 @@
 #include "engine/model_state.h"
 #include "engine/query.h"
 #include "evaluation/baselines.h"
+#include "model/update.h"
 
 namespace factord {
 namespace {
@@ -64,6 +65,17 @@ class OnlineMethod final : public Method {
 
   const RatingErrors* prequential() const override { return &prequential_; }
   const RatingErrors* prequential_second_half() const override { return &second_half_; }
+  std::optional<FactorMatrix> item_factors() const override {
+    const ItemView view = state_.items().Pin();
+    const auto rank = static_cast<size_t>(state_.config().rank);
+    const float offset = FactorOffset(state_.config());
+    FactorMatrix factors(set_->items.size(), rank);
+    for (uint32_t i = 0; i < view.size(); ++i) {
+      float* const row = factors.row(index_of_.at(state_.item_ids().id(i)));
+      for (size_t k = 0; k < rank; ++k) row[k] = view.factors(i)[k] + offset;
+    }
+    return factors;
+  }
   std::optional<double> passive_share() const override {
     const ModelStatistics& statistics = state_.statistics();
     return static_cast<double>(statistics.passive_updates) /
@@ -116,7 +128,7 @@ class BatchSolverMethod final : public Method {
     });
   }
 
-  const FactorMatrix* item_factors() const override { return &solver_->q(); }
+  std::optional<FactorMatrix> item_factors() const override { return solver_->q(); }
   std::optional<double> objective() const override { return solver_->Objective(); }
 
  private:

@@ -60,8 +60,9 @@ class Method {
   // before it was learned, of all of them and of the second half.
   virtual const RatingErrors* prequential() const { return nullptr; }
   virtual const RatingErrors* prequential_second_half() const { return nullptr; }
-  // Values of P and Q as they are, for pictures and topics: the items' row. Null: none.
-  virtual const FactorMatrix* item_factors() const { return nullptr; }
+  // The non-negative factors of the items, for pictures and topics, where there are any. Rows of
+  // items that are not in the training events are 0 or where they started.
+  virtual std::optional<FactorMatrix> item_factors() const { return std::nullopt; }
   // The share of passive updates, where there are any.
   virtual std::optional<double> passive_share() const { return std::nullopt; }
   // What a batch solver makes small.

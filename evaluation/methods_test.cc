@@ -1,6 +1,7 @@
 #include "evaluation/methods.h"
 
 #include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "engine/test_util.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/update.h"
 
 namespace factord {
 namespace {
@@ -127,7 +129,26 @@ TEST_P(OnlineTest, IsAnEngineWithTheDefaultConfiguration) {
   EXPECT_EQ(method->prequential()->size(), 3000u);
   EXPECT_EQ(method->prequential_second_half()->size(), 1500u);
   EXPECT_DOUBLE_EQ(*method->passive_share(), static_cast<double>(info.passive_updates) / 3000);
-  EXPECT_EQ(method->item_factors(), nullptr);
+
+  const std::optional<FactorMatrix> factors = method->item_factors();
+  ASSERT_TRUE(factors.has_value());
+  EXPECT_EQ(factors->rows(), stream.set.items.size());
+  EXPECT_EQ(factors->rank(), 32u);
+  const auto token = engine->PinItems();
+  ASSERT_TRUE(token.ok());
+  const auto page = engine->ItemFactors(*token, 0, 1'000'000);
+  ASSERT_TRUE(page.ok());
+  absl::flat_hash_map<std::string, const std::vector<float>*> row_of;
+  for (const auto& row : page->rows) row_of[row.id] = &row.factors;
+  for (uint32_t item = 0; item < stream.set.items.size(); ++item) {
+    const auto found = row_of.find(stream.set.items[item]);
+    for (size_t k = 0; k < 32; ++k) {
+      const float expected =
+          found == row_of.end() ? 0 : (*found->second)[k] + FactorOffset(options.config);
+      ASSERT_EQ(factors->row(item)[k], expected) << stream.set.items[item] << " " << k;
+      ASSERT_GE(expected, 0);
+    }
+  }
 }
 
 TEST_P(OnlineTest, TheSecondHalfIsTheSecondHalf) {

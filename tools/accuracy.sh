@@ -231,3 +231,87 @@ header epsilon "${names[@]}"
 for epsilon in 0 0.05 0.1 0.2 0.5 1; do
   line "$epsilon" on_split 'mae passive_share' --method=online-pa-1 --epsilon="$epsilon"
 done
+
+# Topics of latest-small, the set that comes with titles and genres. Ten films of each.
+topics() {
+  "$eval" --json --data="${files[0]}" --split=none --rank=20 --topics=10 --titles=data/ml-latest-small/movies.csv "$@" |
+    grep -v '^{'
+}
+# 2,000 topics of ten films at random, of those that have 20 ratings or more.
+random_topics() {
+  awk -F, "$random"'
+    NR == FNR { ++ratings[$2]; next }
+    ratings[$1] >= 20 { genres[n++] = $NF }
+    END {
+      for (i = 0; i < 20000; ++i) {
+        if (i % 10 == 0) print "factor " i / 10
+        print "  1  title  " genres[int(n * random())]
+      }
+    }' "${files[0]}" data/ml-latest-small/movies.csv
+}
+# How many topics, in so many parts, have a genre that more than half of the films are of; how many
+# have one besides Drama and Comedy.
+genre_topics() {
+  awk -F'  ' -v parts="$1" '
+    /^factor/ { ++topic; next }
+    {
+      for (i = split($NF, genres, "|"); i > 0; --i) {
+        if (++films[topic, genres[i]] != 6) continue
+        any += !is_counted[topic]++
+        if (genres[i] !~ /^(Drama|Comedy)$/) other += !is_other[topic]++
+      }
+    }
+    END { printf "%.1f / %.1f", any / parts, other / parts }'
+}
+topic_row() {
+  local label="$1" seed
+  shift
+  row "$label" "$(for ((seed = 1; seed <= seeds; ++seed)); do topics --seed="$seed" "$@"; done | genre_topics "$seeds")"
+}
+observed=(--method=coordinate-descent --zeros=observed --l2=10 --passes=100)
+clear=(--offset=0.1 --passes=20)
+title 'Topics, rank 20: how many of 20 have a genre that more than half of ten films are of / one besides Drama and Comedy'
+header method topics
+row 'ten films at random' "$(random_topics | genre_topics 100)"
+topic_row 'pa, 5 passes, C = .03' --method=pa --passes=5 --aggressiveness=0.03
+topic_row 'coordinate-descent, 20 passes, l2 = 20' --method=coordinate-descent --passes=20 --l2=20
+topic_row 'coordinate-descent, 100 passes, l2 = 10, zeros observed' "${observed[@]}"
+topic_row 'online-pa-1, 1 pass' --method=online-pa-1
+topic_row 'online, 1 pass'
+topic_row 'online, 1 pass, offset .1' --offset=0.1
+topic_row 'online, 20 passes, offset .1' "${clear[@]}"
+
+# The first eight topics: the two genres that most of the ten films are of, and the six largest films.
+topic_table() {
+  header topic genres films
+  topics "$@" | awk -F'  ' '
+    function end_topic(   i, j, best, text) {
+      for (i = 0; i < 2; ++i) {
+        best = ""
+        for (j in films) if (best == "" || films[j] > films[best] || (films[j] == films[best] && j < best)) best = j
+        text = text (i ? ", " : "") best " " films[best]
+        delete films[best]
+      }
+      printf "| %d | %s | %s |\n", topic, text, names
+      names = ""
+      split("", films)
+    }
+    topic > 8 { next }
+    /^factor/ {
+      if (topic > 0) end_topic()
+      ++topic
+      shown = 0
+      next
+    }
+    {
+      for (i = split($NF, genres, "|"); i > 0; --i) ++films[genres[i]]
+      name = $(NF - 1)
+      sub(/ \(.*/, "", name)
+      if (match(name, /, (The|A|An)$/)) name = substr(name, RSTART + 2) " " substr(name, 1, RSTART - 1)
+      if (++shown <= 6) names = names (shown > 1 ? "; " : "") name
+    }'
+}
+title 'Topics of coordinate-descent, zeros observed'
+topic_table "${observed[@]}"
+title 'Topics of online, 20 passes, offset .1'
+topic_table "${clear[@]}"
