@@ -3,6 +3,9 @@
 # plots go to docs/accuracy/. Takes some minutes on one core.
 #   tools/accuracy.sh               builds factor-eval first
 #   tools/accuracy.sh FACTOR_EVAL   measures with that program
+#   tools/accuracy.sh --time-per-pass [FACTOR_EVAL]
+#                                   measures seconds alone, on a generated set as large as MovieLens
+#                                   10M; wants 1 GiB of memory
 #   FACTORD_DATA=DIR                folder with ml-100k/ and ml-1m-timed/; without it only MovieLens
 #                                   latest-small, of data/, is measured
 #   FACTORD_ACCURACY_SEEDS=5        how many seeds, from 1
@@ -10,6 +13,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C
 
+wants_time=false
+if [[ "${1:-}" == --time-per-pass ]]; then
+  wants_time=true
+  shift
+fi
 if (($# > 0)); then
   eval="$1"
 else
@@ -37,7 +45,7 @@ add_set latest-small latest-small data/ml-latest-small/ratings.csv , 0.5
 if [[ -n "${FACTORD_DATA:-}" ]]; then
   add_set 100K 100k "$FACTORD_DATA/ml-100k/u.data" '\t' 1
   add_set '1M, users 1-2999' 1m "$FACTORD_DATA/ml-1m-timed/ratings.dat" '::' 1
-else
+elif [[ "$wants_time" == false ]]; then
   printf 'FACTORD_DATA is not set: MovieLens 100K and 1M are left out.\n\n'
 fi
 
@@ -61,6 +69,35 @@ shuffled() {
   awk -F, -v OFS=, "$random"'
     NR == FNR { last[$1] = FNR; next }
     { $4 = FNR == last[$1] ? "4000000000" : int(1000000000 * random()); print }' "$1" "$1"
+}
+
+# As many users, items and ratings as in MovieLens 10M, half stars, long tails: users have 22 to 7,362
+# ratings, half of them up to 73; items have 434 to 38,490, half of them up to 692.
+like_10m() {
+  awk "$random"'
+    BEGIN {
+      users = 69878
+      items = 10677
+      left = 10000054
+      for (user = 0; user < users; ++user) {
+        count[user] = int(20 + 123 * (sqrt(users / (user + 0.5)) - 1))
+        if (count[user] > 7359) count[user] = 7359
+        left -= count[user]
+      }
+      for (user = 0; left > 0; user = (user + 1) % users) { ++count[user]; --left }
+      for (item = 0; item < items; ++item) item_bias[item] = random() - 0.5
+      for (user = 0; user < users; ++user) {
+        user_bias = random() - 0.5
+        for (n = count[user]; n > 0;) {
+          item = int(items * random() ^ 2)
+          if (last_user[item] == user + 1) continue
+          last_user[item] = user + 1
+          --n
+          stars = int(2 * (3.75 + user_bias + item_bias[item] + 2 * (random() + random() - 1)))
+          print user "," item "," (stars < 1 ? 1 : stars > 10 ? 10 : stars) / 2
+        }
+      }
+    }'
 }
 
 # --- Measuring and printing
@@ -123,6 +160,25 @@ title() { printf '\n### %s\n\n' "$*"; }
 
 printf 'Measured on %s, seeds 1 to %d, one core of a %s.\n' "$(date -u +%F)" "$seeds" \
   "$(sed -nE 's/^model name\s*: (.*)/\1/p' /proc/cpuinfo | head -n 1)"
+
+if [[ "$wants_time" == true ]]; then
+  like_10m >"$work/10m.csv"
+  title 'Seconds of the first pass, and of one of the next two, on 8,000,000 of 10,000,054 ratings, rank 30'
+  header method 'first pass' "times pa's" 'next passes' "times pa's"
+  methods=(pa sgd-absolute coordinate-descent online-pa-1 online)
+  for passes in 1 3; do
+    "$eval" --json --data="$work/10m.csv" --min_rating=0.5 --rank=30 --l2=0.1 --passes="$passes" --repeat="$seeds" \
+      --method="$(IFS=,; echo "${methods[*]}")" >"$work/passes-$passes"
+  done
+  for i in "${!methods[@]}"; do
+    first="$(value seconds "$(sed -n "$((i + 1))p" "$work/passes-1")")"
+    three="$(value seconds "$(sed -n "$((i + 1))p" "$work/passes-3")")"
+    [[ "$i" != 0 ]] || pa=("$first" "$three")
+    row "${methods[i]}" "$(awk -v a="$first" -v b="$three" -v pa="${pa[0]}" -v pb="${pa[1]}" 'BEGIN {
+      printf "%.2f | %.2f | %.2f | %.2f", a, a / pa, (b - a) / 2, (b - a) / (pb - pa) }')"
+  done
+  exit
+fi
 
 title 'Random order: test MAE'
 header 'method, passes' "${names[@]}"
