@@ -544,9 +544,7 @@ class Client:
         """Begins to learn all ratings again, 1 to 100 times, in the background. Not repeated."""
         self._call(
             "factord.v1.AdminService/StartPasses",
-            admin_service_pb2.StartPassesRequest(
-                passes=_check.integer(passes, "passes", bits=32)
-            ),
+            admin_service_pb2.StartPassesRequest(passes=_check.integer(passes, "passes", bits=32)),
             admin_service_pb2.StartPassesResponse,
             timeout,
             self._write_timeout,

@@ -65,7 +65,9 @@ class CallsTest(support.ServerTestCase):
         server = self.server("--event_types=view:0.5:0.2,click")
         client = self.client(server.target)
         client.take("ann", "i", "click", event_id="c1")
-        client.rate_many([factord.Rating("ann", "j", event_type="view"), factord.Rating("bob", "j", 4)])
+        client.rate_many(
+            [factord.Rating("ann", "j", event_type="view"), factord.Rating("bob", "j", 4)]
+        )
         with self.assertRaisesRegex(factord.InvalidArgument, "must be one of view, click"):
             client.take("ann", "i", "purchase")
         with self.assertRaisesRegex(factord.InvalidArgument, "must not be set with event_type"):
