@@ -56,7 +56,17 @@ ABSL_FLAG(std::optional<float>, offset, std::nullopt,
 ABSL_FLAG(std::optional<float>, attraction, std::nullopt,
           "Of --method=online: how much rows that met are drawn together, 0 to 1. Unset: the "
           "server's default.");
-ABSL_FLAG(int32_t, replay, 0, "Of online: events of the histories learned again with each one.");
+ABSL_FLAG(
+    int32_t, replay, 0,
+    "Of --method=online: how many ratings of the histories are learned once more beside each.");
+ABSL_FLAG(
+    std::string, event_type, "",
+    "Of --method=online: the ratings are events of a type instead, NAME[:VALUE[:WEIGHT]], and "
+    "their values do not matter.");
+ABSL_FLAG(
+    bool, over_histories, false,
+    "Of --method=online: later passes go over the histories, as the server's StartPasses does, "
+    "instead of sending the ratings again.");
 ABSL_FLAG(std::string, variant, "pa-1", "Of --method=pa: pa, pa-1 or pa-2.");
 ABSL_FLAG(std::string, solver, "approximate",
           "Of passive-aggressive methods: exact, bisection or approximate.");
@@ -146,6 +156,12 @@ absl::StatusOr<MethodOptions> OptionsFromFlags() {
   MethodOptions options;
   options.rank = absl::GetFlag(FLAGS_rank);
   options.replay = absl::GetFlag(FLAGS_replay);
+  options.over_histories = absl::GetFlag(FLAGS_over_histories);
+  if (const std::string type = absl::GetFlag(FLAGS_event_type); !type.empty()) {
+    FACTORD_ASSIGN_OR_RETURN(const std::vector<EventType> types, EventTypesFromText(type));
+    if (types.size() != 1) return absl::InvalidArgumentError("event_type: give one");
+    options.event_type = types[0];
+  }
 
   options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   options.l2 = absl::GetFlag(FLAGS_l2);
@@ -210,6 +226,8 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
                  {"test_events", split.test.size()}};
   if (options.aggressiveness.has_value()) object["aggressiveness"] = *options.aggressiveness;
   if (options.l2.has_value()) object["l2"] = *options.l2;
+  if (options.replay > 0) object["replay"] = options.replay;
+  if (options.event_type.has_value()) object["event_type"] = EventTypesText({*options.event_type});
   if (options.offset.has_value()) object["offset"] = *options.offset;
   if (options.attraction.has_value()) object["attraction"] = *options.attraction;
   if (!absl::GetFlag(FLAGS_data).empty()) object["split"] = absl::GetFlag(FLAGS_split);

@@ -164,6 +164,20 @@ class Json(Files):
         table = run(*arguments, "--repeat=6").stdout
         self.assertIn("l2=" + ",".join(f"{value:g}" for value in chosen), table)
 
+    def test_events_of_a_type(self):
+        (got,) = objects(f"--data={RATINGS}", "--split=last-out", "--event_type=click:2")
+        self.assertEqual(got["event_type"], "click:2:1")
+        self.assertIsNone(got["prequential_mae"])
+        self.assertGreater(got["recall"], 0)
+
+    def test_replay_and_passes_over_histories(self):
+        (once,) = objects(f"--data={RATINGS}")
+        (replayed,) = objects(f"--data={RATINGS}", "--replay=3")
+        (passes,) = objects(f"--data={RATINGS}", "--over_histories", "--passes=5")
+        self.assertEqual(replayed["replay"], 3)
+        self.assertLess(replayed["mae"], once["mae"])
+        self.assertLess(passes["mae"], once["mae"])
+
     def test_offset_and_attraction(self):
         (usual,) = objects(f"--data={RATINGS}")
         self.assertNotIn("offset", usual)
@@ -334,6 +348,9 @@ class Refusals(Files):
         self.refused(2, ["repeat"], f"--data={RATINGS}", "--repeat=0")
         self.refused(2, ["rank"], f"--data={RATINGS}", "--rank=0")
         self.refused(2, ["offset must be > 0"], f"--data={RATINGS}", "--offset=0")
+        self.refused(2, ["is not name"], f"--data={RATINGS}", "--event_type=click:")
+        self.refused(2, ["give one"], f"--data={RATINGS}", "--event_type=click,view")
+        self.refused(2, ["replay must be"], f"--data={RATINGS}", "--replay=17")
         self.refused(2, ["attraction must be 0 to 1"], f"--data={RATINGS}", "--attraction=1.1")
         self.refused(2, ["split", "last-out"], f"--data={RATINGS}", "--split=half")
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=some")

@@ -16,12 +16,18 @@ namespace {
 
 class OnlineMethod final : public Method {
  public:
-  OnlineMethod(const ModelConfig& config, const DataSet* set) : set_(set), state_(config) {
+  OnlineMethod(const ModelConfig& config, bool over_histories, const DataSet* set)
+      : set_(set), over_histories_(over_histories), state_(config) {
     for (uint32_t i = 0; i < set->items.size(); ++i) index_of_[set->items[i]] = i;
   }
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
     ++passes_;
+    if (passes_ > 1 && over_histories_) {
+      PassOverHistories();
+      return absl::OkStatus();
+    }
+    const bool is_rating = state_.config().event_types.empty();
     const size_t half = train.size() / 2;
     for (size_t i = 0; i < train.size(); ++i) {
       const Interaction& interaction = train[i];
@@ -29,11 +35,12 @@ class OnlineMethod final : public Method {
       const std::string& item = set_->items[interaction.item];
       const ModelStatistics before = state_.statistics();
       state_.Apply({.sequence = state_.sequence() + 1,
+                    .kind = is_rating ? EventKind::kRating : EventKind::kTaken,
                     .user_id = user,
                     .item_id = item,
                     .rating = interaction.rating,
                     .time_micros = interaction.time_micros});
-      if (passes_ == 1) {
+      if (passes_ == 1 && is_rating) {
         const double error = state_.statistics().absolute_error_sum - before.absolute_error_sum;
         const auto rating = static_cast<double>(interaction.rating);
         prequential_.Add(rating, rating + error);
@@ -63,8 +70,12 @@ class OnlineMethod final : public Method {
     return items;
   }
 
-  const RatingErrors* prequential() const override { return &prequential_; }
-  const RatingErrors* prequential_second_half() const override { return &second_half_; }
+  const RatingErrors* prequential() const override {
+    return prequential_.size() > 0 ? &prequential_ : nullptr;
+  }
+  const RatingErrors* prequential_second_half() const override {
+    return prequential_.size() > 0 ? &second_half_ : nullptr;
+  }
   std::optional<FactorMatrix> item_factors() const override {
     const ItemView view = state_.items().Pin();
     const auto rank = static_cast<size_t>(state_.config().rank);
@@ -83,7 +94,24 @@ class OnlineMethod final : public Method {
   }
 
  private:
+  void PassOverHistories() {
+    for (uint32_t user = 0; user < state_.users().size(); ++user) {
+      const size_t events = state_.users().Lock(user)->history.items().size();
+      for (size_t position = 0; position < events; position += kRevisitedPositions) {
+        state_.Apply({.sequence = state_.sequence() + 1,
+                      .kind = EventKind::kRevisit,
+                      .revisited = {.first_user = user,
+                                    .users = 1,
+                                    .position = static_cast<uint32_t>(position),
+                                    .pass = static_cast<uint32_t>(passes_)}});
+      }
+      if (user % 8 == 7) state_.Publish();
+    }
+    state_.Publish();
+  }
+
   const DataSet* const set_;
+  const bool over_histories_;
   ModelState state_;
   int32_t passes_ = 0;
   absl::flat_hash_map<absl::string_view, uint32_t> index_of_;
@@ -156,6 +184,7 @@ ModelConfig OnlineConfig(const MethodOptions& options) {
   config.initial_rating = DefaultInitialRating(options.max_rating);
   config.solver = options.step_solver;
   config.replay = options.replay;
+  if (options.event_type.has_value()) config.event_types = {*options.event_type};
   config.epsilon = options.epsilon.value_or(config.epsilon);
   config.aggressiveness = options.aggressiveness.value_or(config.aggressiveness);
   config.offset = options.offset.value_or(config.offset);
@@ -172,7 +201,7 @@ absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
     ModelConfig config = OnlineConfig(options);
     config.variant = variant;
     FACTORD_RETURN_IF_ERROR(config.Validate());
-    return std::make_unique<OnlineMethod>(config, set);
+    return std::make_unique<OnlineMethod>(config, options.over_histories, set);
   }
   if (options.name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
   if (options.name == "popularity") return MakePopularity(set);

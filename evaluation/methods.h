@@ -35,8 +35,13 @@ struct MethodOptions {
   std::optional<float> epsilon = std::nullopt;
   std::optional<float> offset = std::nullopt;  // this and the next: of "online" alone
   std::optional<float> attraction = std::nullopt;
-  // Of "online": ModelConfig::replay.
+  // The next three are of "online" alone. ModelConfig::replay.
   int32_t replay = 0;
+  // What is learned are no ratings, but events of this type.
+  std::optional<EventType> event_type = std::nullopt;
+  // Later passes go over the histories, as Engine::StartPasses does, instead of sending the events
+  // again.
+  bool over_histories = false;
   Solver step_solver = Solver::kApproximate;
   bool non_negative = true;
   Variant variant = Variant::kPaI;  // of the batch solver "pa"

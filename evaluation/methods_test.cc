@@ -218,6 +218,44 @@ TEST(PureOnlineTest, TakesTheOptionsOfThePaper) {
   EXPECT_LT(*tolerant->passive_share(), 0.8);
 }
 
+TEST(AdaptiveOnlineTest, EventsOfATypeTeachTheRankingAlone) {
+  const Stream stream = RandomStream(4, 600);
+  const auto ratings = Make({}, stream.set);
+  const auto clicks = Make({.event_type = EventType{"click"}}, stream.set);
+  const auto weak = Make({.event_type = EventType{"click", 1, 0.1f}}, stream.set);
+  for (const auto* method : {&ratings, &clicks, &weak}) {
+    ASSERT_TRUE((*method)->Pass(stream.events).ok());
+  }
+  EXPECT_EQ(clicks->Predict(0, 0), static_cast<double>(ModelConfig().initial_rating));
+  EXPECT_EQ(clicks->prequential(), nullptr);
+  EXPECT_EQ(clicks->Recommend(0, 5), ratings->Recommend(0, 5));
+  EXPECT_NE(weak->Recommend(0, 20), ratings->Recommend(0, 20));
+}
+
+TEST(AdaptiveOnlineTest, LaterPassesMayGoOverTheHistories) {
+  const Stream stream = RandomStream(4, 600);
+  const auto sent = Make({}, stream.set), again = Make({.over_histories = true}, stream.set);
+  for (const auto* method : {&sent, &again}) {
+    ASSERT_TRUE((*method)->Pass(stream.events).ok());
+  }
+  const std::vector<uint32_t> recommended = again->Recommend(0, 20);
+  const double before = TrainError(*again, stream);
+  EXPECT_EQ(before, TrainError(*sent, stream));
+  ASSERT_TRUE(again->Pass(stream.events).ok());
+  EXPECT_NE(TrainError(*again, stream), before);
+  EXPECT_EQ(again->Recommend(0, 20), recommended);
+}
+
+TEST(AdaptiveOnlineTest, ReplayChangesPredictionsAndNotTheRanking) {
+  const Stream stream = RandomStream(4, 600);
+  const auto plain = Make({}, stream.set), replaying = Make({.replay = 2}, stream.set);
+  for (const auto* method : {&plain, &replaying}) {
+    ASSERT_TRUE((*method)->Pass(stream.events).ok());
+  }
+  EXPECT_NE(plain->Predict(0, 0), replaying->Predict(0, 0));
+  EXPECT_EQ(plain->Recommend(0, 20), replaying->Recommend(0, 20));
+}
+
 TEST(AdaptiveOnlineTest, TakesOffsetAndAttraction) {
   const Stream stream = RandomStream(13, 600);
   const auto predict = [&](const MethodOptions& options) {
