@@ -193,6 +193,16 @@ line 'biases, 5' on_split mae --method=biases --passes=5
 line 'online-pa-1, 5' on_split mae --method=online-pa-1 --passes=5
 line 'online, 5: the stream sent five times' on_split mae --passes=5
 
+title 'Learning again, random order: test MAE / seconds'
+header 'what, and how' "${names[@]}"
+line 'once, as they come' on_split 'mae seconds'
+for replay in 1 3 7; do line "replay $replay" on_split 'mae seconds' --replay="$replay"; done
+line 'four passes over the histories' on_split 'mae seconds' --passes=5 --over_histories
+line 'all sent five times' on_split 'mae seconds' --passes=5
+title 'Learning again, order of time: MAE of each rating before it is learned'
+header 'what, and how' "${names[@]}"
+for replay in 0 1 3 7; do line "replay $replay" on_stream prequential_mae --replay="$replay"; done
+
 title 'Order of time, predict and then learn, whole set: MAE, and of the second half'
 header method "${names[@]}"
 both='prequential_mae prequential_mae_second_half'
@@ -207,11 +217,11 @@ for c in 0.005 0.01 0.02 0.03 0.04 0.08 0.2; do
   line "$c" on_stream prequential_mae --method=online-pa-1 --min_rating=0 --aggressiveness="$c"
 done
 
-# Label, file: a row of the ranking table.
+# Label, file, flags of the online method: a row of the ranking table.
 rank_row() {
   local flags=(--json --data="$2" --split=last-out --min_rating=0 --max_rating=5) popularity online pa
   popularity="$("$eval" "${flags[@]}" --method=popularity)"
-  online="$("$eval" "${flags[@]}" --repeat="$seeds")"
+  online="$("$eval" "${flags[@]}" --repeat="$seeds" "${@:3}")"
   pa="$("$eval" "${flags[@]}" --method=online-pa-1 --repeat="$seeds")"
   ratio() { awk -v x="$(value "$1" "$2")" -v y="$(value "$1" "$popularity")" 'BEGIN { printf "%.2f", x / y }'; }
   row "$1" "$(value test_events "$popularity")" "$(cell 'recall ndcg' "$popularity")" "$(cell recall "$online")" \
@@ -222,18 +232,22 @@ rank_row() {
 rank_table() {
   header events users 'popularity: recall@10 / NDCG@10' 'online: recall@10' 'online: NDCG@10' 'times popularity' \
     'online-pa-1 (p . q), times popularity' 'items recommended: popularity / online'
-  local i
+  local i kind flags
   for i in "${!names[@]}"; do
     for kind in "$@"; do
+      flags=()
       case "$kind" in
         ratings) cp "${sorted[i]}" "$work/events.csv" ;;
-        *) clicks "${sorted[i]}" >"$work/events.csv" ;;
+        *)
+          clicks "${sorted[i]}" >"$work/events.csv"
+          flags=(--event_type=click)
+          ;;
       esac
       case "$how" in
         last) cp "$work/events.csv" "$work/ranked.csv" ;;
         *) "$how" "$work/events.csv" >"$work/ranked.csv" ;;
       esac
-      rank_row "${names[i]}, $kind" "$work/ranked.csv"
+      rank_row "${names[i]}, $kind" "$work/ranked.csv" "${flags[@]}"
     done
   done
 }
