@@ -12,8 +12,8 @@ constexpr float kInnerRange = 4;
 
 // Start of confidence, variances of biases and tastes.
 constexpr float kConfidence = 0.25f;
-constexpr float kUserBiasVariance = 0.3f;
-constexpr float kItemBiasVariance = 0.5f;
+constexpr float kUserBiasVariance = 0.5f;
+constexpr float kItemBiasVariance = 0.3f;
 constexpr float kQualityVariance = 0.3f;
 constexpr float kPopularityVariance = 0.02f;
 // The variance of the taste for quality falls this much slower than the bias's.

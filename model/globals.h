@@ -13,7 +13,7 @@ struct ModelGlobals {
   float mean = 0;                 // of ratings
   float quality_mean = 1;         // what quality tastes spread around
   float popularity_mean = 0;      // what popularity tastes spread around
-  float rarity_mean = 0.917004f;  // of items, by event; starts where a new item does
+  float rarity_mean = 0.860281f;  // of items, by event; starts where a new item does
   float rarity_deviation = 0.05f;
   float mood_covariance = 0;  // of a user's mood and of the next error
   float mood_variance = 0;
@@ -21,7 +21,7 @@ struct ModelGlobals {
   // one event need not wait for the end of the one before.
   float quality_base = 1;
   float popularity_base = 0;
-  float rarity_base = 0.917004f;
+  float rarity_base = 0.860281f;
   float rarity_scale = 16;
   float mood_weight = 0;
 
