@@ -6,33 +6,16 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/channel.h"
 #include "client/credentials.h"
 #include "client/request_check.h"
 #include "client/retrier.h"
 #include "client/status.h"
 #include "client/target.h"
 #include "grpcpp/client_context.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/support/channel_arguments.h"
 
 namespace factord {
 namespace {
-
-// How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
-// of two minutes would leave a server that is back up unseen for as long.
-constexpr int kFirstReconnectMillis = 100;
-constexpr int kLastReconnectMillis = 1'000;
-
-grpc::ChannelArguments MakeChannelArguments(const Client::Options& options) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMillis);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastReconnectMillis);
-  arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
-  if (!options.tls_server_name.empty()) {
-    arguments.SetSslTargetNameOverride(options.tls_server_name);
-  }
-  return arguments;
-}
 
 absl::Duration OrDefault(absl::Duration timeout, absl::Duration fallback) {
   return timeout == absl::ZeroDuration() ? fallback : timeout;
@@ -68,8 +51,7 @@ absl::Status Client::Options::Validate() const {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
   FACTORD_RETURN_IF_ERROR(options.Validate());
-  auto channel = grpc::CreateCustomChannel(options.target, MakeChannelCredentials(options),
-                                           MakeChannelArguments(options));
+  auto channel = MakeChannel(options);
   return std::unique_ptr<Client>(new Client(std::move(options), std::move(channel)));
 }
 

@@ -33,6 +33,9 @@
 // Backup, StartPasses and CheckHealth are not repeated: a second Backup would find the first one's
 // folder. Other languages: client/service_config.json and docs/clients.md.
 //
+// A connection that dies without a word (its packets are lost) is noticed within half a minute, and
+// another one is made.
+//
 // TLS and a token:
 //
 //   Client::Create({.target = "ratings.example:7070",

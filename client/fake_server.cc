@@ -241,6 +241,9 @@ void FakeServer::Start() {
     int port = 0;
     builder.AddListeningPort(target(), credentials_, &port);
     builder.SetMaxReceiveMessageSize(max_message_bytes);
+    // Clients may ask whether it is alive, as the real server lets them, and in tests more often.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.RegisterService(ratings_.get());
     builder.RegisterService(recommendations_.get());
     builder.RegisterService(models_.get());

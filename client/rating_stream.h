@@ -65,7 +65,8 @@ class RatingStream {
     int32_t max_unacknowledged = 100'000;
     // A connection that acknowledges nothing for this long, with ratings on their way, is given up.
     std::chrono::milliseconds ack_timeout = std::chrono::seconds(30);
-    // UNAVAILABLE, for good, when for this long no connection has brought anything forward.
+    // UNAVAILABLE, for good, when for this long no connection has brought anything forward. Let it
+    // be longer than the half minute after which a connection that died is noticed.
     std::chrono::milliseconds give_up_after = std::chrono::minutes(1);
     // Before the first, second, ... attempt to reconnect: doubled each time, times a random factor
     // from 0.5 to 1.

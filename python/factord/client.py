@@ -49,9 +49,10 @@ from factord.v1 import (
 # How long the channel waits before it connects anew, at first and at the most. gRPC's own maximum
 # of two minutes would leave a server that is back up unseen for as long.
 _FIRST_RECONNECT_MS = 100
-# A connection with calls is asked whether it is alive when it was quiet for so long, and ends when
-# it does not answer: otherwise close() would wait for a stream to a server that hangs. The server
-# wants to be asked no more often than every 10 s (--min_client_ping_interval).
+# A connection is asked whether it is alive when it was quiet for so long, and ends when it does not
+# answer: otherwise calls would go on to use one whose packets are lost, and close() would wait for
+# a stream to a server that hangs. The server wants to be asked no more often than every 10 s
+# (--min_client_ping_interval).
 _KEEPALIVE_MS = 20_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
 _LAST_RECONNECT_MS = 1_000
@@ -208,7 +209,8 @@ class Client:
             ("grpc.max_receive_message_length", max_response_bytes),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
-            ("grpc.keepalive_permit_without_calls", 0),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),  # two, and gRPC would ask no more
         ]
         if tls is None and not has_token:
             self._channel = grpc.insecure_channel(target, options)
