@@ -1,6 +1,7 @@
 #include "client/channel.h"
 
 #include "client/credentials.h"
+#include "client/target.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
 
@@ -28,6 +29,9 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options,
   // Or else gRPC asks twice, and then no more until something is sent.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
+  // A proxy of the environment does not find this machine. And a token in plain text, which may go
+  // to this machine alone, must not go to a proxy.
+  if (IsLoopback(options.target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   if (!options.tls_server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.tls_server_name);
   }

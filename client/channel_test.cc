@@ -8,9 +8,10 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <set>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -172,6 +173,50 @@ TEST(ChannelTest, AStreamWhoseConnectionDiedIsResumed) {
   EXPECT_TRUE((*stream)->Close().ok());
   EXPECT_GE((*stream)->stats().reconnects, 1);
   EXPECT_THAT(server.applied(), SizeIs(2));
+}
+
+// Sets a variable of the environment for as long as it lives.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    const char* const former = std::getenv(name);
+    if (former != nullptr) former_ = former;
+    setenv(name, value.c_str(), /*overwrite=*/1);
+  }
+  ~Variable() {
+    if (former_.has_value()) {
+      setenv(name_, former_->c_str(), /*overwrite=*/1);
+    } else {
+      unsetenv(name_);
+    }
+  }
+
+ private:
+  const char* const name_;
+  std::optional<std::string> former_;
+};
+
+// Symptom: where the environment has a proxy, `factorctl health` failed in the server's own
+// container, and a token that may only go to this machine went to the proxy in plain text.
+TEST(ChannelTest, AServerOnThisMachineIsNotReachedThroughAProxy) {
+  FakeServer server, other;
+  server.RequireToken("0123456789abcdef");
+  Proxy proxy(other.target());
+  const Variable variable("http_proxy", "http://" + proxy.target());
+  const Variable grpc_variable("grpc_proxy", "http://" + proxy.target());
+  const Variable none("no_proxy", ""), no_grpc("no_grpc_proxy", "");
+  const std::string port = server.target().substr(server.target().rfind(':'));
+  for (const std::string host : {"127.0.0.1", "localhost", "dns:///localhost"}) {
+    const auto client = Client::Create({.target = host + port, .token = "0123456789abcdef"});
+    ASSERT_TRUE(client.ok()) << client.status();
+    EXPECT_TRUE((*client)->GetModel({}).ok()) << host;
+    EXPECT_TRUE((*Client::Create({.target = host + port}))->CheckHealth("").ok()) << host;
+  }
+  EXPECT_EQ(proxy.connections(), 0);
+  // Other machines are, as the environment says.
+  const auto remote = Client::Create({.target = "ratings.example:7070"});
+  (void)(*remote)->CheckHealth("", absl::Seconds(2));
+  EXPECT_GE(proxy.connections(), 1);
 }
 
 }  // namespace

@@ -212,12 +212,14 @@ class Client:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),  # two, and gRPC would ask no more
         ]
+        if goes_to_loopback(target):
+            # A proxy of the environment does not find this machine, and would see a token.
+            options.append(("grpc.enable_http_proxy", 0))
         if tls is None and not has_token:
             self._channel = grpc.insecure_channel(target, options)
         elif tls is None:
             # Plain text, but for a check of the connection's own address, whatever the name
-            # resolved to. And a proxy from the environment would see the token.
-            options.append(("grpc.enable_http_proxy", 0))
+            # resolved to.
             kind = grpc.LocalConnectionType
             local = kind.UDS if target.startswith("unix") else kind.LOCAL_TCP
             credentials = grpc.local_channel_credentials(local)

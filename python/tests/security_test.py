@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import unittest
 from collections.abc import Callable
@@ -208,6 +209,20 @@ class TokenTest(support.ServerTestCase):
         old = self.client(server.target, token=READ)
         support.wait_until(lambda: not self.works(old.model), "the end of the old token")
         client.model()
+
+    # Symptom: where the environment has a proxy, a health check failed beside the server.
+    def test_a_server_on_this_machine_is_not_reached_through_a_proxy(self) -> None:
+        server = self.token_server()
+        with socket.create_server(("127.0.0.1", 0)) as proxy:
+            url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+            names = {"http_proxy": url, "grpc_proxy": url, "no_proxy": "", "no_grpc_proxy": ""}
+            with mock.patch.dict(os.environ, names):
+                for host in ("127.0.0.1", "localhost"):
+                    for token in (None, READ):
+                        client = self.client(f"{host}:{server.port}", token=token)
+                        self.assertIs(client.health(), True)
+            proxy.settimeout(0)
+            self.assertRaises(BlockingIOError, proxy.accept)
 
     def works(self, call: Callable[[], Any]) -> bool:
         try:
