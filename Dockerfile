@@ -1,10 +1,12 @@
 # The image of factord: two binaries, their libraries, a user without rights.
 #
 #   docker build -t factord .          # or tools/build_image.sh, which also runs it
-#   docker run --rm -p 7070:7070 -v factord:/var/lib/factord -e FACTORD_ALLOW_PLAINTEXT=true factord
+#   docker run --rm -p 127.0.0.1:7070:7070 -v factord:/var/lib/factord \
+#     -e FACTORD_ALLOW_PLAINTEXT=true -e FACTORD_ALLOW_ANONYMOUS=true factord
 #
-# As it is, the image refuses to start: it listens on all addresses, which takes a certificate
-# (FACTORD_TLS_CERT_FILE, FACTORD_TLS_KEY_FILE; see deploy/compose.yaml) or FACTORD_ALLOW_PLAINTEXT=true.
+# As it is, the image refuses to start: it listens on all addresses, which takes a certificate and tokens
+# (FACTORD_TLS_CERT_FILE, FACTORD_TLS_KEY_FILE, FACTORD_TOKEN_FILE; see deploy/compose.yaml) or, for this
+# machine alone as above, both of these switches.
 # It needs no capability and no writable file but the volume:
 #
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges ...

@@ -33,7 +33,8 @@ ABSL_FLAG(std::string, flagfile, "",
 // Where to serve.
 ABSL_FLAG(std::string, listen, "127.0.0.1:7070",
           "Address and port of the API. Port 0 lets the system choose; see --port_file. An address "
-          "that others can reach needs TLS, or --allow_plaintext.");
+          "that others can reach needs TLS, or --allow_plaintext; and --token_file or "
+          "--tls_client_ca_file, or --allow_anonymous.");
 ABSL_FLAG(
     std::string, health_listen, "",
     "Address and port that speak the gRPC health protocol in plain text, and nothing else: for "
@@ -65,6 +66,9 @@ ABSL_FLAG(absl::Duration, reload_interval, absl::Seconds(10),
 ABSL_FLAG(bool, allow_plaintext, false,
           "Serve an address that others can reach without TLS, tokens included. For networks that "
           "encrypt by themselves.");
+ABSL_FLAG(bool, allow_anonymous, false,
+          "Serve an address that others can reach without asking who they are: all of the API, "
+          "backups included, is open to them.");
 
 // Limits.
 ABSL_FLAG(int64_t, max_connections, 20'000,
@@ -220,7 +224,7 @@ const std::vector<FlagSection>& Sections() {
       {"Security",
        "",
        {"tls_cert_file", "tls_key_file", "tls_client_ca_file", "token_file", "reload_interval",
-        "allow_plaintext"}},
+        "allow_plaintext", "allow_anonymous"}},
       {"Limits",
        "",
        {"max_connections", "max_calls_per_connection", "max_concurrent_calls", "max_streams",
@@ -384,17 +388,24 @@ TlsFiles ToTlsFiles(Mistakes* mistakes) {
   return files;
 }
 
-// What goes over the wire in the clear must not leave the machine unless somebody wants it to.
-void CheckPlaintext(const ServerOptions& options, Mistakes* mistakes) {
+// What others can reach must be in the clear, and open to all, only where somebody wants it to be.
+void CheckExposure(const ServerOptions& options, Mistakes* mistakes) {
   const absl::StatusOr<HostPort> address = ParseHostPort(options.listen);
-  if (!address.ok() || address->is_loopback() || options.tls.is_on() ||
-      absl::GetFlag(FLAGS_allow_plaintext)) {
-    return;
+  if (!address.ok() || address->is_loopback()) return;
+  const std::string exposed = absl::StrCat("--listen: others can reach ", address->host, ": give ");
+  if (!options.tls.is_on() && !absl::GetFlag(FLAGS_allow_plaintext)) {
+    mistakes->push_back(
+        absl::StrCat(exposed,
+                     "--tls_cert_file and --tls_key_file, or --allow_plaintext if the network may "
+                     "see ratings and tokens"));
   }
-  mistakes->push_back(
-      absl::StrCat("--listen: others can reach ", address->host,
-                   ": give --tls_cert_file and --tls_key_file, or --allow_plaintext if the network "
-                   "may see ratings and tokens"));
+  if (options.token_file.empty() && options.tls.client_ca_file.empty() &&
+      !absl::GetFlag(FLAGS_allow_anonymous)) {
+    mistakes->push_back(
+        absl::StrCat(exposed,
+                     "--token_file or --tls_client_ca_file, or --allow_anonymous if everybody "
+                     "there may read, write and make backups"));
+  }
 }
 
 NetworkOptions ToNetworkOptions(Mistakes* mistakes) {
@@ -456,7 +467,7 @@ ServerOptions ToServerOptions(Mistakes* mistakes) {
   options.token_file = absl::GetFlag(FLAGS_token_file);
   options.reload_interval = Milliseconds("reload_interval", absl::Milliseconds(1),
                                          absl::GetFlag(FLAGS_reload_interval), mistakes);
-  CheckPlaintext(options, mistakes);
+  CheckExposure(options, mistakes);
   options.network = ToNetworkOptions(mistakes);
   options.calls = ToCallOptions(mistakes);
   options.max_sequence_wait = Milliseconds("max_sequence_wait", absl::ZeroDuration(),

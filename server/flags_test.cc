@@ -17,6 +17,7 @@
 namespace factord {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -74,7 +75,7 @@ TEST_F(FlagsTest, DefaultsAreThoseOfTheOptions) {
 TEST_F(FlagsTest, TakesBothForms) {
   const auto line =
       ParseCommandLine({data_dir_, "--listen", "[::]:0", "--drain_timeout=1500ms", "--variant=pa-2",
-                        "--rank", "8", "--seed=-3", "--allow_plaintext"},
+                        "--rank", "8", "--seed=-3", "--allow_plaintext", "--allow_anonymous"},
                        {});
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_EQ(line->server.listen, "[::]:0");
@@ -154,23 +155,43 @@ TEST_F(FlagsTest, TheReferenceIsUpToDate) {
   EXPECT_EQ(text.str(), HelpMarkdown()) << "run: factord --help=markdown > docs/configuration.md";
 }
 
-TEST_F(FlagsTest, PlainTextStaysOnTheMachineUnlessToldOtherwise) {
+TEST_F(FlagsTest, WhatOthersCanReachIsSecuredUnlessToldOtherwise) {
+  constexpr char kPlaintext[] = "or --allow_plaintext", kAnonymous[] = "or --allow_anonymous";
+  const std::vector<std::string> tls = {"--tls_cert_file=c", "--tls_key_file=k"};
   // Flags keep their values from call to call.
-  const std::string no_tls[] = {"--tls_cert_file=", "--tls_key_file=", "--allow_plaintext=false"};
+  const auto parse = [this](const char* address, std::vector<std::string> arguments,
+                            const Environment& environment = {}) {
+    absl::FlagSaver saver;
+    arguments.insert(arguments.begin(), {data_dir_, "--listen", address});
+    return ParseCommandLine(arguments, environment).status();
+  };
+  const auto with_tls = [&tls](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), tls.begin(), tls.end());
+    return arguments;
+  };
   for (const char* address :
        {"0.0.0.0:7070", "[::]:7070", "10.0.0.1:7070", "example.com:7070", "127.example.com:7070"}) {
-    EXPECT_THAT(Mistakes({data_dir_, "--listen", address, no_tls[0], no_tls[1], no_tls[2]}),
-                HasSubstr("--allow_plaintext"));
-    EXPECT_TRUE(ParseCommandLine({data_dir_, "--listen", address, "--allow_plaintext"}, {}).ok());
-    EXPECT_TRUE(ParseCommandLine({data_dir_, "--listen", address, "--allow_plaintext=false",
-                                  "--tls_cert_file=c", "--tls_key_file=k"},
-                                 {})
-                    .ok());
+    EXPECT_THAT(std::string(parse(address, {}).message()),
+                AllOf(HasSubstr(kPlaintext), HasSubstr(kAnonymous)));
+    EXPECT_THAT(std::string(parse(address, {"--token_file=t"}).message()),
+                AllOf(HasSubstr(kPlaintext), Not(HasSubstr(kAnonymous))));
+    // Symptom: with TLS alone, anybody could make backups.
+    EXPECT_THAT(std::string(parse(address, tls).message()),
+                AllOf(HasSubstr(kAnonymous), Not(HasSubstr(kPlaintext))));
+    EXPECT_THAT(std::string(parse(address, tls, {{"FACTORD_TOKEN_FILE", ""}}).message()),
+                HasSubstr(kAnonymous));
+    EXPECT_THAT(std::string(parse(address, {"--allow_plaintext"}).message()),
+                HasSubstr(kAnonymous));
+    for (const auto& good : {with_tls({"--token_file=t"}),
+                             with_tls({"--tls_client_ca_file=ca"}),
+                             with_tls({"--allow_anonymous"}),
+                             {"--allow_plaintext", "--token_file=t"},
+                             {"--allow_plaintext", "--allow_anonymous"}}) {
+      EXPECT_TRUE(parse(address, good).ok()) << parse(address, good);
+    }
   }
   for (const char* address : {"localhost:0", "127.0.0.2:1", "[::1]:7070"}) {
-    const auto line =
-        ParseCommandLine({data_dir_, "--listen", address, no_tls[0], no_tls[1], no_tls[2]}, {});
-    EXPECT_TRUE(line.ok()) << line.status();
+    EXPECT_TRUE(parse(address, {}).ok()) << parse(address, {});
   }
 }
 

@@ -62,6 +62,7 @@ class Image(unittest.TestCase):
             run = subprocess.run([files.FACTORD], env=settings, capture_output=True, text=True, timeout=60)
             self.assertEqual(run.returncode, 2, run.stderr)
             self.assertIn("--allow_plaintext", run.stderr)
+            self.assertIn("--allow_anonymous", run.stderr)
             self.assertFalse(os.path.exists(f"{folder}/data"))
 
 
