@@ -2,16 +2,15 @@
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <optional>
 #include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "storage/file_util.h"
 
 namespace factord {
 namespace {
@@ -82,13 +81,14 @@ Assignment SplitLine(absl::string_view text) {
 }
 
 void ReadFile(const std::string& path, const std::string& named_by, Setter* setter) {
-  std::ifstream file(path);
-  if (!file) {
-    setter->Mistake(named_by, "", absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
+  const absl::StatusOr<std::string> content = ReadSmallFile(path);
+  if (!content.ok()) {
+    setter->Mistake(named_by, "", std::string(content.status().message()));
     return;
   }
-  std::string line;
-  for (int number = 1; std::getline(file, line); ++number) {
+  int number = 0;
+  for (const absl::string_view line : absl::StrSplit(*content, '\n')) {
+    ++number;
     absl::string_view text = absl::StripAsciiWhitespace(line);
     if (text.empty() || text[0] == '#') continue;
     absl::ConsumePrefix(&text, "--");

@@ -242,9 +242,13 @@ TEST_F(FlagSourcesTest, MistakesNameWhereTheyAre) {
   }
 }
 
-TEST_F(FlagSourcesTest, AMissingFlagFileIsAMistake) {
+TEST_F(FlagSourcesTest, AFlagFileThatCannotBeReadIsAMistake) {
   EXPECT_THAT(Mistakes({data_dir_, "--flagfile=/no/such/file"}),
-              HasSubstr("--flagfile: cannot read /no/such/file: No such file"));
+              HasSubstr("--flagfile: open /no/such/file: No such file"));
+  // Symptom: all of its flags were taken for their defaults, without a word.
+  EXPECT_THAT(
+      std::string(ParseCommandLine({data_dir_}, {{"FACTORD_FLAGFILE", "/"}}).status().message()),
+      HasSubstr("FACTORD_FLAGFILE: read /: Is a directory"));
 }
 
 TEST_F(FlagSourcesTest, VariablesWithoutAMeaningAreNoted) {
