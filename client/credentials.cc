@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -35,7 +34,11 @@ bool HasToken(const Client::Options& options) {
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  std::string text;
+  char buffer[4096];
+  while (in.read(buffer, sizeof(buffer)), in.gcount() > 0) {
+    text.append(buffer, static_cast<size_t>(in.gcount()));
+  }
   if (in.bad() || !in.is_open()) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read ", path, ": ", std::strerror(errno != 0 ? errno : EIO)));

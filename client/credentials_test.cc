@@ -139,6 +139,10 @@ TEST_F(CredentialsTest, NamesWhatIsWrongWithFiles) {
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_EQ(status.message(), absl::StrCat("tls_ca_file: cannot read ", Path("missing.pem"),
                                            ": No such file or directory"));
+  // Symptom: the program ended with an exception.
+  EXPECT_EQ(Check({.tls_ca_file = "/", .token_file = "/"}).message(),
+            "tls_ca_file: cannot read /: Is a directory; "
+            "token_file: cannot read /: Is a directory");
   status = Check({.tls_ca_file = Write("text.pem", "hello\n")});
   EXPECT_EQ(status.message(), absl::StrCat("tls_ca_file: ", Path("text.pem"),
                                            " holds no certificate in PEM "
