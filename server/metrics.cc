@@ -197,9 +197,10 @@ std::vector<prometheus::MetricFamily> MetricsCollector::Collect() const {
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
     const std::string& address, std::weak_ptr<prometheus::Collectable> collector) {
   StartTime();
-  // Two threads answer; a client that is slow to ask or to read loses its connection.
-  const std::vector<std::string> options = {"listening_ports",    address, "num_threads", "2",
-                                            "request_timeout_ms", "5000"};
+  // A client that is slow to ask or to read holds a thread, but soon loses its connection: with so
+  // many threads a scrape is served beside dozens of them.
+  const std::vector<std::string> options = {"listening_ports",    address, "num_threads", "16",
+                                            "request_timeout_ms", "2000"};
   // civetweb reports by exception.
   try {
     auto exposer = std::make_unique<prometheus::Exposer>(options);

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/time/clock.h"
 #include "base/test_socket.h"
 #include "server/test_util.h"
 
@@ -30,6 +33,22 @@ TEST(MetricsTest, AreServedByHttp) {
   EXPECT_THAT(answer, HasSubstr("\nfactord_serving{operation=\"writes\"} 1"));
   EXPECT_THAT(answer, HasSubstr("\nfactord_build_info{version=\""));
   EXPECT_THAT(Get(port, "/"), HasSubstr("404"));
+}
+
+// Symptom: a few connections that ask for nothing kept Prometheus out for as long as they liked.
+TEST(MetricsTest, AreServedBesideClientsThatDoNotFinishTheirRequest) {
+  TestServer server([](ServerOptions* options) { options->metrics_listen = "127.0.0.1:0"; });
+  server.WaitUntilServing();
+  const int port = server.server().metrics_port();
+  std::vector<std::unique_ptr<TestSocket>> half_open;
+  for (int i = 0; i < 30; ++i) {
+    half_open.push_back(std::make_unique<TestSocket>(port));
+    half_open.back()->Send("GET /metr");
+  }
+  const absl::Time start = absl::Now();
+  EXPECT_THAT(Get(port, "/metrics"), HasSubstr("200 OK"));
+  // What Prometheus waits for, deploy/ says.
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
 }
 
 TEST(MetricsTest, APortInUseIsTold) {
