@@ -40,8 +40,8 @@ ABSL_FLAG(
     "Address and port that speak the gRPC health protocol in plain text, and nothing else: for "
     "probes that cannot speak TLS. Empty: none.");
 ABSL_FLAG(std::string, metrics_listen, "",
-          "Address and port that answer HTTP GET /metrics for Prometheus, and nothing else. Empty: "
-          "none.");
+          "Address (IPv4) and port that answer HTTP GET /metrics for Prometheus, and nothing else. "
+          "Empty: none.");
 ABSL_FLAG(
     std::string, port_file, "",
     "File that receives the port of the API, written in one step once all ports are open; then "
@@ -299,12 +299,17 @@ int64_t Bytes(absl::string_view flag, int64_t min, int64_t max, ByteSize value,
   return value.bytes;
 }
 
-// An empty address is no mistake: nothing listens there.
+// An empty address is no mistake: nothing listens there. IPv6 is one for the metrics port: civetweb
+// is built without it.
 void CheckAddress(absl::string_view flag, const std::string& address, Mistakes* mistakes) {
   if (address.empty() && flag != "listen") return;
   const absl::StatusOr<HostPort> parsed = ParseHostPort(address);
   if (!parsed.ok()) {
     mistakes->push_back(absl::StrCat("--", flag, ": ", parsed.status().message()));
+  } else if (flag == "metrics_listen" && absl::StrContains(parsed->host, ":")) {
+    mistakes->push_back(absl::StrCat("--", flag,
+                                     ": must be an IPv4 address or a name that has one, is \"",
+                                     address, "\": this port does not speak IPv6"));
   }
 }
 

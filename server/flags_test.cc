@@ -195,6 +195,15 @@ TEST_F(FlagsTest, WhatOthersCanReachIsSecuredUnlessToldOtherwise) {
   }
 }
 
+TEST_F(FlagsTest, TheMetricsPortDoesNotSpeakIpv6) {
+  EXPECT_THAT(Mistakes({data_dir_, "--metrics_listen=[::1]:7071"}),
+              HasSubstr("--metrics_listen: must be an IPv4 address or a name that has one, is "
+                        "\"[::1]:7071\": this port does not speak IPv6"));
+  for (const char* good : {"127.0.0.1:7071", "localhost:7071", "0.0.0.0:7071"}) {
+    EXPECT_TRUE(ParseCommandLine({data_dir_, "--metrics_listen", good}, {}).ok());
+  }
+}
+
 TEST_F(FlagsTest, CertificateAndKeyBelongTogether) {
   EXPECT_THAT(Mistakes({data_dir_, "--tls_cert_file=c"}), HasSubstr("give both or none"));
   EXPECT_THAT(Mistakes({data_dir_, "--tls_cert_file=", "--tls_client_ca_file=ca"}),

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "model/kernels.h"
 #include "server/engine_metric_families.h"
+#include "server/listener.h"
 #include "server/metric_families.h"
 
 namespace factord {
@@ -207,8 +208,11 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
     exposer->RegisterCollectable(collector);
     return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(exposer)));
   } catch (const std::exception& error) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", address, " (--metrics_listen): ", error.what()));
+    // What is wrong with the port it does not say: our own listener does.
+    const absl::Status why = Listener::Open(address, /*max_connections=*/1).status();
+    return absl::UnavailableError(absl::StrCat(
+        why.ok() ? absl::StrCat("cannot listen on ", address, ": ", error.what()) : why.message(),
+        " (--metrics_listen)"));
   }
 }
 

@@ -58,7 +58,8 @@ TEST(MetricsTest, APortInUseIsTold) {
   options.metrics_listen = "127.0.0.1:" + std::to_string(first.server().metrics_port());
   const auto second = Server::Start(options);
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(second.status().message()), HasSubstr("--metrics_listen"));
+  EXPECT_EQ(second.status().message(), "cannot listen on " + options.metrics_listen +
+                                           ": Address already in use (--metrics_listen)");
 }
 
 TEST(MetricsTest, CountCallsByMethodAndCode) {
