@@ -2,6 +2,7 @@
 // server/exit_codes.h.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <cstdio>
@@ -55,6 +56,7 @@ class SignalWatcher {
 };
 
 ExitCode Main(const std::vector<std::string>& arguments) {
+  umask(077);  // the data folder and its backups are the server's alone
   const absl::StatusOr<CommandLine> line = ParseCommandLine(arguments, ProcessEnvironment());
   if (!line.ok()) {
     std::fprintf(stderr, "%s\nSee factord --help.\n", std::string(line.status().message()).c_str());

@@ -253,6 +253,37 @@ TEST(BackupTest, TakenWhileEventsStreamInStartsWithItsHash) {
   }
 }
 
+// Symptom: every user of the machine could read the ratings, in the folder and in its backups.
+TEST(BackupTest, NobodyElseCanReadTheFolderOrABackup) {
+  TempDir dir;
+  const mode_t before = umask(022);
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--backup_dir=" + (dir / "backups")});
+  umask(before);
+  server.WaitUntilServing();
+  RecordMany(server, 10);
+  v1::BackupRequest request;
+  request.set_name("b");
+  v1::BackupResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(
+      v1::AdminService::NewStub(server.channel())->Backup(&context, request, &response).ok());
+  ASSERT_EQ(server.Stop(), kExitOk);
+  namespace fs = std::filesystem;
+  std::vector<std::string> readable;
+  for (const char* folder : {"data", "backups"}) {
+    std::vector<fs::path> paths = {dir / folder};
+    for (const auto& entry : fs::recursive_directory_iterator(dir / folder)) {
+      paths.push_back(entry.path());
+    }
+    EXPECT_GT(paths.size(), 5u);
+    for (const fs::path& path : paths) {
+      constexpr auto kOthers = fs::perms::group_all | fs::perms::others_all;
+      if ((fs::status(path).permissions() & kOthers) != fs::perms::none) readable.push_back(path);
+    }
+  }
+  EXPECT_THAT(readable, ::testing::IsEmpty());
+}
+
 TEST(BackupTest, NeedsABackupDirAndAPlainName) {
   TempDir dir;
   ServerProcess server({"--data_dir=" + (dir / "data")});
