@@ -51,7 +51,7 @@ if [[ ! -e "$dir/ca.key" ]]; then
     -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign \
     -out "$work/ca.crt"
   install -m 644 "$work/ca.crt" "$dir/client/ca.crt"
-  mv "$work/ca.key" "$dir/ca.key"
+  mv -f "$work/ca.key" "$dir/ca.key"
 fi
 
 sign() {  # KEY CERTIFICATE CN USAGE [SAN]
@@ -88,7 +88,7 @@ fi
 for_server() {  # FROM TO
   chmod 444 "$1"
   if [[ $EUID -eq 0 ]]; then chown 10001:10001 "$1" && chmod 400 "$1"; fi
-  mv "$1" "$2"
+  mv -f "$1" "$2"
 }
 chmod 755 "$dir" "$dir/tls" "$dir/tokens"
 install -m 444 "$dir/client/ca.crt" "$dir/tls/ca.crt"
@@ -96,8 +96,8 @@ for_server "$work/tls.key" "$dir/tls/tls.key"
 for_server "$work/tls.crt" "$dir/tls/tls.crt"
 [[ ! -e "$work/tokens" ]] || for_server "$work/tokens" "$dir/tokens/tokens"
 printf '%s\n' "${names[@]}" >"$dir/names"
-mv "$work/client.key" "$dir/client/tls.key"
-mv "$work/client.crt" "$dir/client/tls.crt"
+mv -f "$work/client.key" "$dir/client/tls.key"
+mv -f "$work/client.crt" "$dir/client/tls.crt"
 
 echo "make_certs: $dir is ready; the certificates are for ${names[*]} and end in $days days"
 [[ $EUID -eq 0 ]] || echo "make_certs: all users of this machine can read the server's key: for development only" >&2

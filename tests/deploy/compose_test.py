@@ -2,6 +2,9 @@
 """deploy/compose.yaml and deploy/make_certs.sh: the path from nothing to a secured server, without the
 containers around it."""
 
+import os
+import pty
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -90,6 +93,24 @@ class Certificates(unittest.TestCase):
         for name in ("tls", "client"):
             subprocess.run(["openssl", "verify", "-CAfile", f"{self.folder}/client/ca.crt",
                             f"{self.folder}/{name}/tls.crt"], check=True, capture_output=True)
+
+    def test_a_second_run_asks_nothing(self):
+        """Symptom: on a terminal, `mv: replace tls.key, overriding mode 0444?`, for who is not root."""
+        with tempfile.TemporaryDirectory() as folder:
+            script = shutil.copy(files.DEPLOY / "make_certs.sh", folder)
+            user = os.getuid() or 65534
+            os.chown(folder, user, -1)
+            ours, terminal = pty.openpty()
+            self.addCleanup(os.close, ours)
+            self.addCleanup(os.close, terminal)
+            serials = set()
+            for _ in range(2):
+                run = subprocess.run(["bash", script, f"--dir={folder}/secrets"], stdin=terminal, user=user,
+                                     capture_output=True, text=True, timeout=60)
+                self.assertEqual(run.returncode, 0, run.stderr)
+                self.assertNotIn("mv:", run.stderr)
+                serials.add(certificate(f"{folder}/secrets/tls/tls.crt"))
+            self.assertEqual(len(serials), 2)
 
     def test_the_server_takes_them(self):
         with Server(**compose_settings(self.folder)) as server:
