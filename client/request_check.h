@@ -1,6 +1,6 @@
-// What the server could not even read, found before it is sent: gRPC answers such a message as a
-// whole, with an INTERNAL that names no field, and ends the stream that it came on. Everything
-// else is for the server to judge.
+// What the server could not even read, found before it is sent: it refuses such a message as a
+// whole, names no field, and ends the stream that it came on. Everything else is for the server to
+// judge.
 //
 // Thread-safe.
 #pragma once

@@ -90,8 +90,8 @@ absl::Status Parse(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite*
   grpc::ByteBuffer shared(bytes);  // the same bytes; the reader wants a buffer that it may change
   grpc::ProtoBufferReader reader(&shared);
   if (!reader.status().ok() || !message->ParseFromZeroCopyStream(&reader)) {
-    return absl::InternalError(absl::StrCat("not a valid ", message->GetTypeName(),
-                                            ": malformed, or a string in it is not UTF-8"));
+    return absl::InvalidArgumentError(absl::StrCat("not a valid ", message->GetTypeName(),
+                                                   ": malformed, or a string in it is not UTF-8"));
   }
   return absl::OkStatus();
 }

@@ -11,12 +11,13 @@
 
 namespace factord {
 
-// INTERNAL if `bytes` are no `message`: malformed, cut off, or with a string that is not UTF-8.
+// INVALID_ARGUMENT if `bytes` are no `message`: malformed, cut off, or with a string that is not
+// UTF-8.
 absl::Status Parse(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message);
 
-// The same for a request whose only list is `list`. INVALID_ARGUMENT, before anything is made of
-// the bytes, if the list is too long or there are very many fields: parsed, an empty element of two
-// bytes would take a hundred.
+// The same for a request whose only list is `list`. INVALID_ARGUMENT also, before anything is
+// made of the bytes, if the list is too long or there are very many fields: parsed, an empty
+// element of two bytes would take a hundred.
 absl::Status ParseRequest(const grpc::ByteBuffer& bytes, const ListRule& list,
                           google::protobuf::Message* request);
 

@@ -387,7 +387,7 @@ TEST_F(RatingStreamTest, BytesThatAreNoMessageEndTheStreamWithAnError) {
   while (stream->Read(&bytes)) ASSERT_TRUE(Parse(bytes, &response).ok());
   EXPECT_EQ(response.ack().last_number(), 1);
   const grpc::Status status = stream->Finish();
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("not a valid factord.v1.StreamRatingsRequest"));
 }
 

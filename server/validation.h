@@ -7,8 +7,8 @@
 //   events[3].rating: must be a finite float, 0 to 5
 //   events[4].user_id: must have 1 to 256 bytes, has 260
 //
-// Strings are known to be UTF-8 here: protobuf refuses others while parsing, which gRPC answers
-// with INTERNAL before any handler runs.
+// Strings are known to be UTF-8 here: protobuf refuses others while parsing, before any handler
+// runs (server/message.h).
 //
 // All functions are pure and thread-safe.
 #pragma once
