@@ -57,6 +57,7 @@ class Listener {
   // Takes connections, on a thread of its own, and hands them to `acceptor`, whose server runs.
   void Start(std::unique_ptr<Acceptor> acceptor);
 
+  int64_t max_connections() const { return max_connections_; }
   // How many are open now.
   int64_t connections();
   int64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }

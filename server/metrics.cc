@@ -105,6 +105,9 @@ void AddCalls(const CallGate& gate, MetricFamilies* metrics) {
 void AddConnections(Listener* listener, MetricFamilies* metrics) {
   metrics->Gauge("factord_connections", "Connections that are open.",
                  static_cast<double>(listener->connections()));
+  metrics->Gauge("factord_connections_limit",
+                 "--max_connections, or fewer where the limit of open files is lower.",
+                 static_cast<double>(listener->max_connections()));
   metrics->Counter("factord_connections_accepted_total", "Connections that came in.",
                    static_cast<double>(listener->accepted()));
   metrics->Counter("factord_connections_refused_total",
