@@ -18,9 +18,11 @@
 #include "absl/time/time.h"
 #include "model/user_table.h"
 #include "server/byte_size.h"
+#include "server/certificates.h"
 #include "server/flag_help.h"
 #include "server/open_engine.h"
 #include "server/snapshot_log.h"
+#include "server/tokens.h"
 #include "storage/store.h"
 
 using factord::ByteSize;
@@ -413,6 +415,18 @@ void CheckExposure(const ServerOptions& options, Mistakes* mistakes) {
   }
 }
 
+// Reads what the server reads when it starts, so that all mistakes are told together.
+void CheckFiles(const ServerOptions& options, Mistakes* mistakes) {
+  const auto add = [mistakes](const char* flags, const absl::Status& status) {
+    if (!status.ok()) mistakes->push_back(absl::StrCat(flags, ": ", status.message()));
+  };
+  if (!options.tls.cert_file.empty() && !options.tls.key_file.empty()) {
+    add("--tls_cert_file, --tls_key_file, --tls_client_ca_file",
+        ReadCertificates(options.tls).status());
+  }
+  if (!options.token_file.empty()) add("--token_file", ReadTokens(options.token_file).status());
+}
+
 NetworkOptions ToNetworkOptions(Mistakes* mistakes) {
   NetworkOptions options;
   options.max_connections =
@@ -472,6 +486,7 @@ ServerOptions ToServerOptions(Mistakes* mistakes) {
   options.token_file = absl::GetFlag(FLAGS_token_file);
   options.reload_interval = Milliseconds("reload_interval", absl::Milliseconds(1),
                                          absl::GetFlag(FLAGS_reload_interval), mistakes);
+  CheckFiles(options, mistakes);
   CheckExposure(options, mistakes);
   options.network = ToNetworkOptions(mistakes);
   options.calls = ToCallOptions(mistakes);

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/test_certificates.h"
 #include "server/byte_size.h"
 #include "server/model_overrides.h"
 
@@ -30,6 +31,13 @@ class FlagsTest : public ::testing::Test {
     const auto line = ParseCommandLine(arguments, {});
     EXPECT_EQ(line.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(line.status().message());
+  }
+  static std::string WriteFile(const std::string& name, const std::string& content) {
+    const std::string path =
+        absl::StrCat(::testing::TempDir(), "flags_test_",
+                     ::testing::UnitTest::GetInstance()->current_test_info()->name(), "_", name);
+    std::ofstream(path) << content;
+    return path;
   }
 
  private:
@@ -114,6 +122,20 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
   }
 }
 
+// Symptom: what was wrong with files came only when the flags were right.
+TEST_F(FlagsTest, ReportsBadFilesWithEverythingElse) {
+  const std::string tokens = WriteFile("tokens", "shop read short\n");
+  const std::string mistakes = Mistakes({"--rank=many", "--tls_cert_file=/no/such/cert",
+                                         "--tls_key_file=/no/such/key", "--token_file=" + tokens});
+  for (const std::string& expected :
+       {std::string("--rank: cannot be"),
+        std::string("--tls_cert_file, --tls_key_file, --tls_client_ca_file: open /no/such/cert: No "
+                    "such file"),
+        "--token_file: " + tokens + ":1: the token must have", std::string("--data_dir: must")}) {
+    EXPECT_THAT(mistakes, HasSubstr(expected));
+  }
+}
+
 TEST_F(FlagsTest, ChecksTheConfigurationOfANewFolder) {
   const std::string mistakes =
       Mistakes({data_dir_, "--rank=0", "--min_rating=3", "--max_rating=2", "--epsilon=-1"});
@@ -157,7 +179,13 @@ TEST_F(FlagsTest, TheReferenceIsUpToDate) {
 
 TEST_F(FlagsTest, WhatOthersCanReachIsSecuredUnlessToldOtherwise) {
   constexpr char kPlaintext[] = "or --allow_plaintext", kAnonymous[] = "or --allow_anonymous";
-  const std::vector<std::string> tls = {"--tls_cert_file=c", "--tls_key_file=k"};
+  TestCa ca("CA");
+  const TestCertificate certificate = ca.Issue("server", {});
+  const std::vector<std::string> tls = {
+      "--tls_cert_file=" + WriteFile("cert", certificate.certificate),
+      "--tls_key_file=" + WriteFile("key", certificate.key)};
+  const std::string client_ca = "--tls_client_ca_file=" + WriteFile("ca", ca.pem());
+  const std::string tokens = "--token_file=" + WriteFile("tokens", "shop read 0123456789abcdef\n");
   // Flags keep their values from call to call.
   const auto parse = [this](const char* address, std::vector<std::string> arguments,
                             const Environment& environment = {}) {
@@ -173,7 +201,7 @@ TEST_F(FlagsTest, WhatOthersCanReachIsSecuredUnlessToldOtherwise) {
        {"0.0.0.0:7070", "[::]:7070", "10.0.0.1:7070", "example.com:7070", "127.example.com:7070"}) {
     EXPECT_THAT(std::string(parse(address, {}).message()),
                 AllOf(HasSubstr(kPlaintext), HasSubstr(kAnonymous)));
-    EXPECT_THAT(std::string(parse(address, {"--token_file=t"}).message()),
+    EXPECT_THAT(std::string(parse(address, {tokens}).message()),
                 AllOf(HasSubstr(kPlaintext), Not(HasSubstr(kAnonymous))));
     // Symptom: with TLS alone, anybody could make backups.
     EXPECT_THAT(std::string(parse(address, tls).message()),
@@ -182,10 +210,10 @@ TEST_F(FlagsTest, WhatOthersCanReachIsSecuredUnlessToldOtherwise) {
                 HasSubstr(kAnonymous));
     EXPECT_THAT(std::string(parse(address, {"--allow_plaintext"}).message()),
                 HasSubstr(kAnonymous));
-    for (const auto& good : {with_tls({"--token_file=t"}),
-                             with_tls({"--tls_client_ca_file=ca"}),
+    for (const auto& good : {with_tls({tokens}),
+                             with_tls({client_ca}),
                              with_tls({"--allow_anonymous"}),
-                             {"--allow_plaintext", "--token_file=t"},
+                             {"--allow_plaintext", tokens},
                              {"--allow_plaintext", "--allow_anonymous"}}) {
       EXPECT_TRUE(parse(address, good).ok()) << parse(address, good);
     }
@@ -210,19 +238,13 @@ TEST_F(FlagsTest, CertificateAndKeyBelongTogether) {
               HasSubstr("--tls_client_ca_file: needs"));
 }
 
-class FlagSourcesTest : public FlagsTest {
- protected:
-  std::string WriteFile(const std::string& content) {
-    const std::string path = ::testing::TempDir() + "flags_test_flagfile";
-    std::ofstream(path) << content;
-    return path;
-  }
-};
+using FlagSourcesTest = FlagsTest;
 
 TEST_F(FlagSourcesTest, TheCommandLineWinsOverTheEnvironmentAndThatOverTheFile) {
-  const std::string file = WriteFile(
-      "# a comment\n\n--listen=127.0.0.1:1\n  health_listen = 127.0.0.1:1 \n"
-      "metrics_listen=127.0.0.1:1\nallow_plaintext\n");
+  const std::string file =
+      WriteFile("flagfile",
+                "# a comment\n\n--listen=127.0.0.1:1\n  health_listen = 127.0.0.1:1 \n"
+                "metrics_listen=127.0.0.1:1\nallow_plaintext\n");
   EXPECT_EQ(ParseCommandLine({data_dir_, "--flagfile", file}, {})->server.health_listen,
             "127.0.0.1:1");
   const auto line = ParseCommandLine({data_dir_, "--listen=127.0.0.1:3"},
@@ -236,7 +258,7 @@ TEST_F(FlagSourcesTest, TheCommandLineWinsOverTheEnvironmentAndThatOverTheFile) 
 }
 
 TEST_F(FlagSourcesTest, MistakesNameWhereTheyAre) {
-  const std::string file = WriteFile("rank=many\nnonsense=1\nflagfile=x\nseed\n");
+  const std::string file = WriteFile("flagfile", "rank=many\nnonsense=1\nflagfile=x\nseed\n");
   const auto line =
       ParseCommandLine({data_dir_, "--flagfile=" + file, "--rank=8"},
                        {{"FACTORD_SEED", "none"}, {"FACTORD_SNAPSHOT_LOG_BYTES", "12 apples"}});
