@@ -23,29 +23,31 @@ def check_token(token: str, source: str) -> str:
     return token
 
 
+def file_version(path: str) -> tuple[int, int, int]:
+    """Tells one state of a file from another; a file that was replaced has another inode."""
+    stat = os.stat(path)
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
 class TokenFile:
     """The first word of a file. Read anew when the file has changed. Thread-safe."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._stat = self._look()
+        self._version = file_version(path)
         self._token = self._read()
 
     def token(self) -> str:
         with self._lock:
             try:
-                stat = self._look()
-                if stat != self._stat:
+                version = file_version(self._path)
+                if version != self._version:
                     self._token = self._read()
-                    self._stat = stat
+                    self._version = version
             except (OSError, ValueError):
                 pass  # while it is being replaced the former token is as good as any
             return self._token
-
-    def _look(self) -> tuple[int, int, int]:
-        stat = os.stat(self._path)
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _read(self) -> str:
         with open(self._path, encoding="utf-8") as file:

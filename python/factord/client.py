@@ -20,6 +20,7 @@ import grpc
 from google.protobuf.message import Message
 
 from factord import _check, _wire_pb2
+from factord._channel import Channels
 from factord._token import TokenFile, check_token, goes_to_loopback
 from factord.errors import (
     ClientClosed,
@@ -67,16 +68,24 @@ _Response = TypeVar("_Response", bound=Message)
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM files of a connection over TLS, read when the client is made."""
+    """PEM files of a connection over TLS.
+
+    Read when the client is made, and again when they have changed: calls and streams that begin
+    some ten seconds later use a new connection. While they are bad or do not fit each other, the
+    former ones stay.
+    """
 
     ca_file: str | None = None  # whose certificates to believe; None: the system's CAs
     cert_file: str | None = None  # with key_file: this client's certificate (mTLS)
     key_file: str | None = None
     server_name: str | None = None  # the name in the server's certificate; None: the target's
 
-    def _credentials(self) -> grpc.ChannelCredentials:
+    def _files(self) -> list[str]:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file, key_file: must both be given, or none")
+        return [file for file in (self.ca_file, self.cert_file, self.key_file) if file is not None]
+
+    def _credentials(self) -> grpc.ChannelCredentials:
         key, cert = (
             None if path is None else Path(path).read_bytes()
             for path in (self.key_file, self.cert_file)
@@ -215,19 +224,21 @@ class Client:
         if goes_to_loopback(target):
             # A proxy of the environment does not find this machine, and would see a token.
             options.append(("grpc.enable_http_proxy", 0))
-        if tls is None and not has_token:
-            self._channel = grpc.insecure_channel(target, options)
-        elif tls is None:
+        if tls is not None and tls.server_name is not None:
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
+
+        def make_channel() -> grpc.Channel:
+            if tls is not None:
+                return grpc.secure_channel(target, tls._credentials(), options)
+            if not has_token:
+                return grpc.insecure_channel(target, options)
             # Plain text, but for a check of the connection's own address, whatever the name
             # resolved to.
             kind = grpc.LocalConnectionType
             local = kind.UDS if target.startswith("unix") else kind.LOCAL_TCP
-            credentials = grpc.local_channel_credentials(local)
-            self._channel = grpc.secure_channel(target, credentials, options)
-        else:
-            if tls.server_name is not None:
-                options.append(("grpc.ssl_target_name_override", tls.server_name))
-            self._channel = grpc.secure_channel(target, tls._credentials(), options)
+            return grpc.secure_channel(target, grpc.local_channel_credentials(local), options)
+
+        self._channels = Channels(make_channel, [] if tls is None else tls._files())
 
     @classmethod
     def from_environment(cls) -> Client:
@@ -245,7 +256,7 @@ class Client:
         Close streams before, which settles what was written to them.
         """
         self._closed = True
-        self._channel.close()
+        self._channels.close()
 
     def __enter__(self) -> Client:
         return self
@@ -341,13 +352,13 @@ class Client:
         on_rejected: RejectedCallback | None = None,
     ) -> RatingStream:
         """Opens a stream over this connection (factord/stream.py says what the arguments mean)."""
-        method = self._channel.stream_stream(
-            "/factord.v1.RatingService/StreamRatings",
-            request_serializer=rating_service_pb2.StreamRatingsRequest.SerializeToString,
-            response_deserializer=rating_service_pb2.StreamRatingsResponse.FromString,
-        )
 
         def connect(requests: Any, wait_for_ready: bool) -> Any:
+            method = self._channels.current().stream_stream(
+                "/factord.v1.RatingService/StreamRatings",
+                request_serializer=rating_service_pb2.StreamRatingsRequest.SerializeToString,
+                response_deserializer=rating_service_pb2.StreamRatingsResponse.FromString,
+            )
             try:
                 return method(requests, metadata=self._metadata(), wait_for_ready=wait_for_ready)
             except ValueError:
@@ -600,17 +611,17 @@ class Client:
         repeat: bool = True,
     ) -> _Response:
         timeout = default_timeout if timeout is None else _check.seconds(timeout, "timeout")
-        call = self._channel.unary_unary(
-            f"/{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=response_type.FromString,
-        )
         deadline = time.monotonic() + timeout
         backoff = _FIRST_BACKOFF
         error: FactordError | None = None
         attempts = 0
         while True:
             attempts += 1
+            call = self._channels.current().unary_unary(
+                f"/{method}",
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=response_type.FromString,
+            )
             try:
                 # Not with wait_for_ready, which would tell neither why there is no connection nor
                 # whether the call was sent.
@@ -667,11 +678,12 @@ class Client:
         # subscription, and would fail on a thread of gRPC if the client is closed just then.
         if self._closed:
             return
-        self._channel.subscribe(look)
+        channel = self._channels.current()
+        channel.subscribe(look)
         try:
             connected.wait(delay)
         finally:
-            self._channel.unsubscribe(look)
+            channel.unsubscribe(look)
 
     def _next_event_id(self) -> str:
         ids = self._event_ids

@@ -15,7 +15,7 @@ import support
 
 import factord
 import grpc
-from factord import Tls
+from factord import Tls, _channel
 
 READ, WRITE, ADMIN = "reader-" + "r" * 20, "writer-" + "w" * 20, "admin-" + "a" * 20
 
@@ -127,6 +127,55 @@ class TlsTest(support.ServerTestCase):
         self.check_fails(server.target, "", self.tls)
         stranger = support.Authority(self.folder()).issue("ann")
         self.check_fails(server.target, "", Tls(self.authority.ca_file, *stranger))
+
+    # Symptom: when its certificate had ended, a program that ran on never got a connection again.
+    @mock.patch.object(_channel, "LOOK_SECONDS", 0)
+    def test_certificates_are_read_again(self) -> None:
+        def move(authority: support.Authority) -> None:
+            """Everybody gets certificates of this authority, one file after the other."""
+            certificates = authority.issue("server", "IP:127.0.0.1"), authority.issue("ann")
+            sources = authority.ca_file, *certificates[0], *certificates[1]
+            for name, source in zip(names, sources):
+                new = Path(folder, "new")
+                new.write_bytes(Path(source).read_bytes())
+                new.replace(Path(folder, name))
+
+        folder = self.folder()
+        names = "ca", "server_cert", "server_key", "cert", "key"
+        ca, server_cert, server_key, cert, key = (str(Path(folder, name)) for name in names)
+        move(self.authority)
+        server = self.server(
+            f"--tls_cert_file={server_cert}",
+            f"--tls_key_file={server_key}",
+            f"--tls_client_ca_file={ca}",
+        )
+        client = self.client(server.target, tls=Tls(ca, cert, key))
+        with client.rating_stream("p") as stream:
+            stream.write(factord.Rating("bob", "j", 3))
+            stream.flush()
+            move(support.Authority(self.folder()))
+            Path(cert).rename(f"{cert}.away")
+            client.model()  # they are missing: the former ones are as good as any
+            Path(f"{cert}.away").rename(cert)
+            server.kill()
+            server.start()
+            client.rate("ann", "i", 3, timeout=support.PATIENCE)
+            stream.write(factord.Rating("bob", "k", 3))
+        self.assertEqual(client.model().sequence, 3)
+
+    # What is under way is not cut off.
+    @mock.patch.object(_channel, "LOOK_SECONDS", 0)
+    def test_a_stream_goes_on_when_certificates_change(self) -> None:
+        server = self.tls_server("IP:127.0.0.1")
+        client = self.client(server.target, tls=self.tls)
+        with client.rating_stream("p") as stream:
+            stream.write(factord.Rating("bob", "j", 3))
+            stream.flush()
+            os.utime(self.authority.ca_file)
+            client.rate("ann", "i", 3)
+            stream.write(factord.Rating("bob", "k", 3))
+            stream.flush()
+            self.assertEqual(stream.stats().reconnects, 0)
 
     def test_the_environment(self) -> None:
         tokens = Path(self.folder(), "tokens")
