@@ -49,8 +49,14 @@ secure() {
 use_docker() {
   docker="$1"
   name="factord-build-image-$$"
+  format=()
+  health=.Config.Healthcheck
+  if [[ "$docker" == podman ]]; then
+    format=(--format docker)  # HEALTHCHECK exists only there
+    health=.HealthCheck
+  fi
   build() {
-    DOCKER_BUILDKIT=1 "$docker" build --build-arg "VERSION=$version" --build-arg "REVISION=$revision" -t "$tag" .
+    DOCKER_BUILDKIT=1 "$docker" build "${format[@]}" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" -t "$tag" .
   }
   start() {
     local environment=() setting
@@ -69,7 +75,7 @@ use_docker() {
   stop() { "$docker" kill --signal TERM "$name" >/dev/null; wait_for_end; }
   written() { "$docker" diff "$name" | grep -vE ' /(etc|var|var/lib|etc/factord(/.*)?|var/lib/factord)$' || true; }
   stop_all() { "$docker" rm --force --volumes "$name" >/dev/null 2>&1 || true; }
-  health_command() { "$docker" inspect --format '{{range .Config.Healthcheck.Test}}{{.}} {{end}}' "$tag"; }
+  health_command() { "$docker" image inspect --format "{{range $health.Test}}{{.}} {{end}}" "$tag"; }
 }
 
 # A root file system of Debian, with this machine's package sources.
