@@ -7,7 +7,7 @@
 #   lib/libfactord_*.a, include/factord/, lib/cmake/factord/     find_package(factord), factord::client
 #   share/factord/proto/, share/factord/service_config.json      for clients in other languages
 #   share/{bash-completion,zsh,fish}/                            completion of factorctl
-#   share/doc/factord/                                           licences
+#   share/doc/factord/                                           licences, the documents of docs/
 include(CMakePackageConfigHelpers)
 
 # The scripts come from the factorctl that is installed.
@@ -25,6 +25,8 @@ install(FILES "${PROJECT_BINARY_DIR}/completion.fish" RENAME factorctl.fish COMP
   DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
 
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT runtime)
+install(DIRECTORY docs/ DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT runtime
+        FILES_MATCHING PATTERN "*.md" PATTERN "*.svg")
 install(FILES third_party/LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}/third_party" COMPONENT runtime)
 install(FILES client/service_config.json DESTINATION "${CMAKE_INSTALL_DATADIR}/factord"
   COMPONENT development)

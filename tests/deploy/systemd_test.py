@@ -29,6 +29,11 @@ class Systemd(unittest.TestCase):
         read = {value.removeprefix("%d/") for value in settings().values() if value.startswith("%d/")}
         self.assertEqual(read, loaded)
 
+    def test_the_documentation_is_what_is_installed(self):
+        (prefix,) = re.findall(r"cmake --install \S+ --prefix (\S+)", UNIT.read_text())
+        self.assertEqual(values("Documentation"), [f"file://{prefix}/share/doc/factord/operations.md"])
+        self.assertEqual(values("ExecStart"), [f"{prefix}/bin/factord"])
+
     def test_stopping_outlasts_the_drain(self):
         self.assertGreaterEqual(files.seconds(values("TimeoutStopSec")[0]),
                                 files.seconds(settings()["FACTORD_DRAIN_TIMEOUT"]) + 15)

@@ -25,7 +25,7 @@ prefix="$work/prefix"
 for file in bin/factord bin/factorctl share/factord/proto/factord/v1/rating.proto \
     share/factord/service_config.json share/bash-completion/completions/factorctl \
     share/zsh/site-functions/_factorctl share/fish/vendor_completions.d/factorctl.fish \
-    share/doc/factord/LICENSE; do
+    share/doc/factord/LICENSE share/doc/factord/operations.md; do
   [[ -s "$prefix/$file" ]] || die "$file is missing"
 done
 [[ "$(ls "$prefix/include")" == factord ]] || die "there are headers outside of include/factord"
