@@ -101,9 +101,8 @@ EventResult EventGroup::PlanEvent(Event& event, Undo* undo, int64_t** count) {
       return {Outcome::kDuplicate, original->sequence};
     }
     *count = &tally_.conflicts;
-    return {
-        Outcome::kConflict, 0,
-        absl::StrCat("event_id: was used for another rating, at sequence ", original->sequence)};
+    return {Outcome::kConflict, 0,
+            absl::StrCat("event_id: was used for another event, at sequence ", original->sequence)};
   }
   if (disk_is_full_) {
     *count = &tally_.refusals.disk;

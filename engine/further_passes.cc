@@ -26,8 +26,8 @@ absl::Status FurtherPasses::Start(int32_t passes) {
 }
 
 void FurtherPasses::Stop() {
-  stop_ = true;
   MutexLock lock(&thread_mu_);
+  stop_ = true;
   if (thread_.joinable()) thread_.join();
 }
 
@@ -48,10 +48,10 @@ void FurtherPasses::Run(int32_t passes) {
     progress->before = before;
     progress->events_total = before.events * passes;
   });
-  const auto first_pass = static_cast<uint32_t>(state_->items().Pin().globals().passes) + 2;
   absl::Status status;
+  // The first is the second look at each rating; steps shrink from there.
   for (int32_t i = 0; i < passes && status.ok() && keep_going(); ++i) {
-    status = MakePass(first_pass + static_cast<uint32_t>(i));
+    status = MakePass(2 + static_cast<uint32_t>(i));
   }
   std::optional<HistoryError> after;
   if (status.ok()) after = MeasureHistories(*state_, keep_going);

@@ -24,7 +24,7 @@ Hash128 HashProducer(absl::string_view id, int64_t number) {
   return HashBytes128(bytes, kProducerHashSeed);
 }
 
-// All but the counts, in the order in which they are kept.
+// All but the count, in the order in which they are kept.
 std::array<float*, 12> FloatsOf(ModelGlobals* g) {
   return {&g->mean,          &g->quality_mean,     &g->popularity_mean,
           &g->rarity_mean,   &g->rarity_deviation, &g->mood_covariance,
@@ -129,17 +129,15 @@ void ModelState::ApplyUsersEvent(const Event& event) {
     if (is_rating) {
       const PairOfRows rows = {row.factors(), item_row.factors, &row->state, item_row.state,
                                users_.stride()};
-      UpdateOutcome outcome;
       if (former == event.rating) {
         // How often the user has gone through the history, with this event.
         constexpr size_t kManyPasses = 1'000'000;
         const size_t pass = std::min(1 + events_before / history.items().size(), kManyPasses);
-        outcome = LearnAgain(config_, event.rating, event.sequence,
-                             PassSize(static_cast<int32_t>(pass)), &globals_, rows);
+        LearnAgain(config_, event.rating, event.sequence, PassSize(static_cast<int32_t>(pass)),
+                   &globals_, rows);
       } else {
-        outcome = Learn(config_, event.rating, event.sequence, &globals_, rows);
+        CountError(event.rating, Learn(config_, event.rating, event.sequence, &globals_, rows));
       }
-      CountError(event.rating, outcome);
     }
   }
   if (HasRanking(config_)) LearnOrder(event, item, {context.data(), context_size});
@@ -169,7 +167,6 @@ void ModelState::ApplyRevisit(const Event& event) {
                                  users_.Lock(user)->history.items().size());
     for (size_t i = part.position; i < last; ++i) Relearn(user, i, size, event.sequence);
   }
-  globals_.passes = std::max(globals_.passes, int64_t{part.pass} - 1);
 }
 
 void ModelState::Replay(int64_t sequence) {
@@ -459,7 +456,6 @@ absl::Status ModelState::FinishLoad(int64_t sequence, const ModelStatistics& sta
 std::string ModelState::EncodeGlobals() const {
   std::string bytes;
   PutFixed64(&bytes, static_cast<uint64_t>(globals_.events));
-  PutFixed64(&bytes, static_cast<uint64_t>(globals_.passes));
   ModelGlobals globals = globals_;
   for (const float* const value : FloatsOf(&globals)) PutFloat(&bytes, *value);
   if (HasRanking(config_)) recent_.AppendTo(&bytes);
@@ -469,7 +465,6 @@ std::string ModelState::EncodeGlobals() const {
 bool ModelState::DecodeGlobals(absl::string_view bytes) {
   Reader reader(bytes);
   globals_.events = static_cast<int64_t>(reader.Fixed64());
-  globals_.passes = static_cast<int64_t>(reader.Fixed64());
   for (float* const value : FloatsOf(&globals_)) *value = reader.Float();
   if (!HasRanking(config_)) return reader.Done();
   return reader.ok() && recent_.ReadFrom(reader.Bytes(reader.remaining()), items_.size());

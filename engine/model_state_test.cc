@@ -114,8 +114,8 @@ TEST(ModelStateTest, TheSameRatingAgainIsAnotherLookAtItAndNoNewEvidence) {
   EXPECT_EQ(state.globals(), globals);
   EXPECT_EQ(confidence(), before);
   EXPECT_EQ(state.users().Lock(0)->state.count, 2u);
-  EXPECT_EQ(state.statistics().events, 2u);
-  rate(2);  // he thinks otherwise now
+  EXPECT_EQ(state.statistics().events, 1u);  // its prediction says nothing of new ratings
+  rate(2);                                   // he thinks otherwise now
   EXPECT_NE(state.globals(), globals);
   EXPECT_LT(confidence(), before);
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
@@ -182,7 +182,6 @@ TEST(ModelStateTest, ARevisitLearnsItsPartOfTheHistoriesOnceMore) {
   EXPECT_NE(user_factor(1), second);
   EXPECT_EQ(state.users().Lock(1)->state.count, user.count);
   EXPECT_EQ(state.users().Lock(1)->state.confidence, user.confidence);
-  EXPECT_EQ(state.globals().passes, 1);
   EXPECT_EQ(state.sequence(), 43);
   EXPECT_EQ(state.RunningHash(), state.ComputeHash());
 }

@@ -94,7 +94,7 @@ absl::StatusOr<MethodOptions> Tune(const MethodOptions& options, const DataSet& 
     return absl::InvalidArgumentError(absl::StrCat("tune: ", options.name, " has nothing to tune"));
   }
   const std::vector<float> candidates =
-      is_pa ? std::vector<float>{0.003f, 0.01f, 0.03f, 0.1f, 0.3f, 1.0f}
+      is_pa ? std::vector<float>{0.003f, 0.005f, 0.007f, 0.01f, 0.014f, 0.02f, 0.03f, 0.1f, 0.3f}
             : std::vector<float>{0.001f, 0.01f, 0.03f, 0.1f, 0.3f, 1.0f, 3.0f, 10.0f, 30.0f};
   const Split inner = SplitAtRandom(split.train, kTuneShare, seed);
   MethodOptions best = options;

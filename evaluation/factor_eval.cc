@@ -227,6 +227,7 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
   if (options.aggressiveness.has_value()) object["aggressiveness"] = *options.aggressiveness;
   if (options.l2.has_value()) object["l2"] = *options.l2;
   if (options.replay > 0) object["replay"] = options.replay;
+  if (options.over_histories) object["over_histories"] = true;
   if (options.event_type.has_value()) object["event_type"] = EventTypesText({*options.event_type});
   if (options.offset.has_value()) object["offset"] = *options.offset;
   if (options.attraction.has_value()) object["attraction"] = *options.attraction;

@@ -40,7 +40,8 @@ class OnlineMethod final : public Method {
                     .item_id = item,
                     .rating = interaction.rating,
                     .time_micros = interaction.time_micros});
-      if (passes_ == 1 && is_rating) {
+      const bool is_scored = state_.statistics().events > before.events;
+      if (passes_ == 1 && is_scored) {
         const double error = state_.statistics().absolute_error_sum - before.absolute_error_sum;
         const auto rating = static_cast<double>(interaction.rating);
         prequential_.Add(rating, rating + error);

@@ -15,12 +15,16 @@ namespace {
 using v1::PassesProgress;
 
 std::string ErrorText(const v1::HistoryError& error) {
+  if (error.ratings() == 0) return "no ratings";
   return absl::StrFormat("MAE %.4f, RMSE %.4f, of %s ratings", error.mae(), error.rmse(),
                          WithCommas(error.ratings()));
 }
 
 std::string DoneText(const PassesProgress& progress) {
-  if (progress.events_total() == 0) return "measuring the error before";
+  if (progress.events_total() == 0) {
+    return progress.state() == PassesProgress::STATE_RUNNING ? "measuring the error before"
+                                                             : "nothing: there is no rating";
+  }
   return absl::StrFormat("%s of %s events (%.0f%%)", WithCommas(progress.events_done()),
                          WithCommas(progress.events_total()),
                          100 * static_cast<double>(progress.events_done()) /

@@ -87,7 +87,7 @@ items with the most ratings.
       table.AddRow(std::move(cells));
     }
     return absl::StrCat(
-        response.cold_start() ? "The user is unknown; these items have the most ratings.\n" : "",
+        response.cold_start() ? "The user is unknown; these items have the most events.\n" : "",
         table.ToString());
   }
 

@@ -214,8 +214,8 @@ AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlo
   return outcome;
 }
 
-float AdaptiveRevisit(const ModelConfig& config, float rating, float size,
-                      const ModelGlobals& globals, const PairOfRows& rows) {
+void AdaptiveRevisit(const ModelConfig& config, float rating, float size,
+                     const ModelGlobals& globals, const PairOfRows& rows) {
   const Kernels& kernels = ActiveKernels();
   RowState& user = *rows.user;
   RowState& item = *rows.item;
@@ -246,7 +246,6 @@ float AdaptiveRevisit(const ModelConfig& config, float rating, float size,
   user.popularity_taste -= size * kRevisitPopularityRidge * user.bias_variance *
                            terms.popularity_variance * user.popularity_taste;
   MoveTastes(globals, terms, item_bias, step, &user);
-  return RatingOf(config, globals, terms, globals.mood_weight * user.mood);
 }
 
 }  // namespace factord

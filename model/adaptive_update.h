@@ -51,9 +51,8 @@ AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlo
 
 // Learns a rating that came in before once more, with steps of size `size`, in (0, 1], and draws
 // rows to their start a little. Confidence, variances and globals stay: nothing is counted twice.
-// Returns the prediction before, in rating units.
-float AdaptiveRevisit(const ModelConfig& config, float rating, float size,
-                      const ModelGlobals& globals, const PairOfRows& rows);
+void AdaptiveRevisit(const ModelConfig& config, float rating, float size,
+                     const ModelGlobals& globals, const PairOfRows& rows);
 
 // RowState::bias in rating units.
 float BiasInRatingUnits(const ModelConfig& config, const RowState& state);

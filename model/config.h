@@ -46,8 +46,8 @@ struct EventType {
   std::string name;  // 1 to 32 of a-z, 0-9, '_', '-'; the first a letter
   // By how much the item shall score above items that others took up, in (0, 10].
   float value = 1;
-  // How much an event counts, in (0, 10]: the C of its passive-aggressive update is so many times
-  // that of a rating.
+  // How strongly an event teaches, in (0, 10]: the C of its passive-aggressive update is so many
+  // times that of a rating.
   float weight = 1;
 
   friend bool operator==(const EventType& a, const EventType& b) = default;

@@ -8,7 +8,6 @@ namespace factord {
 // Inner units (model/adaptive_update.h). Plain values.
 struct ModelGlobals {
   int64_t events = 0;  // ratings, each counted once
-  int64_t passes = 0;  // over all histories, beyond the first look at each event
   // Running values, renewed by each event.
   float mean = 0;                 // of ratings
   float quality_mean = 1;         // what quality tastes spread around

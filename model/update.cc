@@ -27,12 +27,13 @@ UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
   return {outcome.prediction, outcome.passive, outcome.clipped};
 }
 
-UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,
-                         ModelGlobals* globals, const PairOfRows& rows) {
-  if (config.variant != Variant::kAdaptive) {
-    return Learn(config, rating, sequence, globals, rows);
+void LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,
+                ModelGlobals* globals, const PairOfRows& rows) {
+  if (config.variant == Variant::kAdaptive) {
+    AdaptiveRevisit(config, rating, size, *globals, rows);
+  } else {
+    Learn(config, rating, sequence, globals, rows);
   }
-  return {.prediction = AdaptiveRevisit(config, rating, size, *globals, rows)};
 }
 
 float PassSize(int32_t pass) {

@@ -36,8 +36,8 @@ UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
 // The same for a rating that these rows have learned already. With the adaptive update nothing is
 // counted twice: it is a revisit of size `size`, in (0, 1] (model/adaptive_update.h). A pure update
 // learns it like any other.
-UpdateOutcome LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,
-                         ModelGlobals* globals, const PairOfRows& rows);
+void LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,
+                ModelGlobals* globals, const PairOfRows& rows);
 
 // The size of a revisit in pass 2, 3, ... over a history (1 was when its ratings came in), and of
 // each of the revisits that an event brings with it (ModelConfig::replay > 0).

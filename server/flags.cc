@@ -189,10 +189,12 @@ ABSL_FLAG(std::optional<float>, attraction, std::nullopt,
 ABSL_FLAG(std::optional<int32_t>, replay, std::nullopt,
           "Of the adaptive update: how many ratings of the histories are learned once more beside "
           "each event, 0 to 16: predicts better, learns slower. New folder: 0.");
-ABSL_FLAG(std::optional<std::string>, event_types, std::nullopt,
-          "What events there are beside ratings, as NAME[:VALUE[:WEIGHT]],...: "
-          "view:0.5:0.2,click,purchase:2. VALUE: by how much the item shall score above others; "
-          "WEIGHT: how much an event counts; a rating has 1 and 1. New folder: none.");
+ABSL_FLAG(
+    std::optional<std::string>, event_types, std::nullopt,
+    "What events there are beside ratings, as NAME[:VALUE[:WEIGHT]],...: "
+    "view:0.5:0.2,click,purchase:2. VALUE: by how much the item shall score above others; "
+    "WEIGHT: scales the learning step; a rating has 1 and 1, and so should the commonest type. "
+    "Popularity counts every event once. New folder: none.");
 ABSL_FLAG(std::optional<float>, initial_rating, std::nullopt,
           "What a new user and a new item predict. New folder: 0.7 of --max_rating.");
 ABSL_FLAG(std::optional<int64_t>, dedupe_window, std::nullopt,

@@ -261,6 +261,19 @@ how=random_last rank_table ratings clicks
 title "Each user's last item, learned in random order"
 how=shuffled rank_table ratings clicks
 
+# NDCG@10 of each user's last click, with events of such a type.
+title "Clicks by value and weight: NDCG@10 of the last"
+header 'value, weight' "${names[@]}"
+for type in 1:1 0.5:1 2:1 1:0.3 1:3 1:0.1 1:10; do
+  cells=()
+  for i in "${!names[@]}"; do
+    clicks "${sorted[i]}" >"$work/events.csv"
+    cells+=("$(cell ndcg "$("$eval" --json --data="$work/events.csv" --split=last-out --min_rating=0 --max_rating=5 \
+      --repeat="$seeds" --event_type="click:$type")")")
+  done
+  row "${type/:/, }" "${cells[@]}"
+done
+
 title 'Batch solvers, rank 30, C or l2 tuned: error% / seconds'
 header 'solver, passes' "${names[@]}"
 solvers=(pa sgd-absolute sgd-squared projected-gradient coordinate-descent multiplicative multiplicative-kl)
@@ -296,10 +309,21 @@ for c in 0.01 0.1 1; do
   done
 done
 
-title 'online-pa-1: MAE / passive updates by epsilon'
+title 'Convergence of the three: error% / seconds by passes, rank 30'
+header 'C, solver, passes' "${names[@]}"
+for c in 0.01 0.1; do
+  for solver in exact bisection approximate; do
+    for passes in 1 2 3 5; do
+      line "$c, $solver, $passes" on_split 'error_percent seconds' --method=pa --rank=30 --passes="$passes" \
+        --aggressiveness="$c" --solver="$solver"
+    done
+  done
+done
+
+title 'online-pa-1: MAE / passive updates / seconds by epsilon'
 header epsilon "${names[@]}"
 for epsilon in 0 0.05 0.1 0.2 0.5 1; do
-  line "$epsilon" on_split 'mae passive_share' --method=online-pa-1 --epsilon="$epsilon"
+  line "$epsilon" on_split 'mae passive_share seconds' --method=online-pa-1 --epsilon="$epsilon"
 done
 
 # Topics of latest-small, the set that comes with titles and genres. Ten films of each.
