@@ -3,7 +3,9 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
+#include "model/item_matrix.h"
 #include "model/kernels.h"
+#include "model/next_item.h"
 #include "model/row.h"
 #include "model/update.h"
 
@@ -53,6 +55,34 @@ BENCHMARK_CAPTURE(BM_Learn, pa1_approximate, Variant::kPaI, Solver::kApproximate
 BENCHMARK_CAPTURE(BM_Learn, pa1_exact, Variant::kPaI, Solver::kExact)->Arg(32)->Arg(64);
 BENCHMARK_CAPTURE(BM_Learn, pa2_exact, Variant::kPaII, Solver::kExact)->Arg(32)->Arg(64);
 BENCHMARK_CAPTURE(BM_Learn, pa2_bisection, Variant::kPaII, Solver::kBisection)->Arg(32)->Arg(64);
+
+// What the ranking adds to an event.
+void BM_LearnNextItem(benchmark::State& state) {
+  ModelConfig config;
+  config.rank = static_cast<int32_t>(state.range(0));
+  ItemMatrix items(static_cast<size_t>(config.rank), /*has_ranking=*/true);
+  RecentItems recent;
+  for (uint32_t i = 0; i < kRows; ++i) {
+    const ItemRow row = items.Add();
+    StartRankingRow(config, std::to_string(i), items.stride(), row.ranking);
+    row.state->count = 20;
+    recent.Add(i);
+  }
+  uint64_t event = 0;
+  for (auto _ : state) {
+    ++event;
+    const auto place = [&event](uint64_t n) {
+      return static_cast<uint32_t>((event * 7 + n) % kRows);
+    };
+    const uint32_t context[] = {place(1), place(12), place(23), place(34)};
+    LearnNextItem(
+        {.item = place(0), .context = context, .stream = event * 8}, recent, [](uint32_t) {},
+        &items);
+    benchmark::DoNotOptimize(items);
+  }
+  state.SetLabel(ActiveKernels().name);
+}
+BENCHMARK(BM_LearnNextItem)->Arg(32)->Arg(64);
 
 void BM_Dot(benchmark::State& state, const char* name) {
   const absl::StatusOr<const Kernels*> kernels = KernelsByName(name);
