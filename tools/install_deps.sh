@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that factord needs. Does nothing when all are there.
-#   tools/install_deps.sh [--python] [--checks] [--image]
+#   tools/install_deps.sh [--python] [--checks] [--image] [--bench]
 # --python: for the Python client, and the tests written in Python. --checks: for tools/check_*.sh, and
-# promtool. --image: for tools/build_image.sh where there is no docker or podman.
+# promtool. --image: for tools/build_image.sh where there is no docker or podman. --bench: for
+# tools/bench.sh.
 set -euo pipefail
 
 packages=(
@@ -20,6 +21,7 @@ check_packages=(
   clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy
   prometheus
 )
+bench_packages=(libbenchmark-dev libfaiss-dev libhnswlib-dev python3)
 image_packages=(buildah debootstrap iproute2 openssl)
 # buf comes from npm. Debian's npm would clash with one from elsewhere.
 command -v npm >/dev/null || check_packages+=(npm)
@@ -28,6 +30,7 @@ for argument in "$@"; do
   case "$argument" in
     --python) packages+=("${python_packages[@]}") ;;
     --checks) packages+=("${check_packages[@]}") ;;
+    --bench) packages+=("${bench_packages[@]}") ;;
     --image) packages+=("${image_packages[@]}") ;;
     *) echo "install_deps: unknown argument $argument" >&2; exit 2 ;;
   esac

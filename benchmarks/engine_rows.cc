@@ -1,0 +1,135 @@
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <future>
+#include <semaphore>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "benchmarks/rating_stream.h"
+#include "benchmarks/row.h"
+#include "engine/engine.h"
+#include "engine/model_state.h"
+
+namespace factord {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::time_point since) {
+  return std::chrono::duration<double>(Clock::now() - since).count();
+}
+
+// What the rows are measured with unless they say otherwise: the server's defaults, rank 64.
+ModelConfig BenchConfig() {
+  ModelConfig config;
+  config.rank = 64;
+  return config;
+}
+
+// Events with string ids and an event id each, made ahead.
+class EventList {
+ public:
+  EventList(const RatingShape& shape, uint64_t seed, uint64_t events) {
+    GeneratedRatings ratings(shape, seed);
+    user_ids_.reserve(shape.users);
+    for (uint32_t i = 0; i < shape.users; ++i) user_ids_.push_back(UserId(i));
+    for (uint32_t i = 0; i < shape.items; ++i) item_ids_.push_back(ItemId(i));
+    event_ids_.reserve(events);
+    events_.reserve(events);
+    for (uint64_t i = 0; i < events; ++i) {
+      const GeneratedRating rating = ratings.Next();
+      event_ids_.push_back(absl::StrCat("e", seed, "-", i));
+      Event event;
+      event.sequence = static_cast<int64_t>(i) + 1;
+      event.user_id = user_ids_[rating.user];
+      event.item_id = item_ids_[rating.item];
+      event.rating = rating.value;
+      event.time_micros = 1'700'000'000'000'000 + static_cast<int64_t>(i);
+      event.event_id = event_ids_.back();
+      events_.push_back(event);
+    }
+  }
+  const std::vector<Event>& events() const { return events_; }
+
+ private:
+  std::vector<std::string> user_ids_, item_ids_, event_ids_;
+  std::vector<Event> events_;
+};
+
+// Events a second of the state alone: ids, histories, rows, window; no log, no views.
+double ApplyRate(const std::vector<Event>& events) {
+  constexpr size_t kPrefetchDistance = 8;  // as the writer
+  ModelState state(BenchConfig());
+  const auto start = Clock::now();
+  for (size_t i = 0; i < events.size(); ++i) {
+    if (i + kPrefetchDistance < events.size()) state.Prefetch(events[i + kPrefetchDistance]);
+    state.Apply(events[i]);
+  }
+  return static_cast<double>(events.size()) / Seconds(start);
+}
+
+// Events a second through the engine, durable and visible: requests of `group` events, a few of them on
+// their way at once.
+absl::StatusOr<double> EngineRate(const BenchOptions& options, const std::vector<Event>& events,
+                                  size_t group) {
+  constexpr int kOnTheirWay = 4;
+  const std::string folder = options.scratch_dir + "/ingest";
+  std::filesystem::remove_all(folder);
+  EngineOptions engine_options;
+  engine_options.data_dir = folder;
+  engine_options.config = BenchConfig();
+  FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(engine_options));
+  std::counting_semaphore<> room(kOnTheirWay);
+  std::atomic<int64_t> failed{0};
+  const auto start = Clock::now();
+  for (size_t first = 0; first < events.size(); first += group) {
+    RecordRequest request;
+    const size_t last = std::min(events.size(), first + group);
+    request.events.assign(events.begin() + static_cast<ptrdiff_t>(first),
+                          events.begin() + static_cast<ptrdiff_t>(last));
+    request.done = [&](const RecordResult& result) {
+      if (!result.status.ok()) ++failed;
+      room.release();
+    };
+    room.acquire();
+    engine->Record(std::move(request));
+  }
+  for (int i = 0; i < kOnTheirWay; ++i) room.acquire();
+  const double rate = static_cast<double>(events.size()) / Seconds(start);
+  FACTORD_RETURN_IF_ERROR(engine->Close());
+  std::filesystem::remove_all(folder);
+  if (failed > 0) return absl::InternalError(absl::StrCat(failed.load(), " requests failed"));
+  return rate;
+}
+
+}  // namespace
+
+absl::Status BenchIngest(const BenchOptions& options, std::vector<Measurement>* results) {
+  constexpr size_t kGroup = 1'000;
+  const uint64_t count = options.smoke ? 20'000 : 2'000'000;
+  const EventList list(MovieLens10M(), options.seed, count);
+  double apply = 0, engine = 0;
+  // In turn, so that a busy moment of the machine does not decide; the best of each.
+  for (int round = 0; round < (options.smoke ? 1 : 3); ++round) {
+    apply = std::max(apply, ApplyRate(list.events()));
+    FACTORD_ASSIGN_OR_RETURN(const double rate, EngineRate(options, list.events(), kGroup));
+    engine = std::max(engine, rate);
+  }
+  results->push_back({.name = "ingest",
+                      .value = engine,
+                      .unit = "events/s",
+                      .reference = "applying alone",
+                      .reference_value = apply,
+                      .at_least = 0.5});
+  results->push_back({.name = "ingest/absolute",
+                      .value = engine,
+                      .unit = "events/s",
+                      .reference = "1 M events/s",
+                      .reference_value = 1e6,
+                      .at_least = 1});
+  return absl::OkStatus();
+}
+
+}  // namespace factord

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Measures how fast factord is, each figure beside a ceiling or a peer of the same run, and prints a table.
+# benchmarks/README.md has method and results.
+#   tools/bench.sh [--smoke] [--json FILE] [ROW...]     without a row: all; factord-bench --help names them
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+json=''
+arguments=()
+while (($# > 0)); do
+  case "$1" in
+    --json) json="$2"; shift ;;
+    *) arguments+=("$1") ;;
+  esac
+  shift
+done
+
+tools/install_deps.sh --bench >&2
+cmake --preset release -DFACTORD_BUILD_BENCHMARKS=ON >&2
+cmake --build --preset release --target factord-bench >&2
+
+lines="$(mktemp)"
+trap 'rm -f "$lines"' EXIT
+status=0
+build/release/benchmarks/factord-bench "${arguments[@]}" >"$lines" || status=$?
+[[ -z "$json" ]] || cp "$lines" "$json"
+
+python3 - "$lines" <<'PYTHON'
+import json
+import sys
+
+
+def short(value):
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.3g} "
+
+
+print("| row | value | against | ratio | target | met |\n|---|---|---|---|---|---|")
+for line in open(sys.argv[1]):
+    row = json.loads(line)
+    reference = ratio = ""
+    if "reference" in row:
+        reference = f"{row['reference']}, {short(row['reference_value'])}{row['unit']}"
+        ratio = f"{row['ratio']:.3g}"
+    met = {True: "yes", False: "**no**"}.get(row.get("met"), "")
+    print(f"| {row['row']} | {short(row['value'])}{row['unit']} | {reference} | {ratio} | {row.get('target', '')} | {met} |")
+PYTHON
+exit "$status"
