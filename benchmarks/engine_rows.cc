@@ -70,8 +70,8 @@ double ApplyRate(const std::vector<Event>& events) {
   return static_cast<double>(events.size()) / Seconds(start);
 }
 
-// Events a second through the engine, durable and visible: requests of `group` events, a few of them on
-// their way at once.
+// Events a second through the engine, durable and visible: requests of `group` events, a few of
+// them on their way at once.
 absl::StatusOr<double> EngineRate(const BenchOptions& options, const std::vector<Event>& events,
                                   size_t group) {
   constexpr int kOnTheirWay = 4;

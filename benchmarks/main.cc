@@ -1,5 +1,5 @@
-// factord-bench: measures rows, prints one JSON object a measurement. tools/bench.sh makes a table of
-// them.
+// factord-bench: measures rows, prints one JSON object a measurement. tools/bench.sh makes a table
+// of them.
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,16 +15,18 @@
 
 ABSL_FLAG(bool, smoke, false, "A short run that shows that everything works; figures say nothing.");
 ABSL_FLAG(uint64_t, seed, 1, "Of generated ratings.");
-ABSL_FLAG(std::string, scratch_dir, "",
-          "An empty or new folder for data, on the disk that is to be measured. Empty: made below the "
-          "temporary folder, and removed.");
+ABSL_FLAG(
+    std::string, scratch_dir, "",
+    "An empty or new folder for data, on the disk that is to be measured. Empty: made below the "
+    "temporary folder, and removed.");
 
 namespace factord {
 namespace {
 
 std::string Usage() {
   std::string text = "factord-bench [--smoke] [ROW...]\n\n";
-  for (const NamedRow& row : AllRows()) absl::StrAppend(&text, "  ", row.name, ": ", row.what, "\n");
+  for (const NamedRow& row : AllRows())
+    absl::StrAppend(&text, "  ", row.name, ": ", row.what, "\n");
   return text;
 }
 

@@ -1,6 +1,6 @@
 // Generated streams of ratings, in the shapes of known sets: long tails of users and items, tastes,
-// and values that follow from them. What is measured with them says how fast something is, never how
-// accurate.
+// and values that follow from them. What is measured with them says how fast something is, never
+// how accurate.
 //
 //   GeneratedRatings ratings(MovieLens10M(), /*seed=*/1);
 //   GeneratedRating rating = ratings.Next();

@@ -42,6 +42,8 @@ struct NamedRow {
 // Each in a file of its own name.
 absl::Status BenchKernel(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchIngest(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchTopKUniform(const BenchOptions& options, std::vector<Measurement>* results);
 
 // In the order in which they run.
 const std::vector<NamedRow>& AllRows();

@@ -1,0 +1,258 @@
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <limits>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "benchmarks/rating_stream.h"
+#include "benchmarks/row.h"
+#include "engine/model_state.h"
+#include "faiss/IndexFlat.h"
+#include "hnswlib/hnswlib.h"
+#include "model/kernels.h"
+#include "model/mix.h"
+#include "model/next_item.h"
+#include "model/top_k.h"
+
+namespace factord {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr size_t kTop = 10;
+
+double Seconds(Clock::time_point since) {
+  return std::chrono::duration<double>(Clock::now() - since).count();
+}
+
+// Item rows one after the other, with the bias as one more coordinate, whose partner is 1: what
+// others search. `dimensions` of them are used.
+struct Matrix {
+  size_t rows = 0;
+  size_t stride = 0;  // of our kernels
+  std::vector<float> scored;
+  std::vector<float> biases;
+  size_t dimensions = 0;
+  std::vector<float> with_bias;
+};
+
+Matrix Copy(const ItemView& view, size_t rank) {
+  Matrix matrix;
+  matrix.rows = view.size();
+  matrix.stride = view.stride();
+  matrix.dimensions = rank + 1;
+  matrix.scored.resize(matrix.rows * matrix.stride);
+  matrix.with_bias.resize(matrix.rows * matrix.dimensions);
+  for (uint32_t i = 0; i < view.size(); ++i) {
+    std::copy_n(view.ranking(i), matrix.stride, &matrix.scored[i * matrix.stride]);
+    std::copy_n(view.ranking(i), rank, &matrix.with_bias[i * matrix.dimensions]);
+    matrix.biases.push_back(view.state(i).ranking_bias);
+    matrix.with_bias[i * matrix.dimensions + rank] = matrix.biases.back();
+  }
+  return matrix;
+}
+
+// Milliseconds a query, the best of three rounds over all queries.
+double Milliseconds(size_t queries, const std::function<void(size_t)>& query) {
+  double best = std::numeric_limits<double>::max();
+  for (int round = 0; round < 3; ++round) {
+    const auto start = Clock::now();
+    for (size_t q = 0; q < queries; ++q) query(q);
+    best = std::min(best, Seconds(start));
+  }
+  return 1e3 * best / static_cast<double>(queries);
+}
+
+// One pass over all of the matrix, whatever comes out.
+double ScanMilliseconds(const Matrix& matrix, const std::vector<std::vector<float>>& queries) {
+  const Kernels& kernels = ActiveKernels();
+  volatile float kept = 0;
+  return Milliseconds(std::min<size_t>(queries.size(), 20), [&](size_t q) {
+    constexpr size_t kRows = 256;
+    float best = std::numeric_limits<float>::lowest();
+    float scores[kRows];
+    for (size_t first = 0; first < matrix.rows; first += kRows) {
+      const size_t rows = std::min(kRows, matrix.rows - first);
+      kernels.score_rows(&matrix.scored[first * matrix.stride], rows, queries[q].data(),
+                         matrix.stride, scores);
+      for (size_t r = 0; r < rows; ++r) best = std::max(best, scores[r] + matrix.biases[first + r]);
+    }
+    kept = best;
+  });
+}
+
+std::vector<float> WithBias(const std::vector<float>& query, size_t rank) {
+  std::vector<float> extended(query.begin(), query.begin() + static_cast<ptrdiff_t>(rank));
+  extended.push_back(1);
+  return extended;
+}
+
+double FaissMilliseconds(const Matrix& matrix, const std::vector<std::vector<float>>& queries,
+                         size_t rank) {
+  omp_set_num_threads(1);
+  faiss::IndexFlatIP index(static_cast<faiss::Index::idx_t>(matrix.dimensions));
+  index.add(static_cast<faiss::Index::idx_t>(matrix.rows), matrix.with_bias.data());
+  return Milliseconds(std::min<size_t>(queries.size(), 20), [&](size_t q) {
+    const std::vector<float> query = WithBias(queries[q], rank);
+    float distances[kTop];
+    faiss::Index::idx_t labels[kTop];
+    index.search(1, query.data(), kTop, distances, labels);
+  });
+}
+
+// With the smallest ef of a doubling row at which all queries find all; *recall: what was reached.
+double HnswMilliseconds(const Matrix& matrix, const std::vector<std::vector<float>>& queries,
+                        size_t rank, const std::vector<std::set<size_t>>& truth, double* recall) {
+  hnswlib::InnerProductSpace space(matrix.dimensions);
+  hnswlib::HierarchicalNSW<float> index(&space, matrix.rows, 16, 200);
+  index.addPoint(matrix.with_bias.data(), 0);
+  std::vector<std::thread> threads;
+  const size_t count = std::max(1u, std::thread::hardware_concurrency());
+  for (size_t t = 0; t < count; ++t) {
+    threads.emplace_back([&, t] {
+      for (size_t i = 1 + t; i < matrix.rows; i += count) {
+        index.addPoint(&matrix.with_bias[i * matrix.dimensions], i);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (size_t ef = 16;; ef *= 2) {
+    index.setEf(ef);
+    size_t found = 0, wanted = 0;
+    for (size_t q = 0; q < queries.size(); ++q) {
+      auto answers = index.searchKnn(WithBias(queries[q], rank).data(), kTop);
+      for (; !answers.empty(); answers.pop()) found += truth[q].count(answers.top().second);
+      wanted += truth[q].size();
+    }
+    *recall = static_cast<double>(found) / static_cast<double>(wanted);
+    if (*recall == 1 || ef >= 32'768) break;
+  }
+  return Milliseconds(queries.size(),
+                      [&](size_t q) { index.searchKnn(WithBias(queries[q], rank).data(), kTop); });
+}
+
+// Of users drawn at random.
+std::vector<std::vector<float>> Queries(const ModelState& state, const ItemView& view, size_t n) {
+  std::vector<std::vector<float>> queries;
+  for (uint64_t draw = 0; queries.size() < n; ++draw) {
+    const auto user = static_cast<uint32_t>(Below(state.users().size(), Mix64(draw)));
+    std::vector<uint32_t> context;
+    {
+      const UserTable::LockedRow row = state.users().Lock(user);
+      const absl::Span<const uint32_t> items = row->history.items();
+      for (size_t i = items.size(); i > 0 && context.size() < kContextItems; --i) {
+        context.push_back(items[i - 1]);
+      }
+    }
+    std::vector<float> query(view.stride());
+    RankingQuery(
+        context, [&view](uint32_t i) { return view.ranking(i); }, query.size(), query.data());
+    queries.push_back(std::move(query));
+  }
+  return queries;
+}
+
+void Train(const RatingShape& shape, uint64_t seed, ModelState* state) {
+  // Every item once, so that there are as many as the shape says.
+  for (uint32_t i = 0; i < shape.items; ++i) {
+    const std::string user = UserId(i % shape.users), item = ItemId(i);
+    state->Apply(
+        {.sequence = state->sequence() + 1, .user_id = user, .item_id = item, .rating = 3});
+  }
+  GeneratedRatings ratings(shape, seed);
+  for (uint64_t i = 0; i < shape.ratings; ++i) {
+    const GeneratedRating rating = ratings.Next();
+    const std::string user = UserId(rating.user), item = ItemId(rating.item);
+    state->Apply({.sequence = state->sequence() + 1,
+                  .user_id = user,
+                  .item_id = item,
+                  .rating = rating.value});
+    if (i % 1024 == 0) state->Publish();
+  }
+  state->Publish();
+}
+
+}  // namespace
+
+absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* results) {
+  RatingShape shape =
+      Scaled(MovieLens10M(), options.smoke ? 2'000 : 500'000, options.smoke ? 10'000 : 1'000'000);
+  shape.ratings = options.smoke ? 20'000 : 20'000'000;
+  ModelConfig config;
+  config.rank = 64;
+  const auto rank = static_cast<size_t>(config.rank);
+  ModelState state(config);
+  Train(shape, options.seed, &state);
+  const ItemView view = state.items().Pin();
+  const Matrix matrix = Copy(view, rank);
+  const std::vector<std::vector<float>> queries = Queries(state, view, options.smoke ? 20 : 200);
+
+  std::vector<std::set<size_t>> truth;
+  for (const std::vector<float>& query : queries) {
+    std::set<size_t>& best = truth.emplace_back();
+    const auto top = TopK(view, state.item_ids(), query.data(), {}, kTop, {});
+    for (const ScoredIndex& item : top) best.insert(item.item);
+    // Exact, or the figures are worth nothing.
+    if (best.size() != kTop) return absl::InternalError("top-k found too few");
+  }
+  const double ours = Milliseconds(queries.size(), [&](size_t q) {
+    TopK(view, state.item_ids(), queries[q].data(), {}, kTop, {});
+  });
+  const double scan = ScanMilliseconds(matrix, queries);
+  const double faiss = FaissMilliseconds(matrix, queries, rank);
+  double recall = 0;
+  const double hnsw = HnswMilliseconds(matrix, queries, rank, truth, &recall);
+  results->push_back({.name = "topk-1m",
+                      .value = ours,
+                      .unit = "ms",
+                      .reference = "fp32 scan",
+                      .reference_value = scan,
+                      .at_most = 1.0 / 20});
+  results->push_back({.name = "topk-1m/faiss",
+                      .value = ours,
+                      .unit = "ms",
+                      .reference = "IndexFlatIP",
+                      .reference_value = faiss,
+                      .at_most = 1.0 / 8});
+  results->push_back({.name = "topk-1m/hnswlib",
+                      .value = ours,
+                      .unit = "ms",
+                      .reference = absl::StrCat("hnswlib at recall ", recall),
+                      .reference_value = hnsw,
+                      .at_most = 1});
+  return absl::OkStatus();
+}
+
+absl::Status BenchTopKUniform(const BenchOptions& options, std::vector<Measurement>* results) {
+  const uint32_t rows = options.smoke ? 10'000 : 1'000'000;
+  constexpr size_t kRank = 64;
+  ItemMatrix items(kRank, /*has_ranking=*/true);
+  IdMap ids;
+  const auto uniform = [&](uint64_t n) { return UnitFloat(Mix64(options.seed + n)) - 0.5f; };
+  for (uint32_t i = 0; i < rows; ++i) {
+    ids.Add(ItemId(i));
+    const ItemRow row = items.Add();
+    for (size_t k = 0; k < kRank; ++k) row.ranking[k] = uniform(i * kRank + k);
+  }
+  items.Publish(1);
+  const ItemView view = items.Pin();
+  std::vector<std::vector<float>> queries(20, std::vector<float>(kRank));
+  for (size_t q = 0; q < queries.size(); ++q) {
+    for (size_t k = 0; k < kRank; ++k) queries[q][k] = uniform(~(q * kRank + k));
+  }
+  const double ours = Milliseconds(
+      queries.size(), [&](size_t q) { TopK(view, ids, queries[q].data(), {}, kTop, {}); });
+  results->push_back({.name = "topk-1m-uniform",
+                      .value = ours,
+                      .unit = "ms",
+                      .reference = "fp32 scan",
+                      .reference_value = ScanMilliseconds(Copy(view, kRank), queries)});
+  return absl::OkStatus();
+}
+
+}  // namespace factord
