@@ -16,7 +16,7 @@ while (($# > 0)); do
 done
 
 tools/install_deps.sh --bench >&2
-cmake --preset release -DFACTORD_BUILD_BENCHMARKS=ON >&2
+cmake --preset release -DFACTORD_BUILD_BENCH=ON >&2
 cmake --build --preset release --target factord-bench >&2
 
 lines="$(mktemp)"
