@@ -42,6 +42,10 @@ struct NamedRow {
 // Each in a file of its own name.
 absl::Status BenchKernel(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchIngest(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchStream(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchUnary(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchRecommend(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchMixed(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchTopKUniform(const BenchOptions& options, std::vector<Measurement>* results);
 

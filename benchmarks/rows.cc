@@ -6,6 +6,12 @@ const std::vector<NamedRow>& AllRows() {
   static const auto* const rows = new std::vector<NamedRow>{
       {"kernel", "the update of both rows, against its plainest loop", BenchKernel},
       {"ingest", "the engine in groups of 1,000, against applying alone", BenchIngest},
+      {"stream", "StreamRatings, 100 events a message, against an echo", BenchStream},
+      {"unary", "RecordRatings, an event each, against an echo", BenchUnary},
+      {"recommend", "RecommendItems, 10 of 10,677 items, against an echo", BenchRecommend},
+      {"mixed",
+       "RecommendItems beside writes and beside snapshots, against idle; writes beside snapshots",
+       BenchMixed},
       {"topk-1m", "exact top-10 of a million trained items, against a scan, faiss and hnswlib",
        BenchTopK},
       {"topk-1m-uniform", "the same of random rows, all about as long", BenchTopKUniform},

@@ -1,0 +1,112 @@
+#include "benchmarks/server_under_load.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "grpc/health/v1/health.grpc.pb.h"
+
+extern char** environ;
+
+namespace factord {
+namespace {
+
+// Whoever waits longer for a server waits in vain.
+constexpr std::chrono::seconds kPatience(60);
+constexpr std::chrono::milliseconds kPollInterval(5);
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::StartFactord(
+    const std::string& folder, const std::vector<std::string>& flags) {
+  std::vector<std::string> command = {FACTORD_BINARY, "--data_dir=" + folder + "/data", "--rank=64",
+                                      "--log_level=error"};
+  command.insert(command.end(), flags.begin(), flags.end());
+  return Start(std::move(command), folder);
+}
+
+absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::StartEcho(
+    const std::string& folder) {
+  return Start({FACTORD_ECHO_BINARY}, folder);
+}
+
+absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::Start(
+    std::vector<std::string> command, const std::string& folder) {
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::unique_ptr<ServerUnderLoad> server(new ServerUnderLoad(folder));
+  command.push_back("--listen=127.0.0.1:0");
+  command.push_back("--port_file=" + server->port_file());
+  std::vector<char*> argv;
+  for (std::string& argument : command) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  if (const int error = posix_spawn(&server->pid_, argv[0], nullptr, nullptr, argv.data(), environ);
+      error != 0) {
+    server->pid_ = -1;
+    return absl::InternalError(absl::StrCat("cannot run ", command[0], ": ", std::strerror(error)));
+  }
+  FACTORD_RETURN_IF_ERROR(Annotate(server->WaitForPort(), command[0]));
+  FACTORD_RETURN_IF_ERROR(Annotate(server->WaitUntilServing(), command[0]));
+  return server;
+}
+
+ServerUnderLoad::~ServerUnderLoad() {
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  std::filesystem::remove_all(folder_);
+}
+
+absl::Status ServerUnderLoad::WaitForPort() {
+  const Clock::time_point end = Clock::now() + kPatience;
+  while (Clock::now() < end) {
+    if (std::ifstream(port_file()) >> port_) return absl::OkStatus();
+    if (waitpid(pid_, nullptr, WNOHANG) == pid_) {
+      pid_ = -1;
+      return absl::InternalError("ended at its start");
+    }
+    std::this_thread::sleep_for(kPollInterval);
+  }
+  return absl::DeadlineExceededError("has not opened a port");
+}
+
+absl::Status ServerUnderLoad::WaitUntilServing() const {
+  using grpc::health::v1::Health;
+  const auto health = Health::NewStub(Connect(1)[0]);
+  const Clock::time_point end = Clock::now() + kPatience;
+  while (Clock::now() < end) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    grpc::health::v1::HealthCheckResponse response;
+    const grpc::Status status = health->Check(&context, {}, &response);
+    if (!status.ok()) return absl::UnavailableError(status.error_message());
+    if (response.status() == grpc::health::v1::HealthCheckResponse::SERVING) {
+      return absl::OkStatus();
+    }
+    std::this_thread::sleep_for(kPollInterval);
+  }
+  return absl::DeadlineExceededError("does not serve");
+}
+
+Channels ServerUnderLoad::Connect(int count) const {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // else all would share a connection
+  Channels channels;
+  for (int i = 0; i < count; ++i) {
+    channels.push_back(grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", port_),
+                                                 grpc::InsecureChannelCredentials(), arguments));
+  }
+  return channels;
+}
+
+}  // namespace factord

@@ -1,0 +1,49 @@
+// A server as a process of its own, for a row that puts load on it: factord, or the echo that it is
+// held against. The same way to start and to connect for both.
+//
+//   FACTORD_ASSIGN_OR_RETURN(auto server, ServerUnderLoad::StartFactord(folder, {}));
+//   CallLoad load(server->Connect(4), ...);
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "benchmarks/load.h"
+
+namespace factord {
+
+// Thread-compatible.
+class ServerUnderLoad {
+ public:
+  // factord with its defaults, rank 64, and an empty data folder below `folder`, which is emptied;
+  // `flags` beside. Both return once it serves.
+  static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> StartFactord(
+      const std::string& folder, const std::vector<std::string>& flags);
+  static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> StartEcho(const std::string& folder);
+  // Kills it, and removes the folder.
+  ~ServerUnderLoad();
+  ServerUnderLoad(const ServerUnderLoad&) = delete;
+  ServerUnderLoad& operator=(const ServerUnderLoad&) = delete;
+
+  // So many new connections.
+  Channels Connect(int count) const;
+
+ private:
+  explicit ServerUnderLoad(std::string folder) : folder_(std::move(folder)) {}
+
+  static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> Start(std::vector<std::string> command,
+                                                                const std::string& folder);
+  absl::Status WaitForPort();
+  absl::Status WaitUntilServing() const;
+  std::string port_file() const { return folder_ + "/port"; }
+
+  const std::string folder_;
+  pid_t pid_ = -1;
+  int port_ = 0;
+};
+
+}  // namespace factord
