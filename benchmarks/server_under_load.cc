@@ -3,18 +3,17 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "grpc/health/v1/health.grpc.pb.h"
-
-extern char** environ;
 
 namespace factord {
 namespace {
@@ -48,10 +47,13 @@ absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::Start(
   std::vector<char*> argv;
   for (std::string& argument : command) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  if (const int error = posix_spawn(&server->pid_, argv[0], nullptr, nullptr, argv.data(), environ);
-      error != 0) {
-    server->pid_ = -1;
-    return absl::InternalError(absl::StrCat("cannot run ", command[0], ": ", std::strerror(error)));
+  server->pid_ = fork();
+  if (server->pid_ < 0) return absl::ErrnoToStatus(errno, "cannot fork");
+  if (server->pid_ == 0) {
+    // Whatever ends a benchmark, no server stays behind.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execv(argv[0], argv.data());
+    _exit(127);
   }
   FACTORD_RETURN_IF_ERROR(Annotate(server->WaitForPort(), command[0]));
   FACTORD_RETURN_IF_ERROR(Annotate(server->WaitUntilServing(), command[0]));
@@ -72,7 +74,7 @@ absl::Status ServerUnderLoad::WaitForPort() {
     if (std::ifstream(port_file()) >> port_) return absl::OkStatus();
     if (waitpid(pid_, nullptr, WNOHANG) == pid_) {
       pid_ = -1;
-      return absl::InternalError("ended at its start");
+      return absl::InternalError("cannot be run, or ended at its start");
     }
     std::this_thread::sleep_for(kPollInterval);
   }

@@ -16,6 +16,7 @@
 
 namespace factord {
 
+// To be started by a thread that outlives it: the end of that thread kills it, too.
 // Thread-compatible.
 class ServerUnderLoad {
  public:
