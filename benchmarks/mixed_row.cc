@@ -29,6 +29,9 @@ class Mixed {
 
  private:
   static constexpr double kEventsPerSecond = 100'000;
+  static constexpr int64_t kCalls = 100'000;
+  // Fewer: most of that time goes into what the snapshots are to write.
+  static constexpr int64_t kCallsBesideSnapshots = 30'000;
 
   // Starts a server that knows all items and most users.
   absl::Status Start(const std::vector<std::string>& flags) {
@@ -49,9 +52,11 @@ class Mixed {
     return absl::OkStatus();
   }
 
-  // One call at a time, until so many were measured: `measure` some of them, up to `end` units.
-  absl::Status Read(Meter* meter, const std::function<absl::Status(int64_t end)>& measure) {
-    const int64_t end = meter->units() + (options_.smoke ? 200 : 100'000 / rounds_.count + 1);
+  // One call at a time, until `calls` more were measured, fewer in a smoke run: `measure` some of
+  // them, up to `end` units.
+  absl::Status Read(int64_t calls, Meter* meter,
+                    const std::function<absl::Status(int64_t end)>& measure) {
+    const int64_t end = meter->units() + (options_.smoke ? 200 : calls / rounds_.count + 1);
     const CallLoad load(
         server_->Connect(1),
         {.method = kRecommendItems, .make_request = [this] { return requests_->Recommend(); }},
@@ -61,7 +66,7 @@ class Mixed {
     return meter->status();
   }
   absl::Status ReadAlone(Meter* meter) {
-    return Read(meter, [meter](int64_t end) {
+    return Read(kCalls, meter, [meter](int64_t end) {
       meter->Start();
       while (meter->units() < end && meter->status().ok()) {
         std::this_thread::sleep_for(kPollInterval);
@@ -80,7 +85,7 @@ class Mixed {
     return status;
   }
   absl::Status ReadBesideSnapshots(Meter* meter) {
-    return Read(meter, [meter, this](int64_t) {
+    return Read(kCallsBesideSnapshots, meter, [meter, this](int64_t) {
       // So that there is something to write: between two snapshots, and not measured.
       FACTORD_RETURN_IF_ERROR(Learn(*server_, learned() / 5, requests_));
       return SnapshotWith(meter);
