@@ -30,11 +30,11 @@ import json
 import sys
 
 
-def short(value):
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g} {unit}"
-    return f"{value:.3g} "
+def short(value, unit):
+    for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit and unit not in ("us", "ms", "ns"):
+            return f"{value / limit:.3g} {prefix}{unit}"
+    return f"{value:,.3g} {unit}" if abs(value) < 1000 else f"{value:,.0f} {unit}"
 
 
 print("| row | value | against | ratio | target | met |\n|---|---|---|---|---|---|")
@@ -42,9 +42,9 @@ for line in open(sys.argv[1]):
     row = json.loads(line)
     reference = ratio = ""
     if "reference" in row:
-        reference = f"{row['reference']}, {short(row['reference_value'])}{row['unit']}"
+        reference = f"{row['reference']}, {short(row['reference_value'], row['unit'])}"
         ratio = f"{row['ratio']:.3g}"
     met = {True: "yes", False: "**no**"}.get(row.get("met"), "")
-    print(f"| {row['row']} | {short(row['value'])}{row['unit']} | {reference} | {ratio} | {row.get('target', '')} | {met} |")
+    print(f"| {row['row']} | {short(row['value'], row['unit'])} | {reference} | {ratio} | {row.get('target', '')} | {met} |")
 PYTHON
 exit "$status"
