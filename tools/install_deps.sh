@@ -19,7 +19,7 @@ python_packages=(
 command -v kubectl >/dev/null || python_packages+=(kubernetes-client)
 check_packages=(
   clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy
-  prometheus
+  python3-typeshed prometheus
 )
 bench_packages=(libbenchmark-dev libfaiss-dev libhnswlib-dev python3)
 image_packages=(buildah debootstrap iproute2 openssl)

@@ -40,6 +40,10 @@ class Compose(unittest.TestCase):
         self.assertGreaterEqual(files.seconds(FACTORD["stop_grace_period"]),
                                 files.seconds(FACTORD["environment"]["FACTORD_DRAIN_TIMEOUT"]) + 10)
 
+    def test_memory_has_room_for_the_rest(self):
+        self.assertLess(files.planned_memory(FACTORD["environment"]),
+                        files.quantity(FACTORD["mem_limit"]) * 0.85)
+
     def test_mounts_exist(self):
         for name, service in COMPOSE["services"].items():
             for mount in service["volumes"]:
@@ -136,4 +140,4 @@ class Certificates(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    files.main()

@@ -67,4 +67,4 @@ class Image(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    files.main()

@@ -27,12 +27,6 @@ def render(folder):
     return [thing for thing in files.yaml.safe_load_all(run.stdout) if thing]
 
 
-def quantity(text):
-    """In bytes, as Kubernetes (16Gi) or factord (16GiB) writes it."""
-    number, unit = re.fullmatch(r"(\d+)(?:([KMGT]i)B?)?", text).groups()
-    return int(number) * 1024 ** " KMGT".index((unit or " ")[0])
-
-
 def secrets_of_the_runbook():
     """The Secrets that the commands in docs/operations.md make: name -> keys. The files need not
     exist; the keys are what counts."""
@@ -173,11 +167,8 @@ class Rendered:
     def test_limits(self):
         resources = self.container()["resources"]
         self.assertEqual(resources["requests"]["memory"], resources["limits"]["memory"])
-        limit = quantity(resources["limits"]["memory"])
-        own = quantity(self.settings()["FACTORD_MEMORY_LIMIT"])
-        network = quantity(self.settings()["FACTORD_NETWORK_MEMORY_BYTES"])
-        queue = quantity(self.settings().get("FACTORD_MAX_QUEUED_BYTES", "256MiB"))  # its default
-        self.assertLess(own + network + queue, limit * 0.85)
+        limit = files.quantity(resources["limits"]["memory"])
+        self.assertLess(files.planned_memory(self.settings()), limit * 0.85)
 
     def test_the_network_policy(self):
         spec = self.one("NetworkPolicy")["spec"]
@@ -223,4 +214,4 @@ class Production(Rendered, unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    files.main()

@@ -208,4 +208,4 @@ def listening_port(pid):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    files.main()

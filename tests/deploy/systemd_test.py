@@ -60,4 +60,4 @@ class Systemd(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    files.main()
