@@ -79,70 +79,60 @@ absl::Status RunStopPasses(Engine* engine, const v1::StopPassesRequest&,
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* AdminService::Run(Rpc rpc, grpc::CallbackServerContext* context,
                                             const grpc::ByteBuffer* request,
-                                            grpc::ByteBuffer* response,
+                                            grpc::ByteBuffer* response, Where where,
                                             Operation<Request, Response> operation) {
   using Call = UnaryCall<Request, Response>;
   return Call::Start(
-      gate_, rpc, context, request, response, [this, operation](Call* call) -> absl::Status {
+      gate_, rpc, context, request, response, [this, where, operation](Call* call) -> absl::Status {
         FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
                                  engines_->Get(call->request().model()));
-        worker_->Run([call, operation, engine = serving->engine] {
+        const auto run = [call, operation, engine = serving->engine] {
           call->Finish(call->IsCancelled() ? absl::CancelledError("")
                                            : operation(engine, call->request(), call->response()));
-        });
+        };
+        if (where == Where::kOnWorker) {
+          worker_->Run(run);
+        } else {
+          run();
+        }
         return absl::OkStatus();
       });
-}
-
-template <typename Request, typename Response>
-grpc::ServerUnaryReactor* AdminService::RunAtOnce(Rpc rpc, grpc::CallbackServerContext* context,
-                                                  const grpc::ByteBuffer* request,
-                                                  grpc::ByteBuffer* response,
-                                                  Operation<Request, Response> operation) {
-  using Call = UnaryCall<Request, Response>;
-  return Call::Start(gate_, rpc, context, request, response,
-                     [this, operation](Call* call) -> absl::Status {
-                       FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
-                                                engines_->Get(call->request().model()));
-                       call->Finish(operation(serving->engine, call->request(), call->response()));
-                       return absl::OkStatus();
-                     });
 }
 
 grpc::ServerUnaryReactor* AdminService::CreateSnapshot(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request,
                                                        grpc::ByteBuffer* response) {
-  return Run(Rpc::kCreateSnapshot, context, request, response, RunCreateSnapshot);
+  return Run(Rpc::kCreateSnapshot, context, request, response, Where::kOnWorker, RunCreateSnapshot);
 }
 
 grpc::ServerUnaryReactor* AdminService::ComputeHash(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
-  return Run(Rpc::kComputeHash, context, request, response, RunComputeHash);
+  return Run(Rpc::kComputeHash, context, request, response, Where::kOnWorker, RunComputeHash);
 }
 
 grpc::ServerUnaryReactor* AdminService::Backup(grpc::CallbackServerContext* context,
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
-  return Run(Rpc::kBackup, context, request, response, RunBackup);
+  return Run(Rpc::kBackup, context, request, response, Where::kOnWorker, RunBackup);
 }
 
 grpc::ServerUnaryReactor* AdminService::StartPasses(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
-  return RunAtOnce(Rpc::kStartPasses, context, request, response, RunStartPasses);
+  return Run(Rpc::kStartPasses, context, request, response, Where::kAtOnce, RunStartPasses);
 }
 
 grpc::ServerUnaryReactor* AdminService::GetPasses(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request,
                                                   grpc::ByteBuffer* response) {
-  return RunAtOnce(Rpc::kGetPasses, context, request, response, RunGetPasses);
+  return Run(Rpc::kGetPasses, context, request, response, Where::kAtOnce, RunGetPasses);
 }
 
 grpc::ServerUnaryReactor* AdminService::StopPasses(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request,
                                                    grpc::ByteBuffer* response) {
-  return Run(Rpc::kStopPasses, context, request, response, RunStopPasses);
+  return Run(Rpc::kStopPasses, context, request, response, Where::kOnWorker, RunStopPasses);
 }
 
 }  // namespace factord

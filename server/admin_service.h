@@ -53,17 +53,14 @@ class AdminService final : public RawAdminService {
   template <typename Request, typename Response>
   using Operation = absl::Status (*)(Engine*, const Request&, Response*);
 
-  // Finishes the call with what `operation` returns; it runs on the worker, unless the caller is
-  // gone by then.
+  enum class Where { kOnWorker, kAtOnce };
+
+  // Finishes the call with what `operation` returns. What blocks runs on the worker, unless the
+  // caller is gone by then.
   template <typename Request, typename Response>
   grpc::ServerUnaryReactor* Run(Rpc rpc, grpc::CallbackServerContext* context,
                                 const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
-                                Operation<Request, Response> operation);
-  // The same for what does not block.
-  template <typename Request, typename Response>
-  grpc::ServerUnaryReactor* RunAtOnce(Rpc rpc, grpc::CallbackServerContext* context,
-                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
-                                      Operation<Request, Response> operation);
+                                Where where, Operation<Request, Response> operation);
 
   const EngineHolder* const engines_;
   CallGate* const gate_;
