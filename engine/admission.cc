@@ -63,6 +63,7 @@ void Admission::BeginRequest(absl::Span<const Event> events, absl::Span<const Ev
 
 Admission::Verdict Admission::Admit(const Event& event, std::string* reason) {
   if (!is_exact_) return Verdict::kAdmitted;
+  if (event.kind == EventKind::kRevisit) return Verdict::kAdmitted;  // adds no row
   const bool new_user = IsNew(state_->user_ids(), users_, event.user_id);
   const bool new_item = IsNew(state_->item_ids(), items_, event.item_id);
   if (!new_user && !new_item) return Verdict::kAdmitted;

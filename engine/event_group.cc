@@ -110,12 +110,6 @@ EventResult EventGroup::PlanEvent(Event& event, Undo* undo, int64_t** count) {
             "the disk is nearly full (--min_free_bytes): nothing was written"};
   }
   EventResult result;
-  if (event.kind == EventKind::kRevisit) {  // adds no row
-    Take(event, undo);
-    *count = nullptr;
-    result.sequence = event.sequence;
-    return result;
-  }
   switch (admission_.Admit(event, &result.reason)) {
     case Admission::Verdict::kAdmitted:
       Take(event, undo);

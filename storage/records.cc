@@ -230,7 +230,7 @@ bool DecodeEvent(PayloadReader* reader, const Event& previous, Event* event) {
       if (value > std::numeric_limits<uint32_t>::max()) return false;
       *number = static_cast<uint32_t>(value);
     }
-    if (part.users == 0 || part.pass < 2) return false;
+    if (!part.is_valid()) return false;
   } else {
     event->user_id = reader->String();
     event->item_id = reader->String();

@@ -33,6 +33,9 @@ struct RevisitedPart {
   uint32_t position = 0;    // in each of their histories, where it begins
   uint32_t pass = 0;        // 2, 3, ...
 
+  // Whether it is of a further pass, and of any user.
+  bool is_valid() const { return users > 0 && pass >= 2; }
+
   friend bool operator==(const RevisitedPart& a, const RevisitedPart& b) = default;
 };
 

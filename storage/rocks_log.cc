@@ -190,7 +190,7 @@ absl::Status RocksLog::CheckEvents(absl::Span<const Event> events) const {
     }
     // The decoder would refuse it, and everything after it with it.
     if (event.kind == EventKind::kRevisit) {
-      if (event.revisited.users == 0 || event.revisited.pass < 2) {
+      if (!event.revisited.is_valid()) {
         return absl::InvalidArgumentError(absl::StrCat("event ", expected, " revisits nothing"));
       }
     } else if (event.user_id.empty() || event.item_id.empty()) {
