@@ -11,6 +11,29 @@ namespace factord {
 
 using State = PassesProgress::State;
 
+std::optional<PartsOfPass::Part> PartsOfPass::Next() {
+  if (user_ >= users_) return std::nullopt;
+  const auto history_size = [this](uint32_t user) {
+    return state_->users().Lock(user)->history.items().size();
+  };
+  Part part = {
+      .revisited = {.first_user = user_, .users = 1, .position = position_, .pass = pass_}};
+  part.events = history_size(user_) - position_;
+  if (part.events > kRevisitedPositions) {
+    part.events = kRevisitedPositions;
+    position_ += static_cast<uint32_t>(kRevisitedPositions);
+    return part;
+  }
+  for (++user_; position_ == 0 && user_ < users_; ++user_) {
+    const size_t more = history_size(user_);
+    if (part.events + more > kRevisitedPositions) break;
+    part.events += more;
+    ++part.revisited.users;
+  }
+  position_ = 0;
+  return part;
+}
+
 absl::Status FurtherPasses::Start(int32_t passes) {
   MutexLock lock(&thread_mu_);
   if (progress().state == State::kRunning) {
@@ -69,34 +92,19 @@ void FurtherPasses::Run(int32_t passes) {
 }
 
 absl::Status FurtherPasses::MakePass(uint32_t pass) {
-  const uint32_t users = state_->users().size();
-  const auto history_size = [this](uint32_t user) {
-    return state_->users().Lock(user)->history.items().size();
-  };
-  for (uint32_t user = 0; user < users && !stop_;) {
-    RevisitedPart part = {.first_user = user, .users = 1, .position = 0, .pass = pass};
-    size_t events = history_size(user++);
-    // A long history in parts, short ones together.
-    for (; events > kRevisitedPositions && !stop_; events -= kRevisitedPositions) {
-      FACTORD_RETURN_IF_ERROR(Revisit(part, kRevisitedPositions));
-      part.position += static_cast<uint32_t>(kRevisitedPositions);
-    }
-    while (part.position == 0 && user < users) {
-      const size_t more = history_size(user);
-      if (events + more > kRevisitedPositions) break;
-      events += more;
-      ++part.users;
-      ++user;
-    }
-    if (!stop_) FACTORD_RETURN_IF_ERROR(Revisit(part, events));
+  PartsOfPass parts(state_, pass);
+  while (!stop_) {
+    const std::optional<PartsOfPass::Part> part = parts.Next();
+    if (!part.has_value()) break;
+    FACTORD_RETURN_IF_ERROR(Revisit(*part));
   }
   return absl::OkStatus();
 }
 
-absl::Status FurtherPasses::Revisit(const RevisitedPart& part, size_t events) {
+absl::Status FurtherPasses::Revisit(const PartsOfPass::Part& part) {
   while (true) {
     RecordRequest request;
-    Event event = {.kind = EventKind::kRevisit, .revisited = part};
+    Event event = {.kind = EventKind::kRevisit, .revisited = part.revisited};
     event.time_is_servers = true;
     request.events.push_back(event);
     std::promise<absl::Status> settled;
@@ -104,8 +112,8 @@ absl::Status FurtherPasses::Revisit(const RevisitedPart& part, size_t events) {
     ingest_->Record(std::move(request));
     const absl::Status status = settled.get_future().get();
     if (status.ok()) {
-      Update([events](PassesProgress* progress) {
-        progress->events_done += static_cast<int64_t>(events);
+      Update([&part](PassesProgress* progress) {
+        progress->events_done += static_cast<int64_t>(part.events);
       });
     }
     // Live events come first.

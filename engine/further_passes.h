@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "base/mutex.h"
@@ -14,6 +15,30 @@
 #include "engine/model_state.h"
 
 namespace factord {
+
+// Cuts a pass over the histories into revisits of about kRevisitedPositions ratings, users in the
+// order of their creation: a long history in parts, short ones together.
+class PartsOfPass {
+ public:
+  struct Part {
+    RevisitedPart revisited;
+    size_t events = 0;
+  };
+
+  // Borrows the state. Users that come later are not part of the pass.
+  PartsOfPass(const ModelState* state, uint32_t pass)
+      : state_(state), users_(state->users().size()), pass_(pass) {}
+
+  // nullopt after the last.
+  std::optional<Part> Next();
+
+ private:
+  const ModelState* const state_;
+  const uint32_t users_;
+  const uint32_t pass_;
+  uint32_t user_ = 0;
+  uint32_t position_ = 0;
+};
 
 // A thread that walks the users in the order of their creation and hands the writer one revisit
 // (Event::revisited) after the other, each once the former is durable: so live events wait for one
@@ -33,8 +58,8 @@ class FurtherPasses {
  private:
   void Run(int32_t passes);
   absl::Status MakePass(uint32_t pass);
-  // Logs and applies one revisit, of so many events.
-  absl::Status Revisit(const RevisitedPart& part, size_t events);
+  // Logs and applies one revisit.
+  absl::Status Revisit(const PartsOfPass::Part& part);
   void Update(const std::function<void(PassesProgress*)>& change);
 
   const ModelState* const state_;

@@ -2,39 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
+
+#include "evaluation/training_counts.h"
 
 namespace factord {
 namespace {
 
-// What both baselines keep.
-class Counts {
- public:
-  explicit Counts(const DataSet* set) : ratings_(set->items.size()), rated_(set->users.size()) {}
-
-  void Add(const Interaction& event) {
-    ++ratings_[event.item];
-    rated_[event.user].push_back(event.item);
-  }
-  // Items that were never rated are no candidates.
-  std::vector<uint32_t> Best(uint32_t user, size_t k,
-                             const std::function<double(uint32_t)>& score) const {
-    std::vector<uint32_t> excluded = rated_[user];
-    for (uint32_t item = 0; item < ratings_.size(); ++item) {
-      if (ratings_[item] == 0) excluded.push_back(item);
-    }
-    return BestItems(static_cast<uint32_t>(ratings_.size()), k, excluded, score);
-  }
-  int64_t ratings(uint32_t item) const { return ratings_[item]; }
-
- private:
-  std::vector<int64_t> ratings_;
-  std::vector<std::vector<uint32_t>> rated_;
-};
-
 class Popularity final : public Method {
  public:
-  explicit Popularity(const DataSet* set) : counts_(set) {}
+  explicit Popularity(const DataSet* set) : counts_(set->users.size(), set->items.size()) {}
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
     if (events_ > 0) return absl::OkStatus();
@@ -54,7 +30,7 @@ class Popularity final : public Method {
   }
 
  private:
-  Counts counts_;
+  TrainingCounts counts_;
   double sum_ = 0;
   int64_t events_ = 0;
 };
@@ -64,7 +40,7 @@ class Biases final : public Method {
   Biases(float min_rating, float max_rating, const DataSet* set)
       : min_(static_cast<double>(min_rating)),
         max_(static_cast<double>(max_rating)),
-        counts_(set),
+        counts_(set->users.size(), set->items.size()),
         users_(set->users.size()),
         items_(set->items.size()) {}
 
@@ -110,7 +86,7 @@ class Biases final : public Method {
   double Mean() const { return events_ > 0 ? sum_ / events_ : (min_ + max_) / 2; }
 
   const double min_, max_;
-  Counts counts_;
+  TrainingCounts counts_;
   std::vector<Bias> users_, items_;
   double sum_ = 0, events_ = 0;
   bool is_first_ = true;
@@ -118,21 +94,6 @@ class Biases final : public Method {
 };
 
 }  // namespace
-
-std::vector<uint32_t> BestItems(uint32_t items, size_t k, absl::Span<const uint32_t> excluded,
-                                const std::function<double(uint32_t)>& score) {
-  std::vector<bool> is_excluded(items);
-  for (const uint32_t item : excluded) is_excluded[item] = true;
-  std::vector<std::pair<double, uint32_t>> scored;
-  for (uint32_t item = 0; item < items; ++item) {
-    if (!is_excluded[item]) scored.emplace_back(-score(item), item);
-  }
-  k = std::min(k, scored.size());
-  std::partial_sort(scored.begin(), scored.begin() + static_cast<ptrdiff_t>(k), scored.end());
-  std::vector<uint32_t> best;
-  for (size_t i = 0; i < k; ++i) best.push_back(scored[i].second);
-  return best;
-}
 
 std::unique_ptr<Method> MakeBiases(float min_rating, float max_rating, const DataSet* set) {
   return std::make_unique<Biases>(min_rating, max_rating, set);

@@ -1,10 +1,7 @@
 // What a method has to beat: means and popularity.
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <memory>
-#include <vector>
 
 #include "evaluation/methods.h"
 
@@ -16,9 +13,5 @@ std::unique_ptr<Method> MakeBiases(float min_rating, float max_rating, const Dat
 
 // Ranks items by their number of training events; predicts the mean rating.
 std::unique_ptr<Method> MakePopularity(const DataSet* set);
-
-// The k items with the largest score, ties by index, without those in `excluded`.
-std::vector<uint32_t> BestItems(uint32_t items, size_t k, absl::Span<const uint32_t> excluded,
-                                const std::function<double(uint32_t)>& score);
 
 }  // namespace factord

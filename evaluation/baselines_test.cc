@@ -20,16 +20,6 @@ DataSet SetOf(int users, int items) {
   return set;
 }
 
-TEST(BestItemsTest, BestFirstTiesByIndexWithoutTheExcluded) {
-  const std::vector<double> scores = {1, 5, 3, 5, -2, 3};
-  const auto score = [&](uint32_t item) { return scores[item]; };
-  EXPECT_THAT(BestItems(6, 4, {}, score), ElementsAre(1, 3, 2, 5));
-  EXPECT_THAT(BestItems(6, 3, std::vector<uint32_t>{1, 5, 1}, score), ElementsAre(3, 2, 0));
-  EXPECT_THAT(BestItems(6, 100, std::vector<uint32_t>{1, 2, 3}, score), ElementsAre(5, 0, 4));
-  EXPECT_THAT(BestItems(6, 0, {}, score), IsEmpty());
-  EXPECT_THAT(BestItems(0, 3, {}, score), IsEmpty());
-}
-
 TEST(PopularityTest, RanksByTheNumberOfRatings) {
   const DataSet set = SetOf(3, 5);
   const auto method = MakePopularity(&set);

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/further_passes.h"
 #include "engine/model_state.h"
 #include "engine/query.h"
 #include "evaluation/baselines.h"
+#include "evaluation/training_counts.h"
 #include "model/update.h"
 
 namespace factord {
@@ -96,19 +98,13 @@ class OnlineMethod final : public Method {
 
  private:
   void PassOverHistories() {
-    for (uint32_t user = 0; user < state_.users().size(); ++user) {
-      const size_t events = state_.users().Lock(user)->history.items().size();
-      for (size_t position = 0; position < events; position += kRevisitedPositions) {
-        state_.Apply({.sequence = state_.sequence() + 1,
-                      .kind = EventKind::kRevisit,
-                      .revisited = {.first_user = user,
-                                    .users = 1,
-                                    .position = static_cast<uint32_t>(position),
-                                    .pass = static_cast<uint32_t>(passes_)}});
-      }
-      if (user % 8 == 7) state_.Publish();
+    PartsOfPass parts(&state_, static_cast<uint32_t>(passes_));
+    while (const auto part = parts.Next()) {
+      state_.Apply({.sequence = state_.sequence() + 1,
+                    .kind = EventKind::kRevisit,
+                    .revisited = part->revisited});
+      state_.Publish();
     }
-    state_.Publish();
   }
 
   const DataSet* const set_;
@@ -124,7 +120,10 @@ class OnlineMethod final : public Method {
 class BatchSolverMethod final : public Method {
  public:
   BatchSolverMethod(const BatchOptions& options, const MethodOptions& range, const DataSet* set)
-      : options_(options), range_(range), set_(set), is_learned_(set->items.size()) {}
+      : options_(options),
+        range_(range),
+        set_(set),
+        counts_(set->users.size(), set->items.size()) {}
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
     if (solver_ == nullptr) {
@@ -132,7 +131,7 @@ class BatchSolverMethod final : public Method {
       entries.reserve(train.size());
       for (const Interaction& event : train) {
         entries.push_back({event.user, event.item, event.rating});
-        is_learned_[event.item] = true;
+        counts_.Add(event);
       }
       matrix_.emplace(set_->users.size(), set_->items.size(), entries);
       FACTORD_ASSIGN_OR_RETURN(solver_, BatchSolver::Create(options_, &*matrix_));
@@ -147,14 +146,8 @@ class BatchSolverMethod final : public Method {
   }
 
   std::vector<uint32_t> Recommend(uint32_t user, size_t k) const override {
-    const absl::Span<const uint32_t> rated = matrix_->row(user).columns;
-    std::vector<uint32_t> excluded(rated.begin(), rated.end());
-    for (uint32_t item = 0; item < is_learned_.size(); ++item) {
-      if (!is_learned_[item]) excluded.push_back(item);
-    }
-    return BestItems(set_->items.size(), k, excluded, [&](uint32_t item) {
-      return static_cast<double>(solver_->Predict(user, item));
-    });
+    return counts_.Best(
+        user, k, [&](uint32_t item) { return static_cast<double>(solver_->Predict(user, item)); });
   }
 
   std::optional<FactorMatrix> item_factors() const override { return solver_->q(); }
@@ -164,7 +157,7 @@ class BatchSolverMethod final : public Method {
   const BatchOptions options_;
   const MethodOptions range_;
   const DataSet* const set_;
-  std::vector<bool> is_learned_;  // items
+  TrainingCounts counts_;
   std::optional<SparseMatrix> matrix_;
   std::unique_ptr<BatchSolver> solver_;
 };
