@@ -82,7 +82,7 @@ struct ModelConfig {
   // they rate; 0 where they do not.
   float attraction = 0.1f;
   // Adaptive: so many events of the histories, drawn anew for each event, are learned once more
-  // beside it: 0 to 16. Each costs about as much as an event does.
+  // beside it: 0 to 16. Each costs half to two thirds of what an event does.
   int32_t replay = 0;
   // Adaptive: what events there are beside ratings. At most kMaxEventTypes, no name twice.
   std::vector<EventType> event_types = {};
