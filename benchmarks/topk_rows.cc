@@ -76,10 +76,11 @@ double ScanMilliseconds(const Matrix& matrix, const std::vector<std::vector<floa
     constexpr size_t kRows = 256;
     float best = std::numeric_limits<float>::lowest();
     float scores[kRows];
+    const float* places[kRows];
     for (size_t first = 0; first < matrix.rows; first += kRows) {
       const size_t rows = std::min(kRows, matrix.rows - first);
-      kernels.score_rows(&matrix.scored[first * matrix.stride], rows, queries[q].data(),
-                         matrix.stride, scores);
+      for (size_t r = 0; r < rows; ++r) places[r] = &matrix.scored[(first + r) * matrix.stride];
+      kernels.score_rows(places, rows, queries[q].data(), matrix.stride, scores);
       for (size_t r = 0; r < rows; ++r) best = std::max(best, scores[r] + matrix.biases[first + r]);
     }
     kept = best;

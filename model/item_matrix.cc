@@ -7,14 +7,9 @@
 namespace factord {
 namespace {
 
-using item_matrix_internal::kLeafRowsLog2;
 using item_matrix_internal::Leaf;
 using item_matrix_internal::Root;
-
-static_assert(ItemView::kLeafRows == item_matrix_internal::kLeafRows);
-
-constexpr uint32_t LeafOf(uint32_t index) { return index >> kLeafRowsLog2; }
-constexpr uint32_t RowOf(uint32_t index) { return index & (ItemView::kLeafRows - 1); }
+using item_matrix_internal::Row;
 
 }  // namespace
 
@@ -42,24 +37,13 @@ size_t ItemView::stride() const { return root_->shape.stride; }
 bool ItemView::has_ranking() const { return root_->shape.has_ranking; }
 
 const float* ItemView::factors(uint32_t index) const {
-  return root_->leaf(LeafOf(index))->factors(RowOf(index), root_->shape);
+  return root_->row(index)->factors(root_->shape);
 }
 
-const RowState& ItemView::state(uint32_t index) const {
-  return *root_->leaf(LeafOf(index))->state(RowOf(index), root_->shape);
-}
+const RowState& ItemView::state(uint32_t index) const { return root_->row(index)->state; }
 
 const float* ItemView::ranking(uint32_t index) const {
-  if (!has_ranking()) return nullptr;
-  return root_->leaf(LeafOf(index))->ranking(RowOf(index), root_->shape);
-}
-
-const float* ItemView::leaf_scored(uint32_t leaf) const {
-  return root_->leaf(leaf)->ranking(0, root_->shape);
-}
-
-const RowState* ItemView::leaf_states(uint32_t leaf) const {
-  return root_->leaf(leaf)->state(0, root_->shape);
+  return has_ranking() ? root_->row(index)->ranking() : nullptr;
 }
 
 ItemMatrix::ItemMatrix(size_t rank, bool has_ranking)
@@ -70,24 +54,18 @@ uint32_t ItemMatrix::size() const { return storage_->size(); }
 ItemRow ItemMatrix::Add() { return Mutable(storage_->Add()); }
 
 ItemRow ItemMatrix::Mutable(uint32_t index) {
-  Leaf* const leaf = storage_->MutableLeaf(LeafOf(index));
-  const auto& shape = storage_->shape();
-  return {leaf->factors(RowOf(index), shape),
-          shape.has_ranking ? leaf->ranking(RowOf(index), shape) : nullptr,
-          leaf->state(RowOf(index), shape)};
+  Row* const row = storage_->MutableRow(index);
+  return {row->factors(storage_->shape()), has_ranking() ? row->ranking() : nullptr, &row->state};
 }
 
 const float* ItemMatrix::factors(uint32_t index) const {
-  return storage_->leaf(LeafOf(index))->factors(RowOf(index), storage_->shape());
+  return storage_->row(index)->factors(storage_->shape());
 }
 
-const RowState& ItemMatrix::state(uint32_t index) const {
-  return *storage_->leaf(LeafOf(index))->state(RowOf(index), storage_->shape());
-}
+const RowState& ItemMatrix::state(uint32_t index) const { return storage_->row(index)->state; }
 
 const float* ItemMatrix::ranking(uint32_t index) const {
-  if (!has_ranking()) return nullptr;
-  return storage_->leaf(LeafOf(index))->ranking(RowOf(index), storage_->shape());
+  return has_ranking() ? storage_->row(index)->ranking() : nullptr;
 }
 
 void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
@@ -95,10 +73,11 @@ void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
 }
 
 void ItemMatrix::Prefetch(uint32_t index) const {
-  Leaf* const leaf = storage_->leaf(LeafOf(index));
-  __builtin_prefetch(leaf);
-  const float* const row = leaf->factors(RowOf(index), storage_->shape());
-  for (size_t k = 0; k < stride(); k += kLanes) __builtin_prefetch(row + k, 1);
+  Row* const row = storage_->row(index);
+  const size_t bytes = Row::Bytes(storage_->shape());
+  for (size_t at = 0; at < bytes; at += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + at, 1);
+  }
 }
 
 ItemView ItemMatrix::Pin() const {
@@ -111,7 +90,8 @@ size_t ItemMatrix::rank() const { return storage_->rank(); }
 size_t ItemMatrix::stride() const { return storage_->shape().stride; }
 bool ItemMatrix::has_ranking() const { return storage_->shape().has_ranking; }
 size_t ItemMatrix::RowBytes(size_t rows) const {
-  return rows * Leaf::Bytes(storage_->shape()) / ItemView::kLeafRows;
+  return rows * (Row::Bytes(storage_->shape()) + sizeof(Row*) +
+                 Leaf::Bytes(storage_->shape()) / item_matrix_internal::kLeafRows);
 }
 size_t ItemMatrix::MemoryBytes() const { return storage_->MemoryBytes(); }
 size_t ItemMatrix::PendingBlocks() const { return storage_->PendingBlocks(); }

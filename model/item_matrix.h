@@ -3,11 +3,11 @@
 //   writer:  ItemRow row = items.Mutable(index);  ... change it ...;  items.Publish(sequence);
 //   reader:  ItemView view = items.Pin();  // the state at view.sequence(), as long as it lives
 //
-// Rows lie in leaves of 8 under pages under a root. The first change of a leaf after a Publish
-// copies it; Publish makes a new root current. A reader pins a root by writing its address into a
-// slot (a hazard pointer). Each block knows the epochs [created, last] in which it was reachable,
-// and is taken back at once unless a pinned epoch lies between: so a view pinned for long holds
-// each old leaf at most once.
+// The first change of a row after a Publish copies it; Publish links the copies into a tree under a
+// new root, which shares all the rest with the former one. A reader pins a root by writing its
+// address into a slot (a hazard pointer). Each block knows the epochs [created, last] in which it
+// was reachable, and is taken back at once unless a pinned epoch lies between: so a view pinned for
+// long holds each old leaf at most once.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,6 @@ class Storage;
 // not outlive its ItemMatrix.
 class ItemView {
  public:
-  static constexpr uint32_t kLeafRows = 8;
-
   ItemView(ItemView&& other) noexcept;
   ItemView& operator=(ItemView&& other) noexcept;
   ~ItemView();
@@ -50,13 +48,10 @@ class ItemView {
   const RowState& state(uint32_t index) const;
   // Null where there are no ranking rows.
   const float* ranking(uint32_t index) const;
-  // What a search scores: ranking rows, or rows of factors where there are none. kLeafRows rows
-  // (fewer in the last leaf) one after the other, stride floats apart; the first is row
-  // leaf * kLeafRows. And their states.
-  const float* leaf_scored(uint32_t leaf) const;
-  const RowState* leaf_states(uint32_t leaf) const;
   size_t stride() const;
   bool has_ranking() const;
+  // For TopK.
+  const item_matrix_internal::Root& root() const { return *root_; }
 
  private:
   friend class ItemMatrix;

@@ -8,10 +8,23 @@
 #include <new>
 #include <utility>
 
+#include "model/kernels.h"
+#include "model/row_codes.h"
+
 namespace factord::item_matrix_internal {
 namespace {
 
 constexpr uint32_t kFirstRootCapacity = 16;
+
+// Sets values[i] and brings *max, the largest of them, up to date.
+void SetAndKeepMax(float* values, size_t n, size_t i, float value, float* max) {
+  const float before = std::exchange(values[i], value);
+  if (value >= *max) {
+    *max = value;
+  } else if (before == *max) {
+    *max = *std::max_element(values, values + n);
+  }
+}
 
 size_t RootBytes(uint32_t capacity) { return sizeof(Root) + capacity * sizeof(Page*); }
 
@@ -20,6 +33,7 @@ size_t RootBytes(uint32_t capacity) { return sizeof(Root) + capacity * sizeof(Pa
 Storage::Storage(size_t rank, bool has_ranking)
     : rank_(rank),
       shape_{RowStride(rank), has_ranking},
+      row_pool_(Row::Bytes(shape_)),
       leaf_pool_(Leaf::Bytes(shape_)),
       page_pool_(sizeof(Page)) {
   Root* const root = NewRoot();
@@ -35,7 +49,7 @@ Storage::~Storage() {
 #ifndef NDEBUG
   slots_.ForEachPinned([](const Root*) { assert(false && "an ItemView outlives its ItemMatrix"); });
 #endif
-  // Leaves and pages go with their pools.
+  // The other blocks go with their pools.
   for (PinnedRoot& pinned : pinned_) {
     for (const Retired& retired : pinned.waiting) {
       if (retired.kind == Kind::kRoot) std::free(retired.block);
@@ -46,53 +60,81 @@ Storage::~Storage() {
 }
 
 uint32_t Storage::Add() {
-  const uint32_t index = size_;
-  const uint32_t leaf_index = index >> kLeafRowsLog2;
-  if ((index & (kLeafRows - 1)) != 0) {
-    MutableLeaf(leaf_index);
-  } else {
-    Leaf* const leaf = static_cast<Leaf*>(leaf_pool_.Allocate());
-    std::memset(static_cast<void*>(leaf), 0, Leaf::Bytes(shape_));
-    leaf->created = epoch_;
-    if ((leaf_index & (kPageLeaves - 1)) == 0) {
-      Page* const page = static_cast<Page*>(page_pool_.Allocate());
-      std::memset(static_cast<void*>(page), 0, sizeof(Page));
-      page->created = epoch_;
-      pages_.push_back(page);
-    }
-    MutablePage(leaf_index >> kPageLeavesLog2)->leaves[leaf_index & (kPageLeaves - 1)] = leaf;
-  }
-  ++size_;
+  const uint32_t index = size();
+  Row* const row = static_cast<Row*>(row_pool_.Allocate());
+  std::memset(static_cast<void*>(row), 0, Row::Bytes(shape_));
+  row->created = epoch_;
+  rows_.push_back(row);
+  changed_.push_back(index);
   return index;
 }
 
-Page* Storage::MutablePage(uint32_t page) {
-  Page* const old = pages_[page];
+Row* Storage::MutableRow(uint32_t index) {
+  Row* const old = rows_[index];
+  if (old->created == epoch_) return old;
+  Row* const copy = static_cast<Row*>(row_pool_.Allocate());
+  std::memcpy(static_cast<void*>(copy), old, Row::Bytes(shape_));
+  copy->created = epoch_;
+  retired_.push_back({old, old->created, epoch_ - 1, Kind::kRow});
+  changed_.push_back(index);
+  return rows_[index] = copy;
+}
+
+Page* Storage::MutablePage(uint32_t index) {
+  if (index == pages_.size()) {
+    Page* const page = static_cast<Page*>(page_pool_.Allocate());
+    std::memset(static_cast<void*>(page), 0, sizeof(Page));
+    page->created = epoch_;
+    pages_.push_back(page);
+  }
+  Page* const old = pages_[index];
   if (old->created == epoch_) return old;
   Page* const copy = static_cast<Page*>(page_pool_.Allocate());
   std::memcpy(static_cast<void*>(copy), old, sizeof(Page));
   copy->created = epoch_;
   retired_.push_back({old, old->created, epoch_ - 1, Kind::kPage});
-  return pages_[page] = copy;
+  return pages_[index] = copy;
 }
 
-Leaf* Storage::MutableLeaf(uint32_t leaf_index) {
-  Leaf* const old = leaf(leaf_index);
-  if (old->created == epoch_) return old;
-  Page* const page = MutablePage(leaf_index >> kPageLeavesLog2);
-  Leaf* const copy = static_cast<Leaf*>(leaf_pool_.Allocate());
-  std::memcpy(static_cast<void*>(copy), old, Leaf::Bytes(shape_));
-  copy->created = epoch_;
-  retired_.push_back({old, old->created, epoch_ - 1, Kind::kLeaf});
-  return page->leaves[leaf_index & (kPageLeaves - 1)] = copy;
+Leaf* Storage::MutableLeaf(Page* page, uint32_t index) {
+  Leaf*& place = page->leaves[index];
+  Leaf* const old = place;
+  if (old != nullptr && old->created == epoch_) return old;
+  Leaf* const leaf = static_cast<Leaf*>(leaf_pool_.Allocate());
+  if (old == nullptr) {
+    std::memset(static_cast<void*>(leaf), 0, Leaf::Bytes(shape_));
+  } else {
+    std::memcpy(static_cast<void*>(leaf), old, Leaf::Bytes(shape_));
+    retired_.push_back({old, old->created, epoch_ - 1, Kind::kLeaf});
+  }
+  leaf->created = epoch_;
+  return place = leaf;
+}
+
+void Storage::Link(uint32_t index) {
+  Row* const row = rows_[index];
+  Page* const page = MutablePage(index >> kPageRowsLog2);
+  const uint32_t l = index >> kLeafRowsLog2 & (kPageLeaves - 1);
+  Leaf* const leaf = MutableLeaf(page, l);
+  const uint32_t r = index & (kLeafRows - 1);
+  leaf->rows[r] = row;
+  const Kernels& kernels = ActiveKernels();
+  const float* const scored = row->scored();
+  leaf->scales[r] = kernels.code_row(scored, shape_.stride, leaf->codes() + r * shape_.stride);
+  const float norm = UpperNorm(kernels.dot(scored, scored, shape_.stride));
+  const float bias = shape_.has_ranking ? row->state.ranking_bias : 0;
+  SetAndKeepMax(leaf->norms, kLeafRows, r, norm, &page->norms[l]);
+  SetAndKeepMax(leaf->biases, kLeafRows, r, bias, &page->biases[l]);
 }
 
 void Storage::Publish(int64_t sequence, const ModelGlobals& globals) {
+  for (const uint32_t index : changed_) Link(index);
+  changed_.clear();
   Root* const root = NewRoot();
   root->epoch = epoch_;
   root->sequence = sequence;
   root->globals = globals;
-  root->size = size_;
+  root->size = size();
   std::copy(pages_.begin(), pages_.end(), root->pages());
 
   const Root* const old = current_.load(std::memory_order_relaxed);
@@ -138,6 +180,9 @@ void Storage::FreeOrKeep(const Retired& retired) {
 
 void Storage::Free(const Retired& retired) {
   switch (retired.kind) {
+    case Kind::kRow:
+      row_pool_.Free(retired.block);
+      break;
     case Kind::kLeaf:
       leaf_pool_.Free(retired.block);
       break;
@@ -172,7 +217,8 @@ Root* Storage::NewRoot() {
 void Storage::FreeRoot(Root* root) { spare_roots_.push_back(root); }
 
 void Storage::UpdateCounters() {
-  memory_bytes_.store(leaf_pool_.MemoryBytes() + page_pool_.MemoryBytes() + root_bytes_,
+  memory_bytes_.store(row_pool_.MemoryBytes() + leaf_pool_.MemoryBytes() +
+                          page_pool_.MemoryBytes() + root_bytes_ + rows_.capacity() * sizeof(Row*),
                       std::memory_order_relaxed);
   pending_blocks_.store(waiting_blocks_, std::memory_order_relaxed);
 }

@@ -1,12 +1,15 @@
 // What lies behind ItemMatrix: blocks, their epochs, and when they are taken back.
 //
 // Epochs count publishes. The writer works in epoch E, the published root has epoch E - 1.
-//   1. A block (leaf, page or root) created in epoch c and replaced while working in epoch E was
-//      reachable from the roots of epochs [c, E - 1] and from no other.
+//   1. A block (row, leaf, page or root) created in epoch c and replaced while working in epoch E
+//      was reachable from the roots of epochs [c, E - 1] and from no other.
 //   2. Only the current root can be newly pinned. So once a block is not reachable from the current
 //      root, the pinned epochs decide about it, and none can join them in [c, E - 1].
 //   3. A block that a pinned epoch keeps waits in that epoch's list, and is looked at again when
 //      that epoch is not pinned any more.
+//
+// The writer finds rows in a table of its own. The tree of leaves and pages is the readers':
+// Publish links what has changed into it.
 #pragma once
 
 #include <atomic>
@@ -16,6 +19,7 @@
 
 #include "model/block_pool.h"
 #include "model/globals.h"
+#include "model/kernel_table.h"
 #include "model/pin_slots.h"
 #include "model/row.h"
 
@@ -26,36 +30,51 @@ struct RowShape {
   bool has_ranking;
 };
 
-inline constexpr uint32_t kLeafRowsLog2 = 3;
+inline constexpr uint32_t kLeafRowsLog2 = 4;
 inline constexpr uint32_t kLeafRows = 1u << kLeafRowsLog2;
-// A page of 256 leaves is 2 kB, about what one leaf at rank 64 takes: copying either costs alike.
-inline constexpr uint32_t kPageLeavesLog2 = 8;
+static_assert(kLeafRows == kCodedRows);
+inline constexpr uint32_t kPageLeavesLog2 = 6;
 inline constexpr uint32_t kPageLeaves = 1u << kPageLeavesLog2;
 inline constexpr uint32_t kPageRowsLog2 = kLeafRowsLog2 + kPageLeavesLog2;
+inline constexpr uint32_t kPageRows = 1u << kPageRowsLog2;
 
-// Eight rows: this header in a cache line of its own, then, each for all eight, the ranking rows
-// (what a search reads; where there are any), the rows of factors, and the RowStates.
-struct alignas(64) Leaf {
+// A row: this header in a cache line of its own, then the ranking row (where there is one), then
+// the factors.
+struct alignas(64) Row {
   uint64_t created;
+  RowState state;
 
-  float* ranking(uint32_t row, const RowShape& shape) {
-    return reinterpret_cast<float*>(this + 1) + row * shape.stride;
+  float* ranking() { return reinterpret_cast<float*>(this + 1); }
+  float* factors(const RowShape& shape) {
+    return ranking() + (shape.has_ranking ? shape.stride : 0);
   }
-  float* factors(uint32_t row, const RowShape& shape) {
-    return ranking(row + (shape.has_ranking ? kLeafRows : 0), shape);
-  }
-  RowState* state(uint32_t row, const RowShape& shape) {
-    return reinterpret_cast<RowState*>(factors(kLeafRows, shape)) + row;
-  }
+  // What a search multiplies with the query.
+  float* scored() { return ranking(); }
   static size_t Bytes(const RowShape& shape) {
-    return sizeof(Leaf) + kLeafRows * (shape.stride * sizeof(float) * (shape.has_ranking ? 2 : 1) +
-                                       sizeof(RowState));
+    return sizeof(Row) + shape.stride * sizeof(float) * (shape.has_ranking ? 2 : 1);
   }
 };
 
-struct Page {
+// Sixteen rows, and what a search has to know of each to pass over it: first that its score is at
+// most |query| * norm + bias, then the row in code (model/row_codes.h). Followed by the codes.
+struct alignas(64) Leaf {
+  float norms[kLeafRows];   // UpperNorm of the scored row
+  float biases[kLeafRows];  // what its score has beside the product: at least 0
+  float scales[kLeafRows];  // of the codes
+  Row* rows[kLeafRows];
   uint64_t created;
+
+  uint8_t* codes() { return reinterpret_cast<uint8_t*>(this + 1); }
+  const uint8_t* codes() const { return reinterpret_cast<const uint8_t*>(this + 1); }
+  static size_t Bytes(const RowShape& shape) { return sizeof(Leaf) + kLeafRows * shape.stride; }
+};
+
+// The same of leaves: the largest norm and the largest bias in each.
+struct alignas(64) Page {
+  float norms[kPageLeaves];
+  float biases[kPageLeaves];
   Leaf* leaves[kPageLeaves];
+  uint64_t created;
 };
 
 // What a reader pins. Followed by `capacity` page pointers.
@@ -68,9 +87,11 @@ struct Root {
   uint32_t capacity;
 
   Page** pages() { return reinterpret_cast<Page**>(this + 1); }
-  Leaf* leaf(uint32_t leaf) const {
-    Page* const* const pages = reinterpret_cast<Page* const*>(this + 1);
-    return pages[leaf >> kPageLeavesLog2]->leaves[leaf & (kPageLeaves - 1)];
+  const Page* page(uint32_t page) const { return reinterpret_cast<Page* const*>(this + 1)[page]; }
+  Row* row(uint32_t row) const {
+    const Leaf* const leaf =
+        page(row >> kPageRowsLog2)->leaves[row >> kLeafRowsLog2 & (kPageLeaves - 1)];
+    return leaf->rows[row & (kLeafRows - 1)];
   }
 };
 
@@ -85,16 +106,14 @@ class Storage {
 
   size_t rank() const { return rank_; }
   const RowShape& shape() const { return shape_; }
-  uint32_t size() const { return size_; }
+  uint32_t size() const { return static_cast<uint32_t>(rows_.size()); }
 
-  // A row of zeros at the end, its leaf writable. Returns its index.
+  // A row of zeros at the end, writable. Returns its index.
   uint32_t Add();
-  // The leaf as readers see it or, if changed since the last Publish, as they will.
-  Leaf* leaf(uint32_t leaf) const {
-    return pages_[leaf >> kPageLeavesLog2]->leaves[leaf & (kPageLeaves - 1)];
-  }
-  // The leaf for writing: copied at the first touch after a Publish.
-  Leaf* MutableLeaf(uint32_t leaf);
+  // The row as readers see it or, if changed since the last Publish, as they will.
+  Row* row(uint32_t row) const { return rows_[row]; }
+  // The row for writing: copied at the first touch after a Publish.
+  Row* MutableRow(uint32_t row);
   void Publish(int64_t sequence, const ModelGlobals& globals);
 
   // Any thread.
@@ -104,7 +123,7 @@ class Storage {
   size_t PendingBlocks() const { return pending_blocks_.load(std::memory_order_relaxed); }
 
  private:
-  enum class Kind : uint8_t { kLeaf, kPage, kRoot };
+  enum class Kind : uint8_t { kRow, kLeaf, kPage, kRoot };
   // A block that no new view can reach, and the epochs whose views can.
   struct Retired {
     void* block;
@@ -119,6 +138,10 @@ class Storage {
     std::vector<Retired> waiting;
   };
 
+  // Makes the changed row reachable from the root to be.
+  void Link(uint32_t row);
+  // For writing: copied, or made, at the first touch after a Publish.
+  Leaf* MutableLeaf(Page* page, uint32_t leaf);
   Page* MutablePage(uint32_t page);
   Root* NewRoot();
   void FreeRoot(Root* root);
@@ -137,14 +160,16 @@ class Storage {
   std::atomic<size_t> pending_blocks_{0};
 
   // The writer's state.
-  uint64_t epoch_ = 1;  // being worked in
-  uint32_t size_ = 0;
-  std::vector<Page*> pages_;        // as they will be published
+  uint64_t epoch_ = 1;              // being worked in
+  std::vector<Row*> rows_;          // as they will be published
+  std::vector<uint32_t> changed_;   // since the last Publish
+  std::vector<Page*> pages_;        // as they are published
   std::vector<Retired> retired_;    // since the last Publish
   std::vector<PinnedRoot> pinned_;  // by epoch; never the current root
   std::vector<Root*> spare_roots_;
   size_t root_bytes_ = 0;
   size_t waiting_blocks_ = 0;
+  BlockPool row_pool_;
   BlockPool leaf_pool_;
   BlockPool page_pool_;
 };

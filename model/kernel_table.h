@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 namespace factord {
 
@@ -29,6 +30,23 @@ struct PairStep {
   float keep_q = 1;
 };
 
+// Rows in a byte a factor and a query in code: what bounds their products (model/row_codes.h).
+inline constexpr size_t kCodedRows = 16;
+inline constexpr float kMinCodeScale = 1e-30f;  // has a finite inverse
+struct CodedRows {
+  const uint8_t* codes;  // row by row
+  const float* scales;
+  const float* norms;
+  const float* biases;
+};
+struct CodedFactors {
+  const int8_t* d;  // -63 to 63; zeros up to a multiple of 32 of them
+  int32_t zero;     // 128 times their sum
+  float scale;
+  float row_error;
+  float error;
+};
+
 // REQUIRES of all: stride is a multiple of kLanes. Rows of our own tables are 64-byte aligned, but
 // any alignment works. Thread-safe: pure functions of what the pointers point to.
 struct Kernels {
@@ -39,8 +57,19 @@ struct Kernels {
   void (*step)(float* p, float* q, const PairStep& step, size_t stride);
   // w = clamp(w + a x), elementwise; floor <= 0 as in PairStep. REQUIRES: w and x do not overlap.
   void (*add)(float* w, const float* x, float a, float floor, size_t stride);
-  // scores[r] = dot(rows + r * stride, x, stride) for r < count.
-  void (*score_rows)(const float* rows, size_t count, const float* x, size_t stride, float* scores);
+  // scores[r] = dot(rows[r], x, stride) for r < count.
+  void (*score_rows)(const float* const* rows, size_t count, const float* x, size_t stride,
+                     float* scores);
+  // codes[k] = 128 + round(row[k] / scale), scale = max |row[k]| / 127 or kMinCodeScale, which is
+  // returned. REQUIRES: `row` is finite.
+  float (*code_row)(const float* row, size_t stride, uint8_t* codes);
+  // For each r whose bit is set in `which`, and perhaps for others of the kCodedRows rows:
+  //   bounds[r] = rows.scales[r] * (query.scale * sum_k d[k] (code[k] - 128) + query.row_error) +
+  //               query.error * rows.norms[r] + rows.biases[r]
+  void (*bound_coded)(const CodedRows& rows, const CodedFactors& query, size_t stride,
+                      uint32_t which, float* bounds);
+  // Bit r: values[r] >= threshold, for kCodedRows values.
+  uint32_t (*at_least)(const float* values, float threshold);
 };
 
 // Null where the build has no such set.

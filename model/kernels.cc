@@ -72,6 +72,8 @@ uint64_t SelfTestRows(const Kernels& kernels, size_t stride, SelfTestFloats* flo
   constexpr int kUpdates = 64;
   constexpr size_t kRows = 7;  // one group of four, and three left over
   std::vector<float> p(stride), q(stride), rows(kRows * stride), scores(kRows);
+  const float* places[kRows];
+  for (size_t r = 0; r < kRows; ++r) places[r] = &rows[r * stride];
   floats->Fill(&p);
   floats->Fill(&q);
   floats->Fill(&rows);
@@ -88,7 +90,7 @@ uint64_t SelfTestRows(const Kernels& kernels, size_t stride, SelfTestFloats* flo
                   .keep_q = 2 - keep},
                  stride);
     kernels.add(rows.data(), q.data(), keep - 1, floor, stride);
-    kernels.score_rows(rows.data(), kRows, p.data(), stride, scores.data());
+    kernels.score_rows(places, kRows, p.data(), stride, scores.data());
     const float results[] = {dots.pq, dots.pp, dots.qq, kernels.dot(q.data(), p.data(), stride)};
     hash = HashFloats(results, 4, hash);
     hash = HashFloats(scores.data(), kRows, hash);

@@ -4,7 +4,8 @@
 namespace factord {
 
 const Kernels* Avx512Kernels() {
-  static constexpr Kernels kKernels = {"avx512", Dot, Products, Step, Add, ScoreRows};
+  static constexpr Kernels kKernels = {"avx512",  Dot,     Products,   Step,   Add,
+                                       ScoreRows, CodeRow, BoundCoded, AtLeast};
   return &kKernels;
 }
 

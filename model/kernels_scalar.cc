@@ -51,11 +51,43 @@ void Add(float* w, const float* x, float a, float floor, size_t stride) {
   for (size_t k = 0; k < stride; ++k) w[k] = Clamp(w[k] + a * x[k], floor);
 }
 
-void ScoreRows(const float* rows, size_t count, const float* x, size_t stride, float* scores) {
-  for (size_t r = 0; r < count; ++r) scores[r] = Dot(rows + r * stride, x, stride);
+void ScoreRows(const float* const* rows, size_t count, const float* x, size_t stride,
+               float* scores) {
+  for (size_t r = 0; r < count; ++r) scores[r] = Dot(rows[r], x, stride);
 }
 
-constexpr Kernels kScalar = {"scalar", Dot, Products, Step, Add, ScoreRows};
+float CodeRow(const float* row, size_t stride, uint8_t* codes) {
+  float max = 0;
+  for (size_t k = 0; k < stride; ++k) {
+    max = row[k] > max ? row[k] : max;
+    max = -row[k] > max ? -row[k] : max;
+  }
+  const float scale = max / 127 > kMinCodeScale ? max / 127 : kMinCodeScale, inverse = 1 / scale;
+  for (size_t k = 0; k < stride; ++k) {
+    codes[k] = static_cast<uint8_t>(row[k] * inverse + 128.5f);
+  }
+  return scale;
+}
+
+void BoundCoded(const CodedRows& rows, const CodedFactors& query, size_t stride, uint32_t which,
+                float* bounds) {
+  for (size_t r = 0; r < kCodedRows; ++r) {
+    if ((which >> r & 1) == 0) continue;
+    int32_t product = -query.zero;
+    for (size_t k = 0; k < stride; ++k) product += rows.codes[r * stride + k] * query.d[k];
+    bounds[r] = rows.scales[r] * (query.scale * static_cast<float>(product) + query.row_error) +
+                query.error * rows.norms[r] + rows.biases[r];
+  }
+}
+
+uint32_t AtLeast(const float* values, float threshold) {
+  uint32_t bits = 0;
+  for (size_t r = 0; r < kCodedRows; ++r) bits |= (values[r] >= threshold ? 1u : 0u) << r;
+  return bits;
+}
+
+constexpr Kernels kScalar = {"scalar",  Dot,     Products,   Step,   Add,
+                             ScoreRows, CodeRow, BoundCoded, AtLeast};
 
 }  // namespace
 

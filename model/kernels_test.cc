@@ -155,6 +155,47 @@ TEST_P(KernelsEqualScalar, Add) {
   }
 }
 
+// Sixteen coded rows, a coded query, and bounds.
+TEST_P(KernelsEqualScalar, Codes) {
+  for (const Kernels* kernels : VectorKernels()) {
+    for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes * 5) {
+      std::vector<uint8_t> expected_codes(stride * kCodedRows), codes(stride * kCodedRows);
+      std::vector<float> expected_scales, scales, norms, biases;
+      for (size_t r = 0; r < kCodedRows; ++r) {
+        std::vector<float> row(stride);
+        for (float& v : row) v = static_cast<float>(random_() % 2001) / 1000 - 1;
+        if (r == 3) std::fill(row.begin(), row.end(), 0.0f);
+        expected_scales.push_back(
+            Scalar().code_row(row.data(), stride, &expected_codes[stride * r]));
+        scales.push_back(kernels->code_row(row.data(), stride, &codes[stride * r]));
+        norms.push_back(static_cast<float>(random_() % 100));
+        biases.push_back(static_cast<float>(random_() % 100) / 7);
+      }
+      ASSERT_EQ(codes, expected_codes) << kernels->name << " stride " << stride;
+      ASSERT_EQ(scales, expected_scales);
+      std::vector<int8_t> d(stride + 16);
+      for (int8_t& v : d) v = static_cast<int8_t>(static_cast<int>(random_() % 127) - 63);
+      if (stride == kLanes) std::fill(d.begin(), d.end(), int8_t{63});
+      std::fill(d.begin() + static_cast<ptrdiff_t>(stride), d.end(), int8_t{0});
+      const CodedRows rows = {codes.data(), scales.data(), norms.data(), biases.data()};
+      const CodedFactors query = {d.data(), 4711, 0.37f, 0.5f, 0.25f};
+      float expected[kCodedRows], bounds[kCodedRows];
+      for (const uint32_t which : {0x8421u, 0xffffu}) {
+        Scalar().bound_coded(rows, query, stride, which, expected);
+        kernels->bound_coded(rows, query, stride, which, bounds);
+        for (size_t r = 0; r < kCodedRows; ++r) {
+          if ((which >> r & 1) == 1) {
+            ASSERT_EQ(bounds[r], expected[r]) << kernels->name;
+          }
+        }
+      }
+      for (const float threshold : {bounds[5], 0.0f, -std::numeric_limits<float>::infinity()}) {
+        ASSERT_EQ(kernels->at_least(bounds, threshold), Scalar().at_least(bounds, threshold));
+      }
+    }
+  }
+}
+
 TEST_P(KernelsEqualScalar, ScoreRows) {
   for (const Kernels* kernels : VectorKernels()) {
     for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes * 3) {
@@ -162,8 +203,10 @@ TEST_P(KernelsEqualScalar, ScoreRows) {
         Row rows(stride * count, random_() % 16, GetParam(), &random_);
         Row x(stride, random_() % 16, GetParam(), &random_);
         std::vector<float> expected(count + 1, -7), got(count + 1, -7);
-        Scalar().score_rows(rows.data(), count, x.data(), stride, expected.data());
-        kernels->score_rows(rows.data(), count, x.data(), stride, got.data());
+        std::vector<const float*> places;
+        for (size_t r = 0; r < count; ++r) places.push_back(rows.data() + r * stride);
+        Scalar().score_rows(places.data(), count, x.data(), stride, expected.data());
+        kernels->score_rows(places.data(), count, x.data(), stride, got.data());
         ASSERT_EQ(Canonical(got), Canonical(expected)) << kernels->name << " stride " << stride;
         for (size_t r = 0; r < count; ++r) {
           const float dot = kernels->dot(rows.data() + r * stride, x.data(), stride);

@@ -13,7 +13,7 @@ namespace factord {
 namespace {
 
 constexpr float kOffset = 0.4f;    // rows start there; lower ones cannot tell items apart as well
-constexpr float kSpread = 0.2f;    // around it
+constexpr float kSpread = 0.2f;    // around it, at most
 constexpr float kRecency = 0.35f;  // g
 constexpr int kCounterexamples = 3;
 constexpr float kPopularityWeight = 0.25f;
@@ -28,6 +28,13 @@ constexpr float kNoFloor = -kMaxFactor;
 struct alignas(64) RowBuffer {
   float values[kMaxRank];
 };
+
+// Rows of more factors start with smaller ones, so that the products of two that know nothing yet
+// are no larger.
+float SpreadOf(size_t rank) {
+  constexpr float kRank = 32;
+  return kSpread * std::sqrt(kRank / std::max(kRank, static_cast<float>(rank)));
+}
 
 // w_b, newest first.
 constexpr std::array<float, kContextItems> kWeights = [] {
@@ -86,9 +93,10 @@ void StartRankingRow(const ModelConfig& config, absl::string_view id, size_t str
   const uint64_t stream = Mix64(Mix64(static_cast<uint64_t>(config.seed)) + kSide);
   const uint64_t id_hash = HashBytes64(id, stream);
   const auto rank = static_cast<size_t>(config.rank);
+  const float spread = SpreadOf(rank);
   for (size_t k = 0; k < rank; ++k) {
     const float uniform = UnitFloat(Mix64(id_hash + k));
-    row[k] = kSpread * (2 * uniform - 1);
+    row[k] = spread * (2 * uniform - 1);
   }
   std::fill(row + rank, row + stride, 0.0f);
 }

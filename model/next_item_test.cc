@@ -213,7 +213,7 @@ TEST(LearnNextItemTest, HashAfterAStreamIsPinned) {
                                          order.items().stride() * sizeof(float)),
                        hash);
   }
-  EXPECT_EQ(hash, 0x696cb29bed32a687u);
+  EXPECT_EQ(hash, 0x67e3f0ef77c9e6cu);
 }
 
 }  // namespace
