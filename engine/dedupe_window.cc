@@ -1,21 +1,10 @@
 #include "engine/dedupe_window.h"
 
 #include <algorithm>
-#include <string>
 
 #include "engine/hash_seeds.h"
 
 namespace factord {
-namespace {
-
-Hash128 HashEntry(const DedupeEntry& entry) {
-  std::string payload;
-  EncodeDedupeEntry(entry, &payload);
-  return HashBytes128(payload, kDedupeHashSeed);
-}
-
-}  // namespace
-
 DedupeWindow::DedupeWindow(int64_t window)
     : window_(window), index_(0, SlotHash{&slots_}, SlotEqual{&slots_}) {}
 
@@ -24,6 +13,18 @@ const DedupeEntry* DedupeWindow::Find(const Hash128& key, int64_t next_sequence)
   if (it == index_.end()) return nullptr;
   const DedupeEntry& entry = slots_[*it];
   return entry.sequence >= next_sequence - window_ ? &entry : nullptr;
+}
+
+Hash128 DedupeWindow::HashEntry(const DedupeEntry& entry) const {
+  scratch_.clear();
+  EncodeDedupeEntry(entry, &scratch_);
+  return HashBytes128(scratch_, kDedupeHashSeed);
+}
+
+void DedupeWindow::Prefetch(int64_t sequence, const Hash128& key) const {
+  index_.prefetch(key);
+  const uint64_t slot = SlotOf(sequence);
+  if (slot < slots_.size() && slots_[slot].sequence != 0) index_.prefetch(slots_[slot].key);
 }
 
 DedupeEntry& DedupeWindow::Vacate(uint64_t slot) {

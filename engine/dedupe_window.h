@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -34,6 +35,9 @@ class DedupeWindow {
   void Add(const DedupeEntry& entry);
   void AddWithoutId(int64_t sequence);
 
+  // Asks memory for what Add(an entry with this key and sequence) will read.
+  void Prefetch(int64_t sequence, const Hash128& key) const;
+
   int64_t window() const { return window_; }
   uint64_t SlotOf(int64_t sequence) const { return static_cast<uint64_t>(sequence % window_); }
   size_t size() const { return index_.size(); }
@@ -60,6 +64,7 @@ class DedupeWindow {
     bool operator()(const Hash128& key, uint32_t slot) const { return (*slots)[slot].key == key; }
   };
 
+  Hash128 HashEntry(const DedupeEntry& entry) const;
   // The slot's place, emptied.
   DedupeEntry& Vacate(uint64_t slot);
 
@@ -69,6 +74,7 @@ class DedupeWindow {
   absl::flat_hash_set<uint32_t, SlotHash, SlotEqual> index_;
   Hash128 hash_;
   int64_t evictions_ = 0;
+  mutable std::string scratch_;
 };
 
 }  // namespace factord

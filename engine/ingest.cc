@@ -11,8 +11,6 @@ namespace {
 
 // How often the free disk space, and the store's memory, is looked up.
 constexpr std::chrono::milliseconds kCheckInterval{100};
-// How far ahead of the event being applied rows are hinted into the cache.
-constexpr size_t kPrefetchDistance = 8;
 
 int64_t LoggedBytes(const Event& event) {
   // Near enough to say when the log has grown: the fixed fields of a record take some ten bytes.
@@ -173,13 +171,8 @@ void Ingest::Commit(EventGroup& group) {
     status = store_->log()->Append(events);
     if (status.ok()) {
       int64_t bytes = 0;
-      for (size_t i = 0; i < events.size(); ++i) {
-        if (i + kPrefetchDistance < events.size()) {
-          state_->Prefetch(events[i + kPrefetchDistance]);
-        }
-        state_->Apply(events[i]);
-        bytes += LoggedBytes(events[i]);
-      }
+      for (const Event& event : events) bytes += LoggedBytes(event);
+      state_->ApplyAll(events);
       state_->Publish();
       options_.on_published();
       waiters_->Advance(state_->sequence());

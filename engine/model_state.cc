@@ -79,19 +79,66 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
   return index;
 }
 
-void ModelState::Apply(const Event& event) {
+void ModelState::ApplyAll(absl::Span<const Event> events) {
+  // How many events ahead each step is taken.
+  constexpr size_t kProbe = 16, kFindRows = 12, kHistory = 8, kContext = 4;
+  std::array<Prepared, kProbe> ring;
+  const size_t n = events.size();
+  for (size_t i = 0; i < n + kProbe; ++i) {
+    if (i >= kProbe) Apply(events[i - kProbe], ring[i % kProbe]);
+    if (i < n) ring[i % kProbe] = Probe(events[i]);
+    // The event of which a step is taken now; "negative" ones are beyond n, too.
+    const auto at = [i](size_t ahead) { return i - (kProbe - ahead); };
+    if (at(kFindRows) < n) FindRows(&ring[at(kFindRows) % kProbe]);
+    if (at(kHistory) < n) PrefetchHistory(ring[at(kHistory) % kProbe]);
+    if (at(kContext) < n) PrefetchContext(ring[at(kContext) % kProbe]);
+  }
+}
+
+ModelState::Prepared ModelState::Probe(const Event& event) const {
+  Prepared prepared;
+  if (!event.event_id.empty()) {
+    prepared.event_key = DedupeWindow::KeyOf(event.event_id);
+    dedupe_.Prefetch(event.sequence, prepared.event_key);
+  }
+  if (event.kind == EventKind::kRevisit) return prepared;
+  prepared.user_probe = user_ids_.PrefetchAsWriter(event.user_id);
+  prepared.item_probe = item_ids_.PrefetchAsWriter(event.item_id);
+  return prepared;
+}
+
+void ModelState::FindRows(Prepared* prepared) const {
+  if (prepared->user_probe.id.empty()) return;
+  prepared->user = user_ids_.FindAsWriter(prepared->user_probe);
+  prepared->item = item_ids_.FindAsWriter(prepared->item_probe);
+  if (prepared->user.has_value()) users_.Prefetch(*prepared->user);
+  if (prepared->item.has_value()) items_.Prefetch(*prepared->item);
+}
+
+void ModelState::PrefetchHistory(const Prepared& prepared) const {
+  if (prepared.user.has_value()) users_.PrefetchHistory(*prepared.user);
+}
+
+void ModelState::PrefetchContext(const Prepared& prepared) const {
+  if (!prepared.user.has_value() || !HasRanking(config_)) return;
+  const absl::Span<const uint32_t> history = users_.HistoryAsWriter(*prepared.user);
+  for (size_t i = 0; i < std::min(history.size(), kLearnedContextItems); ++i) {
+    items_.Prefetch(history[history.size() - 1 - i]);
+  }
+}
+
+void ModelState::Apply(const Event& event, const Prepared& prepared) {
   if (event.kind == EventKind::kRevisit) {
     ApplyRevisit(event);
   } else {
-    ApplyUsersEvent(event);
+    ApplyUsersEvent(event, prepared);
     Replay(event.sequence);
   }
 
   if (event.event_id.empty()) {
     dedupe_.AddWithoutId(event.sequence);
   } else {
-    const DedupeEntry entry{event.sequence, DedupeWindow::KeyOf(event.event_id),
-                            ContentHash(event)};
+    const DedupeEntry entry{event.sequence, prepared.event_key, ContentHash(event)};
     dedupe_.Add(entry);
     RememberForSnapshot(entry);
   }
@@ -105,9 +152,9 @@ void ModelState::Apply(const Event& event) {
   sequence_ = event.sequence;
 }
 
-void ModelState::ApplyUsersEvent(const Event& event) {
-  const uint32_t user = UserIndex(event.user_id);
-  const uint32_t item = ItemIndex(event.item_id);
+void ModelState::ApplyUsersEvent(const Event& event, const Prepared& prepared) {
+  const uint32_t user = prepared.user.has_value() ? *prepared.user : UserIndex(event.user_id);
+  const uint32_t item = prepared.item.has_value() ? *prepared.item : ItemIndex(event.item_id);
   const bool is_rating = event.kind == EventKind::kRating;
   std::array<uint32_t, kLearnedContextItems> context;  // the user's last items, newest first
   size_t context_size = 0;
@@ -200,15 +247,6 @@ void ModelState::RememberForSnapshot(const DedupeEntry& entry) {
     const int64_t oldest = entry.sequence - dedupe_.window() + 1;
     std::erase_if(new_dedupe_entries_,
                   [oldest](const DedupeEntry& e) { return e.sequence < oldest; });
-  }
-}
-
-void ModelState::Prefetch(const Event& event) const {
-  if (const std::optional<uint32_t> user = user_ids_.FindAsWriter(event.user_id)) {
-    users_.Prefetch(*user);
-  }
-  if (const std::optional<uint32_t> item = item_ids_.FindAsWriter(event.item_id)) {
-    items_.Prefetch(*item);
   }
 }
 

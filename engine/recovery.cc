@@ -72,8 +72,8 @@ absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* pro
 }
 
 absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProgress* progress) {
-  // Publishing now and then lets copied leaves be taken back; nobody reads yet.
-  constexpr int64_t kPublishEvery = 4096;
+  // Publishing now and then lets copied rows be taken back; nobody reads yet.
+  constexpr size_t kPublishEvery = 4096;
   if (state.sequence() >= last) return absl::OkStatus();
   FACTORD_ASSIGN_OR_RETURN(std::unique_ptr<LogCursor> cursor, log.ReadFrom(state.sequence() + 1));
   while (state.sequence() < last) {
@@ -83,23 +83,26 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProg
           absl::StrCat("the log ends at sequence ", state.sequence(), ", before ", last));
     }
     const int64_t before = state.sequence();
-    for (const Event& event : events) {
-      if (state.sequence() == last) break;
-      if (event.sequence != state.sequence() + 1) {
+    size_t n = 0;
+    for (; n < events.size() && before + static_cast<int64_t>(n) < last; ++n) {
+      const Event& event = events[n];
+      const int64_t expected = before + static_cast<int64_t>(n) + 1;
+      if (event.sequence != expected) {
         return absl::DataLossError(absl::StrCat("the log has a hole: sequence ", event.sequence,
-                                                " follows ", state.sequence()));
+                                                " follows ", expected - 1));
       }
       if (event.kind == EventKind::kTaken && event.type >= state.config().event_types.size()) {
         return absl::DataLossError(absl::StrCat("event ", event.sequence, " is of type ",
                                                 event.type, " of ",
                                                 state.config().event_types.size()));
       }
-      state.Apply(event);
-      if (event.sequence % kPublishEvery == 0) state.Publish();
+    }
+    for (size_t i = 0; i < n; i += kPublishEvery) {
+      state.ApplyAll(events.subspan(i, std::min(kPublishEvery, n - i)));
+      state.Publish();
     }
     if (progress != nullptr) progress->Advance(state.sequence() - before);
   }
-  state.Publish();
   return absl::OkStatus();
 }
 

@@ -129,11 +129,7 @@ struct Member {
   uint32_t index;
 };
 
-// What is looked for.
-struct Probe {
-  uint32_t hash;
-  absl::string_view id;
-};
+using Probe = IdMap::Probe;
 
 Probe ProbeFor(absl::string_view id) { return {static_cast<uint32_t>(HashBytes64(id) >> 32), id}; }
 
@@ -160,8 +156,8 @@ using MemberSet = absl::flat_hash_set<Member, MemberHash, MemberEqual>;
 }  // namespace
 
 struct IdMap::Impl {
-  std::optional<uint32_t> FindIn(const MemberSet& members, absl::string_view id) const {
-    const auto it = members.find(ProbeFor(id));
+  std::optional<uint32_t> FindIn(const MemberSet& members, const Probe& probe) const {
+    const auto it = members.find(probe);
     if (it == members.end()) return std::nullopt;
     return it->index;
   }
@@ -189,7 +185,17 @@ IdMap::IdMap() : impl_(std::make_unique<Impl>()) {}
 IdMap::~IdMap() = default;
 
 std::optional<uint32_t> IdMap::FindAsWriter(absl::string_view id) const {
-  return impl_->FindIn(impl_->SetAsWriter(), id);
+  return FindAsWriter(ProbeFor(id));
+}
+
+IdMap::Probe IdMap::PrefetchAsWriter(absl::string_view id) const {
+  const Probe probe = ProbeFor(id);
+  impl_->SetAsWriter().prefetch(probe);
+  return probe;
+}
+
+std::optional<uint32_t> IdMap::FindAsWriter(const Probe& probe) const {
+  return impl_->FindIn(impl_->SetAsWriter(), probe);
 }
 
 uint32_t IdMap::Add(absl::string_view id) {
@@ -227,7 +233,7 @@ void IdMap::Reserve(size_t ids) {
 
 std::optional<uint32_t> IdMap::Find(absl::string_view id) const {
   ReaderMutexLock lock(&impl_->mu);
-  return impl_->FindIn(impl_->set, id);
+  return impl_->FindIn(impl_->set, ProbeFor(id));
 }
 
 absl::string_view IdMap::id(uint32_t index) const { return Text(impl_->records.Get(index)); }

@@ -28,6 +28,14 @@ class IdMap {
 
   // Writer only: no lock is taken, since nobody else changes the map.
   std::optional<uint32_t> FindAsWriter(absl::string_view id) const;
+  // The same in two steps: the first asks memory for where the second will look. The id lives until
+  // then.
+  struct Probe {
+    uint32_t hash = 0;
+    absl::string_view id;
+  };
+  Probe PrefetchAsWriter(absl::string_view id) const;
+  std::optional<uint32_t> FindAsWriter(const Probe& probe) const;
   // Writer only. The new id's index. REQUIRES: not there yet, at most 65,535 bytes.
   uint32_t Add(absl::string_view id);
   // Writer only: room for this many ids in all, so that the set need not grow on the way.

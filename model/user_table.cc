@@ -94,6 +94,16 @@ size_t UserTable::MemoryBytes(uint32_t rows) const {
          chunks * (sizeof(Chunk) + kChunkRows * stride_ * sizeof(float));
 }
 
+absl::Span<const uint32_t> UserTable::HistoryAsWriter(uint32_t index) const {
+  return chunk(index)->rows[index & (kChunkRows - 1)].history.items();
+}
+
+void UserTable::PrefetchHistory(uint32_t index) const {
+  const RatingHistory& history = chunk(index)->rows[index & (kChunkRows - 1)].history;
+  __builtin_prefetch(history.items().end(), 1);
+  __builtin_prefetch(history.ratings().end(), 1);
+}
+
 void UserTable::Prefetch(uint32_t index) const {
   const Chunk* const c = chunk(index);
   const uint32_t within = index & (kChunkRows - 1);

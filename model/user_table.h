@@ -108,8 +108,11 @@ class UserTable {
   uint32_t Add();
   // Any thread. REQUIRES: index < size() as seen by this thread. Held only for short, bounded work.
   LockedRow Lock(uint32_t index) const;
-  // Writer: hints the row into the cache.
+  // Writer: hints the row, and the end of its history, into the cache.
   void Prefetch(uint32_t index) const;
+  void PrefetchHistory(uint32_t index) const;
+  // Writer: the items of the row's history, without its lock, if the writer alone changes it.
+  absl::Span<const uint32_t> HistoryAsWriter(uint32_t index) const;
 
   uint32_t size() const { return size_.load(std::memory_order_acquire); }
   size_t rank() const { return rank_; }
