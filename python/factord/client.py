@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import itertools
 import os
 import random
@@ -9,6 +11,7 @@ import secrets
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -64,6 +67,17 @@ _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 0.5
 
 _Response = TypeVar("_Response", bound=Message)
+
+# The clients whose last wait is over, though gRPC may still watch their connection on a thread that
+# dies with the interpreter: freed after that, they would wait for it for ever.
+_watched: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_watched() -> None:
+    with contextlib.suppress(KeyError):  # none is left
+        while True:
+            _watched.pop().close()
 
 
 @dataclass(frozen=True)
@@ -679,11 +693,13 @@ class Client:
         if self._closed:
             return
         channel = self._channels.current()
+        _watched.discard(self)
         channel.subscribe(look)
         try:
             connected.wait(delay)
         finally:
             channel.unsubscribe(look)
+            _watched.add(self)
 
     def _next_event_id(self) -> str:
         ids = self._event_ids

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -301,6 +303,31 @@ class FailuresTest(support.ServerTestCase):
         with self.assertRaises(factord.Unavailable) as raised:
             client.snapshot()
         self.assertIs(raised.exception.outcome_unknown, False)
+
+    # Symptom: a program whose last call had failed hung for ever when it ended.
+    def test_a_program_ends_after_a_failed_call_though_the_client_is_open(self) -> None:
+        program = """
+import sys, threading, factord
+client = factord.Client(sys.argv[1])
+def read():
+    try:
+        client.recommend("ann", timeout=float(sys.argv[2]))
+    except factord.Unavailable:
+        print("unavailable")
+thread = threading.Thread(target=read, daemon=True)
+thread.start()
+thread.join(float(sys.argv[3]))
+"""
+        target = self.server(start=False).target
+        # The second one still waits for the server, and is left at that.
+        for timeout, patience, output in (("0.5", "60", "unavailable\n"), ("60", "1", "")):
+            ended = subprocess.run(
+                [sys.executable, "-B", "-c", program, target, timeout, patience],
+                capture_output=True,
+                text=True,
+                timeout=support.PATIENCE / 2,
+            )
+            self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, output, ""))
 
     def test_the_outcome_is_unknown_when_a_rating_may_have_arrived(self) -> None:
         server = self.server()
