@@ -668,6 +668,25 @@ TEST(OfflineTest, LogOfAnEmptyFolderIsEmpty) {
   const Outcome outcome = RunCtl({"log", parent / "data"});
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
   EXPECT_THAT(outcome.out, IsEmpty());
+  EXPECT_EQ(outcome.err, "the log is empty: nothing was ever recorded\n");
+}
+
+// Symptom: nothing was printed, as if nothing had ever been recorded.
+TEST(OfflineTest, LogThatASnapshotHasTrimmedSaysSo) {
+  TempDir parent;
+  EngineOptions options = TestOptions(parent / "data");
+  options.log_retention = LogRetention::kSnapshot;
+  {
+    const auto engine = OpenOrDie(options);
+    Record(*engine, RandomRatings(1, 10));
+    ASSERT_TRUE(engine->Close().ok());
+  }
+  const Outcome outcome = RunCtl({"log", parent / "data", "--csv"});
+  EXPECT_EQ(outcome.exit, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "sequence,user,item,rating,timestamp\n");
+  EXPECT_THAT(outcome.err, HasSubstr("the log is empty"));
+  EXPECT_THAT(outcome.err, HasSubstr("sequence 10"));
+  EXPECT_THAT(outcome.err, HasSubstr("--log_retention=all"));
 }
 
 TEST(OfflineTest, VerifyReplaysTheLog) {

@@ -103,7 +103,8 @@ class LogCommand : public Command {
         .help =
             R"(Prints the events in the log of a data folder, one a line, in the order in which they were applied:
 sequence, user, item, rating (or the event's type), time, and what else is known, with tabs between them. The
-folder must not be in use. With the server's default --log_retention the log begins behind the last snapshot.
+folder must not be in use. With the server's default --log_retention the log begins behind the last snapshot, so that
+of a backup, or of a server that was stopped, is empty.
 
   factorctl log /var/lib/factord/data --from 1000 --to 1009
   factorctl log /var/lib/factord/data --csv > ratings.csv      # "factorctl import" reads it
@@ -129,7 +130,16 @@ folder must not be in use. With the server's default --log_retention the log beg
     const int64_t to = to_.value_or(range.last);
     FACTORD_ASSIGN_OR_RETURN(const ModelConfig config, FromFields(store->config()));
     if (csv_) context.out() << "sequence,user,item,rating,timestamp\n";
-    if (!from_.has_value() && range.empty()) return absl::OkStatus();
+    if (!from_.has_value() && range.empty()) {
+      context.err() << "the log is empty: "
+                    << (range.last == 0
+                            ? "nothing was ever recorded"
+                            : absl::StrCat("the snapshot has all events up to sequence ",
+                                           range.last,
+                                           ", and only --log_retention=all keeps their log"))
+                    << "\n";
+      return absl::OkStatus();
+    }
     FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<LogCursor> cursor, store->log()->ReadFrom(from));
     while (context.out().good()) {
       FACTORD_ASSIGN_OR_RETURN(const absl::Span<const Event> events, cursor->Next());
