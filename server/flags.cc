@@ -106,10 +106,11 @@ ABSL_FLAG(int64_t, max_users, 0,
           "Users of the model: an event that would make one more is refused (RESOURCE_EXHAUSTED), "
           "those of known users go on. 0: no limit.");
 ABSL_FLAG(int64_t, max_items, 0, "Items of the model, likewise. 0: no limit.");
-ABSL_FLAG(ByteSize, memory_limit, ByteSize{0},
-          "Memory of the model's state (factord_memory_bytes): beyond it new users and items are "
-          "refused (RESOURCE_EXHAUSTED), known ones go on and still take a little. Leave a quarter "
-          "of the machine's memory beside it. 0: no limit.");
+ABSL_FLAG(
+    ByteSize, memory_limit, ByteSize{0},
+    "Memory of the model's state (factord_memory_bytes): beyond it new users and items are "
+    "refused (RESOURCE_EXHAUSTED), known ones go on and still take a little. How much to give "
+    "it of the machine's memory: Sizing in docs/operations.md. 0: no limit.");
 ABSL_FLAG(absl::Duration, max_sequence_wait, absl::Seconds(1),
           "How long a read waits for its min_sequence to become visible, at the most.");
 
