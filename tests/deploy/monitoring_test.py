@@ -67,6 +67,20 @@ class Files(unittest.TestCase):
             self.assertEqual(page, "docs/operations.md")
             self.assertIn(anchor, anchors)
 
+    # Symptom: a new folder's snapshot was 56 years old.
+    def test_the_board_has_no_age_before_the_first_snapshot(self):
+        ages = {expression for panel, expression in queries() if panel == "Snapshot age"}
+        self.assertTrue(ages)
+        tests = [{"interval": "1m",
+                  "input_series": [{"series": "factord_snapshot_timestamp_seconds", "values": "0 30"}],
+                  "promql_expr_test": [{"expr": age, "eval_time": "0m", "exp_samples": []},
+                                       {"expr": age, "eval_time": "1m",
+                                        "exp_samples": [{"labels": "{}", "value": 30}]}]} for age in ages]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            files.yaml.safe_dump({"tests": tests}, file)
+            file.flush()
+            self.assert_passes(promtool("test", "rules", file.name))
+
     def test_the_board_is_well_formed(self):
         panels = BOARD["panels"]
         self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
