@@ -139,7 +139,8 @@ ABSL_FLAG(std::string, log_level, "info", "debug, info, warning, error or off.")
 ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line.");
 
 // The data folder.
-ABSL_FLAG(std::string, data_dir, "", "The data folder; created if it does not exist. Required.");
+ABSL_FLAG(std::string, data_dir, "",
+          "The data folder; created if it does not exist, in a folder that does. Required.");
 ABSL_FLAG(
     std::string, durability, "sync",
     "sync: an event is acknowledged after fsync and survives a power loss. async: after write; it "
