@@ -33,7 +33,8 @@ class Reloadable {
     return absl::OkStatus();
   }
 
-  // Takes what is in the files if it is good and differs. A failure is logged once for each reason.
+  // Takes what is in the files if it is good and differs. A failure is logged once for each reason,
+  // and its end.
   // REQUIRES: Load has succeeded.
   void Reload() {
     absl::StatusOr<T> value = read_();
@@ -44,8 +45,11 @@ class Reloadable {
                  {{"what", name_}, {"reason", std::string(value.status().message())}});
       return;
     }
-    last_error_ = absl::OkStatus();
-    if (*value == *Get()) return;
+    const bool was_bad = !std::exchange(last_error_, absl::OkStatus()).ok();
+    if (*value == *Get()) {
+      if (was_bad) log::Info("good again, and as before", {{"what", name_}});
+      return;
+    }
     Set(*std::move(value));
     reloads_.fetch_add(1, std::memory_order_relaxed);
     log::Info("reloaded", {{"what", name_}});
