@@ -403,7 +403,12 @@ TEST_F(FactorctlTest, HealthWaits) {
                         : grpc::Status::OK;
   };
   EXPECT_EQ(TryCtl({"health", "--wait=0.05", "--service=liveness"}).exit, 1);
-  EXPECT_EQ(TryCtl({"health", "--wait=60"}).exit, 0);
+  const Outcome waited = TryCtl({"health", "--wait=60"});
+  EXPECT_EQ(waited.exit, 0);
+  // Symptom: it said nothing for all that time.
+  EXPECT_EQ(waited.err,
+            "waiting up to 60 s for " + server_.target() + " to serve: UNAVAILABLE: starting\n");
+  EXPECT_THAT(TryCtl({"health", "--wait=60"}).err, IsEmpty());
 }
 
 TEST_F(FactorctlTest, HealthDoesNotWaitForAServiceThatDoesNotExist) {

@@ -46,6 +46,11 @@ reads, writes and the process itself, and all must be well.
     FACTORD_ASSIGN_OR_RETURN(Client* const client, context.client());
     const absl::Time deadline = absl::Now() + absl::Seconds(wait_);
     absl::Status status = CheckAll(*client, context.timeout());
+    if (!status.ok() && !absl::IsNotFound(status) && absl::Now() < deadline) {
+      context.err() << "waiting up to " << wait_ << " s for " << context.server()
+                    << " to serve: " << absl::StatusCodeToString(status.code()) << ": "
+                    << status.message() << "\n";
+    }
     while (!status.ok() && !absl::IsNotFound(status) && absl::Now() < deadline) {
       absl::SleepFor(std::min(kPollInterval, deadline - absl::Now()));
       status = CheckAll(*client, context.timeout());

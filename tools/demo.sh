@@ -50,7 +50,7 @@ start_server() {
   done
   [[ -s "$work/port" ]] || die "the server opened no port within 30 s"
   port="$(<"$work/port")"
-  ctl health --wait 30 >/dev/null || die "the server does not serve"
+  ctl health --wait 30 >/dev/null 2>&1 || die "the server does not serve"
 }
 
 # factorctl against the running server.
