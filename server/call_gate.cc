@@ -73,7 +73,9 @@ absl::Status CallGate::Call::Authenticate() {
     gate_->LogRefusedToken("missing", context_, rpc_);
     return gate_->Refuse(
         Refusal::kAuthMissing,
-        absl::UnauthenticatedError("no token: send the metadata \"authorization: Bearer TOKEN\""));
+        absl::UnauthenticatedError("no token: give the client one (token_file, or --token_file of "
+                                   "factorctl), or send the metadata \"authorization: Bearer "
+                                   "TOKEN\""));
   }
   token.remove_prefix(kScheme.size());
   const auto tokens = gate_->tokens_->Get();

@@ -108,6 +108,7 @@ TEST(TokenTest, ScopesDecide) {
        {nobody.Read(), nobody.Write(), nobody.Operate(), nobody.Stream()}) {
     EXPECT_EQ(status.error_code(), StatusCode::UNAUTHENTICATED);
     EXPECT_THAT(status.error_message(), HasSubstr("authorization: Bearer TOKEN"));
+    EXPECT_THAT(status.error_message(), HasSubstr("token_file"));
   }
   for (const char* header : {"Bearer wrong-0123456789", "Bearer ", "Bearer reader-012345678",
                              "Basic reader-0123456789", "reader-0123456789"}) {

@@ -52,6 +52,12 @@ _ADVICE = (
 )
 
 
+_UNKNOWN_TOKEN_ADVICE = (
+    "; it is not in the server's --token_file (`factorctl token` makes a token and its line), or "
+    "the server has not read that file again yet (--reload_interval)"
+)
+
+
 @dataclass(frozen=True)
 class Violation:
     """One thing that is wrong with a request."""
@@ -123,6 +129,8 @@ def from_rpc_error(error: grpc.RpcError) -> FactordError:
         if key == "grpc-status-details-bin":
             violations = _parse_violations(value)
     code, message = error.code(), error.details() or ""
+    if code == grpc.StatusCode.UNAUTHENTICATED and message == "unknown token":
+        message += _UNKNOWN_TOKEN_ADVICE
     if code != grpc.StatusCode.UNAVAILABLE:
         return make_error(code, message, tuple(violations))
     result = make_error(code, message + _advice(message))

@@ -223,9 +223,13 @@ class TokenTest(support.ServerTestCase):
                     self.check_code(denied, call)
         # As open(file).read() gives it.
         self.client(server.target, token=f"{READ} \r\n").model()
-        for client in (self.client(server.target), self.client(server.target, token="x" * 16)):
+        for bad, advice in ((None, "token_file"), ("x" * 16, "factorctl token")):
+            client = self.client(server.target, token=bad)
             self.assertIs(client.health(), True)
             self.check_code(grpc.StatusCode.UNAUTHENTICATED, client.model)
+            # Symptom: it did not say what to do with a client of ours.
+            with self.assertRaisesRegex(factord.FactordError, advice):
+                client.model()
 
     def test_a_stream_sends_the_token(self) -> None:
         server = self.token_server()
