@@ -52,4 +52,4 @@ class TokenFile:
     def _read(self) -> str:
         with open(self._path, encoding="utf-8") as file:
             words = file.read().split(maxsplit=1)
-        return check_token(words[0] if words else "", self._path)
+        return check_token(words[0] if words else "", f"token_file: {self._path}")

@@ -207,10 +207,13 @@ class Client:
             raise _check.wrong_type("tls", "a factord.Tls", tls)
         max_response_bytes = _check.positive(max_response_bytes, "max_response_bytes", bits=32)
         if token is not None and token_file is not None:
-            raise ValueError("token and token_file exclude each other")
+            raise ValueError("token, token_file: must not both be given")
         has_token = token is not None or token_file is not None
         if has_token and tls is None and not goes_to_loopback(target):
-            raise ValueError(f"a token is not sent to {target} in plain text: set tls")
+            name = "token_file" if token is None else "token"
+            raise ValueError(
+                f"{name}: would go to {target} in plain text, for all to read; set tls"
+            )
 
         self._target = target
         self._read_timeout = _check.seconds(read_timeout, "read_timeout")

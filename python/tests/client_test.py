@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -561,11 +562,17 @@ class OptionsTest(support.ServerTestCase):
                        "dns://localhost/example:1", "0.0.0.0:1"):  # fmt: skip
             factord.Client(target).close()
             factord.Client(target, token="t" * 16, tls=factord.Tls()).close()
-            with self.assertRaisesRegex(ValueError, "plain text", msg=target):
+            with self.assertRaisesRegex(ValueError, "^token: .* in plain text", msg=target):
                 factord.Client(target, token="t" * 16)
+            with self.assertRaisesRegex(ValueError, "^token_file: .* in plain text", msg=target):
+                factord.Client(target, token_file="f")
 
+    # Symptom: "emptytoken: a token has 16 to ...", which was the name of the file.
     def test_bad_options_are_refused(self) -> None:
+        file = Path(self.folder(), "emptytoken")
+        file.touch()
         bad: list[dict[str, Any]] = [
+            {"token_file": str(file)},
             {"target": ""},
             {"read_timeout": 0},
             {"write_timeout": -1},
@@ -581,7 +588,8 @@ class OptionsTest(support.ServerTestCase):
             {"tls": factord.Tls(cert_file="f")},
         ]
         for options in bad:
-            with self.assertRaises(ValueError, msg=str(options)):
+            name = next(iter(options)).replace("tls", "cert_file")
+            with self.assertRaisesRegex(ValueError, f"^{name}[:,]", msg=str(options)):
                 factord.Client(**options)
         with self.assertRaises(FileNotFoundError):
             factord.Client(token_file="/nowhere/token")
