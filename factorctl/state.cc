@@ -91,6 +91,8 @@ prequential error: each rating against the prediction made just before it was le
          {"aggressiveness", absl::StrCat(config.aggressiveness())},
          {"epsilon", absl::StrCat(config.epsilon())},
          {"initial rating", absl::StrCat(config.initial_rating())},
+         {"offset", absl::StrCat(config.offset())},
+         {"attraction", absl::StrCat(config.attraction())},
          {"replay", absl::StrCat(config.replay())},
          {"event types", EventTypesOf(config)},
          {"seed", absl::StrCat(config.seed())},
