@@ -48,6 +48,9 @@ absl::Status BenchRecommend(const BenchOptions& options, std::vector<Measurement
 absl::Status BenchMixed(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchTopKUniform(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchRestart(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchMemory(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchGrowth(const BenchOptions& options, std::vector<Measurement>* results);
 
 // In the order in which they run.
 const std::vector<NamedRow>& AllRows();

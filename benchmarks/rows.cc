@@ -12,9 +12,14 @@ const std::vector<NamedRow>& AllRows() {
       {"mixed",
        "RecommendItems beside writes and beside snapshots, against idle; writes beside snapshots",
        BenchMixed},
-      {"topk-1m", "exact top-10 of a million trained items, against a scan, faiss and hnswlib",
+      {"topk-1m",
+       "exact top-10 of a million trained items, and that for 64 users, against scans, faiss and "
+       "hnswlib",
        BenchTopK},
       {"topk-1m-uniform", "the same of random rows, all about as long", BenchTopKUniform},
+      {"restart", "opening two million rows, and replaying the log, with cold files", BenchRestart},
+      {"memory", "five million users with a rating each, against what must be kept", BenchMemory},
+      {"growth", "an event and a search, with ever more users and items", BenchGrowth},
   };
   return *rows;
 }

@@ -46,6 +46,17 @@ TEST(Smoke, Recommend) {
   EXPECT_THAT(Measure("recommend"), IsSupersetOf({"recommend", "recommend/one-p99"}));
 }
 
+TEST(Smoke, Restart) {
+  EXPECT_THAT(Measure("restart"), IsSupersetOf({"restart", "restart/replay"}));
+}
+
+TEST(Smoke, Memory) { EXPECT_THAT(Measure("memory"), IsSupersetOf({"memory"})); }
+
+TEST(Smoke, Growth) {
+  EXPECT_THAT(Measure("growth"),
+              IsSupersetOf({"growth/apply-users-20000", "growth/topk-items-2000"}));
+}
+
 TEST(Smoke, Mixed) {
   EXPECT_THAT(Measure("mixed"),
               IsSupersetOf({"mixed/beside-writes-p99", "mixed/beside-snapshots-p99",

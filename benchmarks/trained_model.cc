@@ -1,0 +1,52 @@
+#include "benchmarks/trained_model.h"
+
+#include <string>
+
+#include "absl/types/span.h"
+#include "model/mix.h"
+#include "model/next_item.h"
+
+namespace factord {
+
+void Train(const RatingShape& shape, uint64_t seed, ModelState* state) {
+  // Every item once, so that there are as many as the shape says.
+  for (uint32_t i = 0; i < shape.items; ++i) {
+    const std::string user = UserId(i % shape.users), item = ItemId(i);
+    state->Apply(
+        {.sequence = state->sequence() + 1, .user_id = user, .item_id = item, .rating = 3});
+  }
+  GeneratedRatings ratings(shape, seed);
+  for (uint64_t i = 0; i < shape.ratings; ++i) {
+    const GeneratedRating rating = ratings.Next();
+    const std::string user = UserId(rating.user), item = ItemId(rating.item);
+    state->Apply({.sequence = state->sequence() + 1,
+                  .user_id = user,
+                  .item_id = item,
+                  .rating = rating.value});
+    if (i % 1024 == 0) state->Publish();
+  }
+  state->Publish();
+}
+
+std::vector<std::vector<float>> RankingQueries(const ModelState& state, const ItemView& view,
+                                               size_t n) {
+  std::vector<std::vector<float>> queries;
+  for (uint64_t draw = 0; queries.size() < n; ++draw) {
+    const auto user = static_cast<uint32_t>(Below(state.users().size(), Mix64(draw)));
+    std::vector<uint32_t> context;
+    {
+      const UserTable::LockedRow row = state.users().Lock(user);
+      const absl::Span<const uint32_t> items = row->history.items();
+      for (size_t i = items.size(); i > 0 && context.size() < kContextItems; --i) {
+        context.push_back(items[i - 1]);
+      }
+    }
+    std::vector<float> query(view.stride());
+    RankingQuery(
+        context, [&view](uint32_t i) { return view.ranking(i); }, query.size(), query.data());
+    queries.push_back(std::move(query));
+  }
+  return queries;
+}
+
+}  // namespace factord
