@@ -104,7 +104,10 @@ class Certificates(unittest.TestCase):
             script = shutil.copy(files.DEPLOY / "make_certs.sh", folder)
             user = os.getuid() or 65534
             os.chown(folder, user, -1)
-            ours, terminal = pty.openpty()
+            try:
+                ours, terminal = pty.openpty()
+            except OSError as error:  # a root without /dev/pts
+                self.skipTest(str(error))
             self.addCleanup(os.close, ours)
             self.addCleanup(os.close, terminal)
             serials = set()
