@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "benchmarks/event_list.h"
 #include "benchmarks/plain_update.h"
 #include "benchmarks/rating_stream.h"
 #include "benchmarks/row.h"
@@ -28,16 +28,12 @@ struct IndexedRows {
   std::vector<RowState> states;
 };
 
-double Seconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
-
 // Events a second; the best of three passes, each over all of them.
 template <typename Update>
 double Rate(const std::vector<GeneratedRating>& ratings, const Update& update) {
   double best = 0;
   for (int round = 0; round < 3; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     for (const GeneratedRating& rating : ratings) update(rating);
     best = std::max(best, static_cast<double>(ratings.size()) / Seconds(start));
   }
