@@ -23,20 +23,19 @@ absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* pro
   const auto rank = static_cast<size_t>(state.config().rank);
   const auto load = [&](Side side, const Row& row) {
     if (row.factors.size() != rank) {
-      return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") has ",
-                                              row.factors.size(), " factors, not ", rank));
+      return absl::DataLossError(
+          absl::StrCat("row ", row.index, " has ", row.factors.size(), " factors, not ", rank));
     }
     const size_t ranking = side == Side::kItem && HasRanking(state.config()) ? rank : 0;
     if (row.auxiliary.size() != ranking) {
-      return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") has ",
-                                              row.auxiliary.size(), " ranking factors, not ",
-                                              ranking));
+      return absl::DataLossError(absl::StrCat("row ", row.index, " has ", row.auxiliary.size(),
+                                              " ranking factors, not ", ranking));
     }
     if (side == Side::kUser) {
       for (const uint32_t item : row.history_items) {
         if (item >= meta.items) {
-          return absl::DataLossError(absl::StrCat("row ", row.index, " (", row.id, ") names item ",
-                                                  item, " of ", meta.items));
+          return absl::DataLossError(
+              absl::StrCat("row ", row.index, " names item ", item, " of ", meta.items));
         }
       }
       state.LoadUser(row);
