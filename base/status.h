@@ -8,10 +8,16 @@
 //   }
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
@@ -39,6 +45,29 @@ namespace factord {
 inline absl::Status Annotate(const absl::Status& status, absl::string_view prefix) {
   if (status.ok()) return status;
   return absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
+}
+
+// The payload of RetryAfter. It never travels: it has no type URL that a client could know.
+inline constexpr char kRetryAfterPayload[] = "factord/retry-after-ms";
+
+// RESOURCE_EXHAUSTED of what passes: whoever waits for so long, rounded up to a millisecond, may be
+// served then. Every other RESOURCE_EXHAUSTED stays until somebody does something about it.
+inline absl::Status RetryAfter(std::chrono::steady_clock::duration wait,
+                               absl::string_view message) {
+  absl::Status status = absl::ResourceExhaustedError(message);
+  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+  status.SetPayload(kRetryAfterPayload, absl::Cord(absl::StrCat(millis)));
+  return status;
+}
+
+// How long RetryAfter said; null for any other status.
+inline std::optional<std::chrono::milliseconds> RetryAfterOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kRetryAfterPayload);
+  int64_t millis = 0;
+  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &millis)) {
+    return std::nullopt;
+  }
+  return std::chrono::milliseconds(millis);
 }
 
 }  // namespace factord

@@ -18,6 +18,9 @@ int64_t LoggedBytes(const Event& event) {
                               event.recommendation_id.size() + 16);
 }
 
+// How long to wait where the queue is full: enough to work off some ten thousand events.
+constexpr std::chrono::milliseconds kQueuePushback{100};
+
 // What an event that waits takes: its strings, and about as much as the fixed fields of the event,
 // of its result and of the message that it came in.
 constexpr int64_t kQueuedEventBytes = 256;
@@ -84,10 +87,11 @@ absl::Status Ingest::CheckRoomInQueue(const Load& load) {
   if (queued_.events == 0 || load.events == 0) return absl::OkStatus();
   absl::Status status;
   if (queued_.events + load.events > options_.max_queued_events) {
-    status = absl::ResourceExhaustedError(
-        absl::StrCat(queued_.events, " events wait already (--max_queued_events)"));
+    status = RetryAfter(kQueuePushback,
+                        absl::StrCat(queued_.events, " events wait already (--max_queued_events)"));
   } else if (queued_.bytes + load.bytes > options_.max_queued_bytes) {
-    status = absl::ResourceExhaustedError(
+    status = RetryAfter(
+        kQueuePushback,
         absl::StrCat(queued_.bytes, " bytes of events wait already (--max_queued_bytes)"));
   }
   if (!status.ok()) Add(1, &counts_.refused_by_queue);

@@ -18,11 +18,9 @@ constexpr size_t kMaxBadRequestBytes = 3'000;
 constexpr char kTypePrefix[] = "type.googleapis.com/";
 constexpr char kBadRequestType[] = "type.googleapis.com/google.rpc.BadRequest";
 
-// Long enough for the writer to work off some hundred thousand queued events.
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
-constexpr char kPushbackMillis[] = "100";
-// Never travels: it has no type URL that a client could know.
-constexpr char kPushbackPayload[] = "factord/pushback-ms";
+// As gRPC has it: a negative one forbids to try again.
+constexpr std::chrono::milliseconds kDoNotRetry{-1};
 
 // A message may repeat what the client sent; a name of a megabyte would not reach it.
 constexpr size_t kMaxTextBytes = 2'000;
@@ -77,19 +75,11 @@ absl::Status BadRequest(const Violations& violations) {
   return status;
 }
 
-absl::Status RetryAfter(std::chrono::steady_clock::duration wait, absl::string_view message) {
-  absl::Status status = absl::ResourceExhaustedError(message);
-  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
-  status.SetPayload(kPushbackPayload, absl::Cord(absl::StrCat(millis)));
-  return status;
-}
-
 grpc::Status ToGrpc(grpc::CallbackServerContext* context, const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   if (status.code() == absl::StatusCode::kResourceExhausted) {
-    const absl::optional<absl::Cord> pushback = status.GetPayload(kPushbackPayload);
-    context->AddTrailingMetadata(kPushbackKey,
-                                 pushback.has_value() ? std::string(*pushback) : kPushbackMillis);
+    const auto wait = RetryAfterOf(status).value_or(kDoNotRetry);
+    context->AddTrailingMetadata(kPushbackKey, absl::StrCat(wait.count()));
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.raw_code()), Shortened(status.message()),
                       Details(status));

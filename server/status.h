@@ -6,15 +6,14 @@
 //
 // Codes are the same on both sides. INVALID_ARGUMENT for bad fields carries google.rpc.BadRequest
 // in the trailing metadata grpc-status-details-bin; RESOURCE_EXHAUSTED carries
-// grpc-retry-pushback-ms, which tells clients how long to wait before they try again.
+// grpc-retry-pushback-ms, which tells clients how long to wait before they try again, or, as -1,
+// that it would not help (RetryAfter in base/status.h).
 //
 // Thread-safe.
 #pragma once
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
-
-#include <chrono>
 
 #include "base/status.h"
 #include "server/validation.h"
@@ -25,10 +24,6 @@ namespace factord {
 // payload. Clients refuse trailing metadata above 8 KiB, so a long list is cut: the message then
 // ends "and 123 more". REQUIRES: not empty.
 absl::Status BadRequest(const Violations& violations);
-
-// RESOURCE_EXHAUSTED with a pushback of `wait`, rounded up to a millisecond. Without it the
-// pushback is 100 ms.
-absl::Status RetryAfter(std::chrono::steady_clock::duration wait, absl::string_view message);
 
 // Adds to the trailing metadata of `context` what goes with the status: call it once a call, before
 // Finish.

@@ -94,16 +94,23 @@ TEST(StatusOverTheWireTest, ALongListArrives) {
 TEST(StatusOverTheWireTest, OverloadPushesBack) {
   TestServer server;
   server.WaitUntilServing();
-  server.engine().Refuse(absl::ResourceExhaustedError("full"));
-  v1::RecordRatingsRequest request;
-  SetRating("u", "i", 1, request.add_events());
-  grpc::ClientContext context;
-  v1::RecordRatingsResponse response;
-  const grpc::Status status = server.ratings()->RecordRatings(&context, request, &response);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  const auto pushback = context.GetServerTrailingMetadata().find("grpc-retry-pushback-ms");
-  ASSERT_NE(pushback, context.GetServerTrailingMetadata().end());
-  EXPECT_EQ(pushback->second, "100");
+  const auto pushback = [&server](const absl::Status& refusal) {
+    server.engine().Refuse(refusal);
+    v1::RecordRatingsRequest request;
+    SetRating("u", "i", 1, request.add_events());
+    grpc::ClientContext context;
+    v1::RecordRatingsResponse response;
+    const grpc::Status status = server.ratings()->RecordRatings(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(status.error_message(), "full");
+    const auto found = context.GetServerTrailingMetadata().find("grpc-retry-pushback-ms");
+    return found == context.GetServerTrailingMetadata().end()
+               ? ""
+               : std::string(found->second.data(), found->second.size());
+  };
+  EXPECT_EQ(pushback(RetryAfter(std::chrono::microseconds(99'001), "full")), "100");
+  // What does not pass: a client would repeat in vain until its deadline.
+  EXPECT_EQ(pushback(absl::ResourceExhaustedError("full")), "-1");
 }
 
 }  // namespace

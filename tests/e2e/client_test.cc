@@ -256,6 +256,23 @@ TEST_F(SecureServerTest, CertificatesAreReplacedUnderLoad) {
 
 // Symptom: the server does not remember the number of a rating that it rejected, and after a
 // restart the client took it for one with an older data folder.
+// A full model stays full: repeating would hold the caller up to the deadline, and load the server.
+TEST(FullModelTest, IsToldAtOnce) {
+  const TempDir folder;
+  ServerProcess server({"--data_dir=" + (folder / "data"), "--durability=async", "--max_users=1"});
+  auto client = Client::Create({.target = absl::StrCat("127.0.0.1:", server.port()),
+                                .write_timeout = absl::FromChrono(kPatience)});
+  ASSERT_TRUE(client.ok()) << client.status();
+  ASSERT_TRUE((*client)->RecordRatings(OneRating()).ok());
+  v1::RecordRatingsRequest another;
+  SetRating("bob", "casablanca", 3, another.add_events());
+  const absl::Status refused = (*client)->RecordRatings(another).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_THAT(Message(refused), HasSubstr("events[0].user_id"));
+  EXPECT_THAT(Message(refused), ::testing::Not(HasSubstr("attempts")));
+  EXPECT_TRUE((*client)->RecordRatings(OneRating()).ok());  // ann is known
+}
+
 TEST(StreamThroughARestartTest, ARejectedRatingAtTheEndIsNoDataLoss) {
   TempDir dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--durability=async"};
