@@ -65,6 +65,22 @@ absl::Status CallGate::Call::Admit() {
 
 absl::Status CallGate::Call::Authenticate() {
   if (gate_->tokens_ == nullptr) return absl::OkStatus();
+  tokens_ = gate_->tokens_->Get();
+  FACTORD_ASSIGN_OR_RETURN(const Token* token, FindToken());
+  client_ = token->name;
+  return absl::OkStatus();
+}
+
+absl::Status CallGate::Call::CheckTokenAgain() {
+  if (gate_->tokens_ == nullptr) return absl::OkStatus();
+  std::shared_ptr<const TokenTable> now = gate_->tokens_->Get();
+  if (now == tokens_) return absl::OkStatus();
+  tokens_ = std::move(now);
+  if (FindToken().ok()) return absl::OkStatus();
+  return absl::UnavailableError("the token of this call is no longer valid: begin another");
+}
+
+absl::StatusOr<const Token*> CallGate::Call::FindToken() const {
   const auto& metadata = context_->client_metadata();
   const auto header = metadata.find("authorization");
   absl::string_view token = header == metadata.end() ? "" : View(header->second);
@@ -78,20 +94,18 @@ absl::Status CallGate::Call::Authenticate() {
                                    "TOKEN\""));
   }
   token.remove_prefix(kScheme.size());
-  const auto tokens = gate_->tokens_->Get();
-  const Token* const known = tokens->Find(absl::StripAsciiWhitespace(token));
+  const Token* const known = tokens_->Find(absl::StripAsciiWhitespace(token));
   if (known == nullptr) {
     gate_->LogRefusedToken("unknown", context_, rpc_);
     return gate_->Refuse(Refusal::kAuthUnknown, absl::UnauthenticatedError("unknown token"));
   }
-  client_ = known->name;
   const Scope scope = InfoOf(rpc_).scope;
   if ((known->scopes & scope) == 0) {
     return gate_->Refuse(Refusal::kAuthScope,
                          absl::PermissionDeniedError(absl::StrCat(
                              "the token of ", known->name, " has no scope ", ToString(scope))));
   }
-  return absl::OkStatus();
+  return known;
 }
 
 absl::Status CallGate::Call::CheckRoom() const {

@@ -23,6 +23,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/container/flat_hash_set.h"
@@ -72,6 +73,11 @@ class CallGate {
     // REQUIRES: called once, and nothing else after an error but Answered.
     absl::Status Admit();
 
+    // For a call that goes on for long, before anything more is done for it: UNAVAILABLE when its
+    // token has been taken away meanwhile, since a client may have a new one by now. Not
+    // thread-safe.
+    absl::Status CheckTokenAgain();
+
     // Counts `events` against the client's rate: RESOURCE_EXHAUSTED if it is over it already.
     absl::Status TakeEvents(int64_t events);
     // Counts them in any case. How long to wait before more are taken.
@@ -96,6 +102,8 @@ class CallGate {
     static constexpr Clock::rep kNever = Clock::duration::max().count();
 
     absl::Status Authenticate();
+    // The call's token in tokens_, with the scope that the call needs.
+    absl::StatusOr<const Token*> FindToken() const;
     absl::Status CheckRoom() const;
     // What rates are counted by.
     const std::string& client();
@@ -106,7 +114,8 @@ class CallGate {
     const Clock::time_point start_ = Clock::now();
     std::atomic<Clock::rep> overdue_{kNever};
     std::string client_;
-    bool is_settled_ = false;  // guarded by the gate's mu_
+    std::shared_ptr<const TokenTable> tokens_;  // in which its token was looked up last
+    bool is_settled_ = false;                   // guarded by the gate's mu_
   };
 
   // Whether all calls were settled at a moment before `deadline`.

@@ -215,6 +215,7 @@ absl::Status RatingStream::HandleBatch() {
   if (!incoming_->has_batch()) {
     return BadRequest({{"message", "must be `batch` after the first message of a stream"}});
   }
+  FACTORD_RETURN_IF_ERROR(call_->CheckTokenAgain());
   const v1::StreamBatch& message = incoming_->batch();
   const Violations violations = ValidateStreamBatch(message, last_number_, streams_->limits_);
   if (!violations.empty()) return BadRequest(violations);

@@ -158,6 +158,48 @@ TEST(TokenTest, AreReadAgainAndBadOnesChangeNothing) {
   EXPECT_TRUE(second.Read().ok());
 }
 
+// A token that has leaked could write for as long as a stream stayed open.
+TEST(TokenTest, AStreamEndsWhenItsTokenIsTakenAway) {
+  Files files;
+  TestServer server([&](ServerOptions* options) {
+    options->token_file = files.Write("tokens", "one write first-0123456789\n");
+    options->reload_interval = kReload;
+  });
+  server.WaitUntilServing();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  context.AddMetadata("authorization", "Bearer first-0123456789");
+  auto stream = v1::RatingService::NewStub(server.channel())->StreamRatings(&context);
+  v1::StreamRatingsRequest request;
+  v1::StreamRatingsResponse response;
+  request.mutable_start();
+  stream->Write(request);
+  ASSERT_TRUE(stream->Read(&response) && response.has_started());
+  const auto send = [&](int64_t number) {
+    request.mutable_batch()->set_first_number(number);
+    request.mutable_batch()->clear_events();
+    SetRating("u", "i", 1, request.mutable_batch()->add_events());
+    return stream->Write(request) && stream->Read(&response);
+  };
+  Caller first(server.channel()), second(server.channel());
+  first.set_token("first-0123456789");
+  second.set_token("second-0123456789");
+  // Others change, its own does not.
+  files.Write("tokens", "one write first-0123456789\ntwo write second-0123456789\n");
+  while (!second.Stream().ok()) {
+  }
+  EXPECT_TRUE(send(1));
+  files.Write("tokens", "two write second-0123456789\n");
+  while (first.Stream().ok()) {
+  }
+  EXPECT_FALSE(send(2));
+  const grpc::Status status = stream->Finish();
+  // A client that has a new token by now goes on with it.
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("token"));
+  EXPECT_EQ(server.engine().requests(), 1);
+}
+
 TEST(TokenTest, ABadFileIsRefusedAtStart) {
   Files files;
   ServerOptions options;
