@@ -133,6 +133,7 @@ FlagSources SetFlags(const FlagsByName& flags, const std::vector<std::string>& a
   Setter line(flags, &line_mistakes);
   for (size_t i = 0; i < arguments.size(); ++i) {
     absl::string_view argument = arguments[i];
+    if (argument == "-h") argument = "--help";
     if (!absl::ConsumePrefix(&argument, "--")) {
       line_mistakes.push_back(absl::StrCat("unexpected argument: ", arguments[i]));
       continue;

@@ -542,7 +542,13 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
     const absl::Status status = overrides.ForNewFolder().Validate();
     if (!status.ok()) mistakes.push_back(std::string(status.message()));
   }
-  if (!mistakes.empty()) return absl::InvalidArgumentError(absl::StrJoin(mistakes, "\n"));
+  if (!mistakes.empty()) {
+    // No mistake by itself, but it may be the cause of one.
+    for (const std::string& name : line.unknown_variables) {
+      mistakes.push_back(absl::StrCat(name, " in the environment is no flag"));
+    }
+    return absl::InvalidArgumentError(absl::StrJoin(mistakes, "\n"));
+  }
   line.server.open_engine = [engine, overrides] { return OpenEngine(engine, overrides); };
   return line;
 }

@@ -149,6 +149,7 @@ TEST_F(FlagsTest, HelpAndVersionNeedNothingElse) {
   EXPECT_THAT(ParseCommandLine({"--version"}, {})->text, ::testing::StartsWith("factord "));
   EXPECT_EQ(ParseCommandLine({"--help=markdown"}, {})->text, HelpMarkdown());
   const std::string help = ParseCommandLine({"--help"}, {})->text;
+  EXPECT_EQ(ParseCommandLine({"-h"}, {})->text, help);
   for (const char* flag :
        {"--data_dir\n", "--listen=127.0.0.1:7070\n", "--rank\n", "--drain_timeout=30s\n",
         "--durability=sync\n", "--max_message_bytes=16MiB\n"}) {
@@ -290,6 +291,10 @@ TEST_F(FlagSourcesTest, VariablesWithoutAMeaningAreNoted) {
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_THAT(line->unknown_variables,
               ::testing::ElementsAre("FACTORD_Rank", "FACTORD_SERVICE_HOST"));
+  // Where there is a mistake there is no log to note them in, and one may be the cause.
+  EXPECT_THAT(
+      std::string(ParseCommandLine({"--rank=x"}, {{"FACTORD_DATADIR", "/d"}}).status().message()),
+      HasSubstr("FACTORD_DATADIR in the environment is no flag"));
 }
 
 TEST(ByteSizeTest, ReadsAndWritesUnits) {
