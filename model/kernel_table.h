@@ -63,13 +63,16 @@ struct Kernels {
   // codes[k] = 128 + round(row[k] / scale), scale = max |row[k]| / 127 or kMinCodeScale, which is
   // returned. REQUIRES: `row` is finite.
   float (*code_row)(const float* row, size_t stride, uint8_t* codes);
+  // Of kCodedRows rows: bounds[r] = query_norm * norms[r] + biases[r]; bit r of the result:
+  // bounds[r] >= threshold.
+  uint32_t (*bound_by_norms)(const float* norms, const float* biases, float query_norm,
+                             float threshold, float* bounds);
   // For each r whose bit is set in `which`, and perhaps for others of the kCodedRows rows:
   //   bounds[r] = rows.scales[r] * (query.scale * sum_k d[k] (code[k] - 128) + query.row_error) +
   //               query.error * rows.norms[r] + rows.biases[r]
-  void (*bound_coded)(const CodedRows& rows, const CodedFactors& query, size_t stride,
-                      uint32_t which, float* bounds);
-  // Bit r: values[r] >= threshold, for kCodedRows values.
-  uint32_t (*at_least)(const float* values, float threshold);
+  // Bit r of the result: it is set in `which`, and bounds[r] >= threshold.
+  uint32_t (*bound_coded)(const CodedRows& rows, const CodedFactors& query, size_t stride,
+                          uint32_t which, float threshold, float* bounds);
 };
 
 // Null where the build has no such set.

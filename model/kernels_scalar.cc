@@ -69,25 +69,32 @@ float CodeRow(const float* row, size_t stride, uint8_t* codes) {
   return scale;
 }
 
-void BoundCoded(const CodedRows& rows, const CodedFactors& query, size_t stride, uint32_t which,
-                float* bounds) {
+uint32_t BoundByNorms(const float* norms, const float* biases, float query_norm, float threshold,
+                      float* bounds) {
+  uint32_t bits = 0;
+  for (size_t r = 0; r < kCodedRows; ++r) {
+    bounds[r] = query_norm * norms[r] + biases[r];
+    bits |= (bounds[r] >= threshold ? 1u : 0u) << r;
+  }
+  return bits;
+}
+
+uint32_t BoundCoded(const CodedRows& rows, const CodedFactors& query, size_t stride, uint32_t which,
+                    float threshold, float* bounds) {
+  uint32_t bits = 0;
   for (size_t r = 0; r < kCodedRows; ++r) {
     if ((which >> r & 1) == 0) continue;
     int32_t product = -query.zero;
     for (size_t k = 0; k < stride; ++k) product += rows.codes[r * stride + k] * query.d[k];
     bounds[r] = rows.scales[r] * (query.scale * static_cast<float>(product) + query.row_error) +
                 query.error * rows.norms[r] + rows.biases[r];
+    bits |= (bounds[r] >= threshold ? 1u : 0u) << r;
   }
-}
-
-uint32_t AtLeast(const float* values, float threshold) {
-  uint32_t bits = 0;
-  for (size_t r = 0; r < kCodedRows; ++r) bits |= (values[r] >= threshold ? 1u : 0u) << r;
   return bits;
 }
 
-constexpr Kernels kScalar = {"scalar",  Dot,     Products,   Step,   Add,
-                             ScoreRows, CodeRow, BoundCoded, AtLeast};
+constexpr Kernels kScalar = {"scalar",  Dot,     Products,     Step,      Add,
+                             ScoreRows, CodeRow, BoundByNorms, BoundCoded};
 
 }  // namespace
 

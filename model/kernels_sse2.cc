@@ -4,8 +4,8 @@
 namespace factord {
 
 const Kernels* Sse2Kernels() {
-  static constexpr Kernels kKernels = {"sse2",    Dot,     Products,   Step,   Add,
-                                       ScoreRows, CodeRow, BoundCoded, AtLeast};
+  static constexpr Kernels kKernels = {"sse2",    Dot,     Products,     Step,      Add,
+                                       ScoreRows, CodeRow, BoundByNorms, BoundCoded};
   return &kKernels;
 }
 

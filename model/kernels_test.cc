@@ -180,17 +180,32 @@ TEST_P(KernelsEqualScalar, Codes) {
       const CodedRows rows = {codes.data(), scales.data(), norms.data(), biases.data()};
       const CodedFactors query = {d.data(), 4711, 0.37f, 0.5f, 0.25f};
       float expected[kCodedRows], bounds[kCodedRows];
-      for (const uint32_t which : {0x8421u, 0xffffu}) {
-        Scalar().bound_coded(rows, query, stride, which, expected);
-        kernels->bound_coded(rows, query, stride, which, bounds);
-        for (size_t r = 0; r < kCodedRows; ++r) {
-          if ((which >> r & 1) == 1) {
+      Scalar().bound_coded(rows, query, stride, 0xffff, 0, expected);
+      for (const float threshold : {expected[5], 0.0f, -std::numeric_limits<float>::infinity()}) {
+        for (const uint32_t which : {0x8421u, 0xffffu}) {
+          const uint32_t good =
+              Scalar().bound_coded(rows, query, stride, which, threshold, expected);
+          ASSERT_EQ(kernels->bound_coded(rows, query, stride, which, threshold, bounds), good)
+              << kernels->name;
+          for (size_t r = 0; r < kCodedRows; ++r) {
+            if ((which >> r & 1) == 0) continue;
             ASSERT_EQ(bounds[r], expected[r]) << kernels->name;
+            ASSERT_EQ(good >> r & 1, bounds[r] >= threshold ? 1u : 0u);
           }
+          ASSERT_EQ(good & ~which, 0u);
         }
       }
-      for (const float threshold : {bounds[5], 0.0f, -std::numeric_limits<float>::infinity()}) {
-        ASSERT_EQ(kernels->at_least(bounds, threshold), Scalar().at_least(bounds, threshold));
+      Scalar().bound_by_norms(norms.data(), biases.data(), 0.7f, 0, expected);
+      for (const float threshold : {expected[5], 1e9f, -std::numeric_limits<float>::infinity()}) {
+        const uint32_t good =
+            Scalar().bound_by_norms(norms.data(), biases.data(), 0.7f, threshold, expected);
+        ASSERT_EQ(kernels->bound_by_norms(norms.data(), biases.data(), 0.7f, threshold, bounds),
+                  good)
+            << kernels->name;
+        for (size_t r = 0; r < kCodedRows; ++r) {
+          ASSERT_EQ(bounds[r], expected[r]) << kernels->name;
+          ASSERT_EQ(good >> r & 1, bounds[r] >= threshold ? 1u : 0u);
+        }
       }
     }
   }

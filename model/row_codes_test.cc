@@ -30,7 +30,7 @@ TEST(RowCodesTest, BoundsAreAboveAndNear) {
       biases[r] = normal(random);
     }
     const CodedQuery coded(query.data(), stride);
-    kernels.bound_coded({codes.data(), scales, norms, biases}, coded.code(), stride, 0xffff,
+    kernels.bound_coded({codes.data(), scales, norms, biases}, coded.code(), stride, 0xffff, 0,
                         bounds);
     for (size_t r = 0; r < kCodedRows; ++r) {
       const float product = kernels.dot(rows[r].data(), query.data(), stride);

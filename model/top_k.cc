@@ -129,8 +129,10 @@ class Search {
     for (uint32_t first = 0; first < leaves; first += kCodedRows) {
       const Page& page = *root_.page(first / kPageLeaves);
       float bounds[kCodedRows];
-      BoundByNorms(page.norms + first % kPageLeaves, page.biases + first % kPageLeaves, bounds);
-      uint32_t above = kernels_.at_least(bounds, threshold()) & FirstBits(leaves - first);
+      uint32_t above = kernels_.bound_by_norms(page.norms + first % kPageLeaves,
+                                               page.biases + first % kPageLeaves,
+                                               coded_query_.norm(), threshold(), bounds) &
+                       FirstBits(leaves - first);
       for (; above != 0; above &= above - 1) {
         const int i = std::countr_zero(above);
         visit(bounds[i], first + static_cast<uint32_t>(i));
@@ -209,9 +211,9 @@ class Search {
       const Leaf& leaf = LeafAt(bounded.leaf);
       const uint32_t first = bounded.leaf * kLeafRows;
       float bounds[kLeafRows];
-      BoundByNorms(leaf.norms, leaf.biases, bounds);
-      const uint32_t above =
-          kernels_.at_least(bounds, best_.threshold()) & FirstBits(root_.size - first);
+      const uint32_t above = kernels_.bound_by_norms(leaf.norms, leaf.biases, coded_query_.norm(),
+                                                     best_.threshold(), bounds) &
+                             FirstBits(root_.size - first);
       if (above == 0) continue;
       __builtin_prefetch(leaf.scales);
       for (uint32_t rows = above; rows != 0; rows &= rows - 1) {
@@ -222,9 +224,9 @@ class Search {
     candidates_.clear();
     for (const auto& [leaf, first, rows] : leaves_) {
       float bounds[kLeafRows];
-      kernels_.bound_coded({leaf->codes(), leaf->scales, leaf->norms, leaf->biases},
-                           coded_query_.code(), stride, rows, bounds);
-      uint32_t above = rows & kernels_.at_least(bounds, best_.threshold());
+      uint32_t above =
+          kernels_.bound_coded({leaf->codes(), leaf->scales, leaf->norms, leaf->biases},
+                               coded_query_.code(), stride, rows, best_.threshold(), bounds);
       for (; above != 0; above &= above - 1) {
         const auto r = static_cast<uint32_t>(std::countr_zero(above));
         __builtin_prefetch(&leaf->rows[r]);
@@ -256,9 +258,6 @@ class Search {
     }
   }
 
-  void BoundByNorms(const float* norms, const float* biases, float* bounds) const {
-    for (size_t i = 0; i < kCodedRows; ++i) bounds[i] = coded_query_.norm() * norms[i] + biases[i];
-  }
   static uint32_t FirstBits(uint32_t n) { return n < kCodedRows ? (1u << n) - 1 : ~0u; }
 
   const Root& root_;
