@@ -22,7 +22,7 @@ Hash128 DedupeWindow::HashEntry(const DedupeEntry& entry) const {
 }
 
 void DedupeWindow::Prefetch(int64_t sequence, const Hash128& key) const {
-  index_.prefetch(key);
+  PrefetchFind(key);
   const uint64_t slot = SlotOf(sequence);
   if (slot < slots_.size() && slots_[slot].sequence != 0) index_.prefetch(slots_[slot].key);
 }

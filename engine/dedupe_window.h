@@ -35,6 +35,8 @@ class DedupeWindow {
   void Add(const DedupeEntry& entry);
   void AddWithoutId(int64_t sequence);
 
+  // Asks memory for what Find(key) will read.
+  void PrefetchFind(const Hash128& key) const { index_.prefetch(key); }
   // Asks memory for what Add(an entry with this key and sequence) will read.
   void Prefetch(int64_t sequence, const Hash128& key) const;
 

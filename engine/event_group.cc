@@ -58,8 +58,13 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   int64_t* count = nullptr;
   request_micros_ = 0;
   admission_.BeginRequest(request.events, events_);
+  keys_.clear();
+  for (const Event& event : request.events) {
+    keys_.push_back(event.event_id.empty() ? Hash128() : DedupeWindow::KeyOf(event.event_id));
+    if (!event.event_id.empty()) state_->dedupe().PrefetchFind(keys_.back());
+  }
   for (size_t i = 0; i < request.events.size(); ++i) {
-    EventResult planned = PlanEvent(request.events[i], &undo, &count);
+    EventResult planned = PlanEvent(request.events[i], keys_[i], &undo, &count);
     if (count == &tally_.refusals.disk) {
       status = absl::FailedPreconditionError(planned.reason);
       break;
@@ -90,12 +95,13 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   return status;
 }
 
-EventResult EventGroup::PlanEvent(Event& event, Undo* undo, int64_t** count) {
+EventResult EventGroup::PlanEvent(Event& event, const Hash128& key, Undo* undo, int64_t** count) {
   if (!event.producer_id.empty() && event.producer_number <= LastNumber(event.producer_id)) {
     *count = &tally_.duplicates;
     return {Outcome::kDuplicate, 0};
   }
-  if (const DedupeEntry* original = FindId(event)) {
+  const auto original = event.event_id.empty() ? std::nullopt : FindId(key);
+  if (original.has_value()) {
     if (original->content == ContentHash(event)) {
       *count = &tally_.duplicates;
       return {Outcome::kDuplicate, original->sequence};
@@ -112,7 +118,7 @@ EventResult EventGroup::PlanEvent(Event& event, Undo* undo, int64_t** count) {
   EventResult result;
   switch (admission_.Admit(event, &result.reason)) {
     case Admission::Verdict::kAdmitted:
-      Take(event, undo);
+      Take(event, key, undo);
       *count = nullptr;
       result.sequence = event.sequence;
       return result;
@@ -130,7 +136,7 @@ EventResult EventGroup::PlanEvent(Event& event, Undo* undo, int64_t** count) {
   return result;
 }
 
-void EventGroup::Take(Event& event, Undo* undo) {
+void EventGroup::Take(Event& event, const Hash128& key, Undo* undo) {
   if (event.time_is_servers) {
     if (request_micros_ == 0) request_micros_ = NowMicros();
     event.time_micros = request_micros_;
@@ -142,16 +148,17 @@ void EventGroup::Take(Event& event, Undo* undo) {
     numbers_[event.producer_id] = event.producer_number;
   }
   if (event.event_id.empty()) return;
-  const Hash128 key = DedupeWindow::KeyOf(event.event_id);
-  ids_[key] = DedupeEntry{event.sequence, key, ContentHash(event)};
+  ids_[key] = events_.size() - 1;
   undo->keys.push_back(key);
 }
 
-const DedupeEntry* EventGroup::FindId(const Event& event) const {
-  if (event.event_id.empty()) return nullptr;
-  const Hash128 key = DedupeWindow::KeyOf(event.event_id);
-  if (const auto it = ids_.find(key); it != ids_.end()) return &it->second;
-  return state_->dedupe().Find(key, next_sequence_);
+std::optional<DedupeEntry> EventGroup::FindId(const Hash128& key) const {
+  if (const auto it = ids_.find(key); it != ids_.end()) {
+    const Event& event = events_[it->second];
+    return DedupeEntry{event.sequence, key, ContentHash(event)};
+  }
+  const DedupeEntry* const entry = state_->dedupe().Find(key, next_sequence_);
+  return entry == nullptr ? std::nullopt : std::optional<DedupeEntry>(*entry);
 }
 
 int64_t EventGroup::LastNumber(absl::string_view producer_id) const {

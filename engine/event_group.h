@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,9 +64,10 @@ class EventGroup {
   // Fills result->events and takes the new events; on an error takes none of them.
   absl::Status Plan(RecordRequest& request, RecordResult* result);
   // Takes the event or says why not: an outcome other than kApplied and, in *count, what counts it.
-  EventResult PlanEvent(Event& event, Undo* undo, int64_t** count);
-  void Take(Event& event, Undo* undo);
-  const DedupeEntry* FindId(const Event& event) const;
+  EventResult PlanEvent(Event& event, const Hash128& key, Undo* undo, int64_t** count);
+  void Take(Event& event, const Hash128& key, Undo* undo);
+  // The event that has taken this id, if any.
+  std::optional<DedupeEntry> FindId(const Hash128& key) const;
   int64_t LastNumber(absl::string_view producer_id) const;
 
   const ModelState* const state_;
@@ -74,8 +76,9 @@ class EventGroup {
   int64_t next_sequence_;
   int64_t request_micros_ = 0;  // the time stamped in this request; 0: not asked for yet
   std::vector<Event> events_;
-  // What this group will add to the state.
-  absl::flat_hash_map<Hash128, DedupeEntry, KeyHash> ids_;
+  std::vector<Hash128> keys_;  // of the ids of the request's events
+  // What this group will add to the state: by its id, an event's place in events_.
+  absl::flat_hash_map<Hash128, size_t, KeyHash> ids_;
   absl::flat_hash_map<std::string, int64_t> numbers_;
   Tally tally_;
   std::vector<Answer> answers_;
