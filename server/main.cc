@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "model/kernels.h"
 #include "server/exit_codes.h"
 #include "server/flag_sources.h"
@@ -67,6 +68,8 @@ ExitCode Main(const std::vector<std::string>& arguments) {
     return kExitOk;
   }
   log::Start(line->log_level, line->log_format);
+  // Debian's Abseil looks for cycles of locks, and would abort the process: that is for tests.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 
   // Before any thread starts, so that all of them inherit it.
   const sigset_t signals = StopSignals();
