@@ -398,6 +398,17 @@ thread.join(float(sys.argv[3]))
         client = self.client(
             server.target, read_timeout=support.PATIENCE, write_timeout=support.PATIENCE
         )
+        ends = (server.kill, server.terminate, server.kill, server.kill)
+        self._end_under_load(server, client, *ends)
+
+    # What users have who set nothing: every restart is over before the deadline of a call.
+    def test_calls_ride_over_restarts_with_the_defaults_of_server_and_client(self) -> None:
+        server = self.server()
+        self._end_under_load(server, self.client(server.target), *[server.terminate] * 3)
+
+    def _end_under_load(
+        self, server: support.Server, client: factord.Client, *ends: Callable[[], None]
+    ) -> None:
         stop = threading.Event()
 
         def work(name: str) -> int:
@@ -410,7 +421,7 @@ thread.join(float(sys.argv[3]))
             raise AssertionError
 
         workers = {f"w{w}": self.thread(work, f"w{w}") for w in range(4)}
-        for end in (server.kill, server.terminate, server.kill, server.kill):
+        for end in ends:
             before = client.model().sequence
             support.wait_until(lambda: client.model().sequence > before + 20, "some ratings")
             end()
