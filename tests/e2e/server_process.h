@@ -73,11 +73,11 @@ class ServerProcess {
 
   // What it has written so far.
   std::string output() const;
+  // False if the process ends before it has written `text`.
+  bool WaitForOutput(const std::string& text);
 
  private:
   void ReadOutput();
-  // False if the process ends before it has written `text`.
-  bool WaitForOutput(const std::string& text);
 
   TempDir dir_;  // for the port file
   pid_t pid_ = -1;
