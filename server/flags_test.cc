@@ -80,6 +80,28 @@ TEST_F(FlagsTest, DefaultsAreThoseOfTheOptions) {
   EXPECT_TRUE(given.open_engine);
 }
 
+TEST_F(FlagsTest, TheLimitsOfConnectionsAndOfMemoryReachTheServer) {
+  const auto line = ParseCommandLine(
+      {data_dir_, "--max_connections=11", "--max_calls_per_connection=12",
+       "--max_message_bytes=1300000", "--network_memory_bytes=140000000", "--keepalive_time=15s",
+       "--keepalive_timeout=16s", "--min_client_ping_interval=17s", "--max_connection_idle=18s",
+       "--max_connection_age=19s", "--max_connection_age_grace=20s", "--memory_limit=21MiB"},
+      {});
+  ASSERT_TRUE(line.ok()) << line.status();
+  const NetworkOptions& network = line->server.network;
+  EXPECT_EQ(network.max_connections, 11);
+  EXPECT_EQ(network.max_calls_per_connection, 12);
+  EXPECT_EQ(network.max_message_bytes, 1'300'000);
+  EXPECT_EQ(network.memory_bytes, 140'000'000);
+  EXPECT_EQ(network.keepalive_time, std::chrono::seconds(15));
+  EXPECT_EQ(network.keepalive_timeout, std::chrono::seconds(16));
+  EXPECT_EQ(network.min_client_ping_interval, std::chrono::seconds(17));
+  EXPECT_EQ(network.max_connection_idle, std::chrono::seconds(18));
+  EXPECT_EQ(network.max_connection_age, std::chrono::seconds(19));
+  EXPECT_EQ(network.max_connection_age_grace, std::chrono::seconds(20));
+  EXPECT_EQ(line->server.engine_limits.memory_limit, 21 << 20);
+}
+
 TEST_F(FlagsTest, TakesBothForms) {
   const auto line =
       ParseCommandLine({data_dir_, "--listen", "[::]:0", "--drain_timeout=1500ms", "--variant=pa-2",
