@@ -3,11 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "server/test_util.h"
 
 namespace factord {
@@ -160,6 +166,66 @@ TEST(ServerTest, AFolderThatCannotBeOpenedEndsTheServer) {
     });
     EXPECT_EQ(server.Join(), exit_code);
   }
+}
+
+TEST(ServerTest, TellsHowFarItHasRecovered) {
+  std::promise<void> recovered;
+  const auto progress = std::make_shared<RecoveryProgress>();
+  TestServer server([&](ServerOptions* options) {
+    options->recovery_progress = progress;
+    options->open_engine = [&, open = options->open_engine] {
+      recovered.get_future().wait();
+      progress->Finish();
+      return open();
+    };
+  });
+  const std::string ratio = "factord_recovery_progress_ratio";
+  EXPECT_EQ(server.Metric(ratio), "0");
+  progress->Begin(8);
+  EXPECT_EQ(server.Metric(ratio), "0");
+  progress->Advance(2);
+  EXPECT_EQ(server.Metric(ratio), "0.25");
+  progress->Advance(4);
+  EXPECT_EQ(server.Metric(ratio), "0.75");
+  EXPECT_EQ(server.Metric("factord_recovery_duration_seconds"), "0");
+  recovered.set_value();
+  server.WaitUntilServing();
+  EXPECT_EQ(server.Metric(ratio), "1");
+  EXPECT_NE(server.Metric("factord_recovery_duration_seconds"), "0");
+}
+
+// It looks once a second, and sees what the test has prepared for each look.
+TEST(ServerTest, WarnsOnceEachTimeThatMemoryComesNearItsLimit) {
+  const std::vector<int64_t> used = {799, 800, 801, 900, 800, 990};
+  std::atomic<size_t> looks{0};
+  std::promise<void> seen;
+  const auto look = [&] {
+    const size_t number = looks++;
+    if (number == used.size()) seen.set_value();
+    EngineMetrics metrics;
+    metrics.memory.users = used[std::min(number, used.size() - 1)];
+    return metrics;
+  };
+  ::testing::internal::CaptureStderr();
+  {
+    TestServer server([&](ServerOptions* options) {
+      options->engine_limits.memory_limit = 1000;
+      options->open_engine = [&, open = options->open_engine] {
+        auto engine = open();
+        static_cast<FakeEngine&>(**engine).on_metrics = look;
+        return engine;
+      };
+    });
+    seen.get_future().wait();
+  }
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  std::vector<std::string> warnings;
+  for (const absl::string_view line : absl::StrSplit(log, '\n')) {
+    const size_t start = line.find("warning memory comes near --memory_limit");
+    if (start != absl::string_view::npos) warnings.push_back(std::string(line.substr(start)));
+  }
+  EXPECT_THAT(warnings, ::testing::ElementsAre(::testing::EndsWith(" bytes=801 limit=1000"),
+                                               ::testing::EndsWith(" bytes=990 limit=1000")));
 }
 
 TEST(ServerTest, UnknownServicesHaveNoHealth) {

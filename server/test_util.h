@@ -116,6 +116,7 @@ class FakeEngine : public Engine {
   std::function<absl::StatusOr<FactorPage>(absl::string_view, int64_t, int32_t)> on_item_factors;
   std::function<FactorPage(int64_t, int32_t)> on_user_factors;
   std::function<Topics(int32_t, int64_t)> on_topics;
+  std::function<EngineMetrics()> on_metrics;
   std::function<absl::StatusOr<SnapshotInfo>()> on_snapshot;
   std::function<absl::Status()> on_close;
 
@@ -189,7 +190,7 @@ class FakeEngine : public Engine {
     info.sequence = sequence_;
     return info;
   }
-  EngineMetrics Metrics() const override { return {}; }
+  EngineMetrics Metrics() const override { return on_metrics ? on_metrics() : EngineMetrics(); }
   FactorHealth MeasureFactors() const override { return {}; }
   Topics ListTopics(int32_t items_per_topic, int64_t min_ratings) const override {
     return on_topics ? on_topics(items_per_topic, min_ratings) : Topics();
