@@ -25,8 +25,6 @@ constexpr int kReadWorkers = 2;
 // How often the server looks after itself, and after what takes a while to find out.
 constexpr std::chrono::milliseconds kHousekeepingInterval(200);
 constexpr std::chrono::seconds kRoomCheckInterval(1);
-// A connection must have said hello (and spoken TLS) within this time.
-constexpr int kHandshakeTimeoutMillis = 20'000;
 // Reflection's calls hold a thread each.
 constexpr int kMaxSyncThreads = 32;
 // Probes need few connections, and little room and time.
@@ -75,7 +73,7 @@ void SetArguments(const NetworkOptions& network, grpc::ServerBuilder* builder) {
   set(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Millis(network.max_connection_idle));
   set(GRPC_ARG_MAX_CONNECTION_AGE_MS, Millis(network.max_connection_age));
   set(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Millis(network.max_connection_age_grace));
-  set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMillis);
+  set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Millis(network.handshake_timeout));
 }
 
 void SetQuota(const char* name, int64_t bytes, grpc::ServerBuilder* builder) {

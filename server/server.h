@@ -53,6 +53,8 @@ struct NetworkOptions {
   int32_t max_message_bytes = 16 << 20;
   // For what gRPC has read and not yet handed over. Beyond, it reads no further.
   int64_t memory_bytes = int64_t{256} << 20;
+  // A connection must have said hello (and spoken TLS) within this time.
+  std::chrono::milliseconds handshake_timeout = std::chrono::seconds(20);
   // A connection that is quiet for so long is asked, and closed if there is no answer in time: dead
   // clients are found within a minute, also behind a NAT that forgets.
   std::chrono::milliseconds keepalive_time = std::chrono::seconds(30);

@@ -1,0 +1,193 @@
+// How long a connection lasts, and what it may cost: what is closed, when, and what is not.
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/test_socket.h"
+#include "server/test_util.h"
+
+namespace factord {
+namespace {
+
+using grpc::StatusCode;
+using std::chrono::hours;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSoon(100);
+// How long a test waits for what the server is told to do soon. Less than any of gRPC's own
+// defaults, of which the shortest, that of a keepalive's answer, has 20 seconds.
+constexpr std::chrono::seconds kPatienceBelowDefaults(15);
+
+std::chrono::system_clock::time_point Deadline() {
+  return std::chrono::system_clock::now() + kPatienceBelowDefaults;
+}
+
+std::string PingFrame(char id, bool is_answer) {
+  constexpr char kHead[] = "\0\0\10\6";
+  return std::string(kHead, 4) + (is_answer ? '\1' : '\0') + std::string(4, '\0') + "a ping " + id;
+}
+
+// Whoever speaks HTTP/2 for itself, and answers nothing.
+class RawClient {
+ public:
+  explicit RawClient(const TestServer& server) : socket_(server.server().port()) {}
+
+  void Greet() {
+    constexpr char kSettings[] = "\0\0\0\4\0\0\0\0\0";  // a frame without any
+    socket_.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + std::string(kSettings, 9));
+  }
+  void Ping(char id) { socket_.Send(PingFrame(id, /*is_answer=*/false)); }
+  // Reads until `text` has come. False: the connection has ended, or it is too late.
+  bool ReadUntil(const std::string& text) {
+    while (received_.find(text) == std::string::npos) {
+      if (!ReadMore()) return false;
+    }
+    return true;
+  }
+  // Reads to the end of the connection. False: there is none in time.
+  bool ReadToTheEnd() {
+    while (ReadMore()) {
+    }
+    return has_ended_;
+  }
+
+ private:
+  bool ReadMore() {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now()).count();
+    pollfd polled = {socket_.fd(), POLLIN, 0};
+    if (has_ended_ || left <= 0 || poll(&polled, 1, static_cast<int>(left)) <= 0) return false;
+    const std::string more = socket_.Receive();
+    has_ended_ = more.empty();
+    received_ += more;
+    return !has_ended_;
+  }
+  using Clock = std::chrono::steady_clock;
+
+  TestSocket socket_;
+  const Clock::time_point deadline_ = Clock::now() + kPatienceBelowDefaults;
+  bool has_ended_ = false;
+  std::string received_;
+};
+
+// Waits for the end of a channel's connection; false: it is still there.
+bool WaitForEnd(grpc::Channel& channel) {
+  return channel.WaitForStateChange(GRPC_CHANNEL_READY, Deadline());
+}
+
+StatusCode Read(const std::shared_ptr<grpc::Channel>& channel,
+                std::chrono::system_clock::time_point deadline = Deadline()) {
+  grpc::ClientContext context;
+  context.set_deadline(deadline);
+  v1::GetModelResponse response;
+  return v1::ModelService::NewStub(channel)->GetModel(&context, {}, &response).error_code();
+}
+
+TEST(IdleTest, AConnectionWithoutCallsIsClosed) {
+  TestServer server([](ServerOptions* options) {
+    options->network.max_connection_idle = milliseconds(500);  // enough to begin a call
+  });
+  server.WaitUntilServing();
+  // One with a call is not idle.
+  const auto busy = server.NewChannel();
+  grpc::ClientContext context;
+  const auto stub = v1::RatingService::NewStub(busy);
+  const auto stream = stub->StreamRatings(&context);
+  v1::StreamRatingsRequest start;
+  start.mutable_start();
+  v1::StreamRatingsResponse response;
+  ASSERT_TRUE(stream->Write(start));
+  ASSERT_TRUE(stream->Read(&response));
+
+  const auto idle = server.NewChannel();
+  EXPECT_EQ(Read(idle), StatusCode::OK);
+  EXPECT_TRUE(WaitForEnd(*idle));
+  EXPECT_EQ(busy->GetState(false), GRPC_CHANNEL_READY);
+  EXPECT_EQ(Read(idle), StatusCode::OK);  // on another one
+  context.TryCancel();
+  EXPECT_TRUE(WaitForEnd(*busy));
+}
+
+TEST(AgeTest, AnOldConnectionIsClosedThoughACallRuns) {
+  TestServer server([](ServerOptions* options) {
+    options->network.max_connection_age = kSoon;
+    options->network.max_connection_age_grace = kSoon;
+  });
+  server.WaitUntilServing();
+  const auto channel = server.NewChannel();
+  grpc::ClientContext context;
+  context.set_deadline(Deadline());
+  const auto stub = v1::RatingService::NewStub(channel);
+  const auto stream = stub->StreamRatings(&context);
+  v1::StreamRatingsRequest start;
+  start.mutable_start();
+  v1::StreamRatingsResponse response;
+  stream->Write(start);
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), StatusCode::UNAVAILABLE);
+}
+
+TEST(KeepaliveTest, AConnectionWhoseClientDoesNotAnswerIsClosed) {
+  TestServer server([](ServerOptions* options) {
+    options->network.keepalive_time = kSoon;
+    options->network.keepalive_timeout = kSoon;
+  });
+  RawClient client(server);
+  client.Greet();
+  EXPECT_TRUE(client.ReadToTheEnd());
+}
+
+TEST(PingTest, AClientThatPingsTooOftenIsSentAway) {
+  TestServer server(
+      [](ServerOptions* options) { options->network.min_client_ping_interval = hours(1); });
+  RawClient client(server);
+  client.Greet();
+  for (char id = 'a'; id <= 'z'; ++id) client.Ping(id);
+  EXPECT_TRUE(client.ReadUntil("too_many_pings"));
+}
+
+// gRPC by itself takes one in five minutes, or in two hours where there are no calls.
+TEST(PingTest, AClientMayPingAsOftenAsItIsToldWithoutCalls) {
+  TestServer server(
+      [](ServerOptions* options) { options->network.min_client_ping_interval = milliseconds(0); });
+  RawClient client(server);
+  client.Greet();
+  for (char id = 'a'; id <= 'z'; ++id) {
+    client.Ping(id);
+    ASSERT_TRUE(client.ReadUntil(PingFrame(id, /*is_answer=*/true))) << id;
+  }
+}
+
+TEST(HandshakeTest, AConnectionThatSaysNothingIsClosed) {
+  TestServer server([](ServerOptions* options) { options->network.handshake_timeout = kSoon; });
+  RawClient client(server);
+  EXPECT_TRUE(client.ReadToTheEnd());
+}
+
+TEST(CallsOfAConnectionTest, OneMoreWaitsUntilOneHasEnded) {
+  TestServer server([](ServerOptions* options) { options->network.max_calls_per_connection = 1; });
+  server.WaitUntilServing();
+  server.engine().HoldRequests();
+  std::thread first([&] {
+    v1::RecordRatingsRequest request;
+    SetRating("u", "i", 1, request.add_events());
+    grpc::ClientContext context;
+    v1::RecordRatingsResponse response;
+    EXPECT_TRUE(server.ratings()->RecordRatings(&context, request, &response).ok());
+  });
+  server.engine().WaitForRequests(1);
+  EXPECT_EQ(Read(server.channel(), std::chrono::system_clock::now() + kSoon),
+            StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Read(server.NewChannel()), StatusCode::OK);
+  std::thread second([&] { EXPECT_EQ(Read(server.channel()), StatusCode::OK); });
+  server.engine().Complete(0);
+  first.join();
+  second.join();
+}
+
+}  // namespace
+}  // namespace factord
