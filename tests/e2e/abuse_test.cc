@@ -1,10 +1,15 @@
 // Clients that mean harm, or are broken: memory stays bounded, and others are served.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -63,6 +68,15 @@ class RawClient : public Connection {
   }
   // A call with one message, of less than 256 bytes.
   void Call(uint32_t stream, const std::string& path, const std::string& message = "") {
+    Begin(stream, path);
+    constexpr int kEndStream = 1;
+    this->Send(Frame(0, kEndStream, stream,
+                     Number(0, 1) + Number(static_cast<uint32_t>(message.size()), 4) + message));
+  }
+
+ protected:
+  // A call, up to its message.
+  void Begin(uint32_t stream, const std::string& path) {
     std::string headers;
     for (const auto& [name, value] :
          std::vector<std::pair<std::string, std::string>>{{":method", "POST"},
@@ -73,13 +87,9 @@ class RawClient : public Connection {
                                                           {"content-type", "application/grpc"}}) {
       headers += Literal(name, value);
     }
-    constexpr int kEndHeaders = 4, kEndStream = 1;
-    this->Send(Frame(1, kEndHeaders, stream, headers) +
-               Frame(0, kEndStream, stream,
-                     Number(0, 1) + Number(static_cast<uint32_t>(message.size()), 4) + message));
+    constexpr int kEndHeaders = 4;
+    this->Send(Frame(1, kEndHeaders, stream, headers));
   }
-
- private:
   static std::string Number(uint32_t value, int bytes) {
     std::string text;
     for (int i = bytes - 1; i >= 0; --i) text += static_cast<char>(value >> (8 * i));
@@ -89,11 +99,93 @@ class RawClient : public Connection {
     return Number(static_cast<uint32_t>(payload.size()), 3) + static_cast<char>(type) +
            static_cast<char>(flags) + Number(stream, 4) + payload;
   }
+
+ private:
   // HPACK: a literal header without indexing or Huffman's code.
   static std::string Literal(const std::string& name, const std::string& value) {
     return std::string(1, '\0') + static_cast<char>(name.size()) + name +
            static_cast<char>(value.size()) + value;
   }
+};
+
+// Sends all of a large message but its last byte, as fast as the server takes it.
+class HalfMessage : public RawClient<TestSocket> {
+ public:
+  explicit HalfMessage(int port) : RawClient<TestSocket>(port) {
+    const int on = 1;  // or each small step would wait for the one before to be acknowledged
+    setsockopt(fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    Greet(65'535);
+    Begin(1, "/factord.v1.RatingService/RecordRatings");
+    Queue(Number(0, 1) + Number(kSize, 4));
+  }
+
+  // What there is to wait for before the next Step.
+  pollfd events() const {
+    return {has_ended_ ? -1 : fd(), static_cast<int16_t>(out_.empty() ? POLLIN : POLLIN | POLLOUT),
+            0};
+  }
+  // Takes what has come and sends what it may.
+  void Step() {
+    char buffer[65'536];
+    const ssize_t received = recv(fd(), buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (received == 0 || (received < 0 && errno != EAGAIN)) has_ended_ = true;
+    if (received > 0) in_.append(buffer, static_cast<size_t>(received));
+    while (TakeFrame()) {
+    }
+    while (out_.size() < kMaxData) {
+      const int64_t bytes = std::min({left_, kMaxData, window_, connection_window_});
+      if (bytes <= 0) break;
+      left_ -= bytes;
+      Queue(std::string(static_cast<size_t>(bytes), 'x'));
+    }
+    const ssize_t sent = send(fd(), out_.data(), out_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) out_.erase(0, static_cast<size_t>(sent));
+  }
+  bool has_ended() const { return has_ended_; }
+  bool is_sent() const { return left_ == 0 && out_.empty(); }
+
+ private:
+  static constexpr int64_t kSize = 15 << 20;
+  static constexpr int64_t kMaxData = 16'384;  // in a frame
+
+  void Queue(const std::string& data) {
+    out_ += Frame(0, 0, 1, data);
+    window_ -= static_cast<int64_t>(data.size());
+    connection_window_ -= static_cast<int64_t>(data.size());
+  }
+  uint32_t NumberAt(size_t position, int bytes) const {
+    uint32_t number = 0;
+    for (int i = 0; i < bytes; ++i) number = number << 8 | static_cast<uint8_t>(in_[position + i]);
+    return number;
+  }
+  // False: there is none yet.
+  bool TakeFrame() {
+    constexpr size_t kHead = 9;
+    if (in_.size() < kHead || in_.size() < kHead + NumberAt(0, 3)) return false;
+    const size_t size = NumberAt(0, 3);
+    const int type = in_[3], flags = in_[4];
+    if (type == 3 || type == 7) has_ended_ = true;  // RST_STREAM, GOAWAY
+    if (type == 8) (NumberAt(5, 4) == 0 ? connection_window_ : window_) += NumberAt(kHead, 4);
+    if (type == 6 && flags == 0) out_ += Frame(6, 1, 0, in_.substr(kHead, size));  // a ping
+    if (type == 4 && flags == 0) {
+      for (size_t i = kHead; i < kHead + size; i += 6) {
+        if (NumberAt(i, 2) != 4) continue;
+        window_ += int64_t{NumberAt(i + 2, 4)} - initial_window_;
+        initial_window_ = NumberAt(i + 2, 4);
+      }
+      out_ += Frame(4, 1, 0, "");
+    }
+    in_.erase(0, kHead + size);
+    return true;
+  }
+
+  int64_t left_ = kSize - 1;
+  int64_t initial_window_ = 65'535;
+  int64_t window_ = 65'535;
+  int64_t connection_window_ = 65'535;
+  bool has_ended_ = false;
+  std::string in_;
+  std::string out_;
 };
 
 v1::RecordRatingsRequest OneRating() {
@@ -294,6 +386,50 @@ TEST(AbuseTest, PacedStreamsLeaveNothingBehind) {
   if (kMemoryTells) {
     EXPECT_LT(growth, 100 << 20);
   }
+}
+
+TEST(AbuseTest, HalfMessagesOfManyCostNoMoreThanTheNetworkMayHave) {
+  TempDir dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--network_memory_bytes=16MiB"});
+  server.WaitUntilServing();
+  RecordRatings(server, OneRating());
+  const int64_t before = ResidentBytes(server);
+  constexpr int kClients = 20;  // with 300 MiB in all
+  std::vector<std::unique_ptr<HalfMessage>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(std::make_unique<HalfMessage>(server.port()));
+  }
+  // Until the server has ended the calls of most, or has what most of them send.
+  int ended = 0, sent = 0;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience / 2;
+  while (std::max(ended, sent) < kClients / 2 && std::chrono::steady_clock::now() < deadline) {
+    std::vector<pollfd> events;
+    for (const auto& client : clients) events.push_back(client->events());
+    poll(events.data(), events.size(), /*timeout=*/1'000);
+    ended = sent = 0;
+    for (const auto& client : clients) {
+      if (!client->has_ended()) client->Step();
+      ended += client->has_ended();
+      sent += client->is_sent();
+    }
+  }
+  const int64_t growth = PeakBytes(server) - before;
+  std::printf("%d half messages: %d sent, %d ended by the server, which grew by %lld bytes\n",
+              kClients, sent, ended, static_cast<long long>(growth));
+  EXPECT_GE(ended, kClients / 2);
+  if (kMemoryTells) {
+    EXPECT_LT(growth, 100 << 20);
+  }
+  // Others are served as soon as there is room again.
+  clients.clear();
+  const auto stub = v1::RatingService::NewStub(server.channel());
+  grpc::Status status;
+  do {
+    grpc::ClientContext context;
+    v1::RecordRatingsResponse response;
+    status = stub->RecordRatings(&context, OneRating(), &response);
+  } while (!status.ok() && std::chrono::steady_clock::now() < deadline);
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
