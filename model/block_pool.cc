@@ -30,6 +30,12 @@ void* BlockPool::Allocate() {
   if (free_.empty()) AddSlab();
   void* const block = free_.back();
   free_.pop_back();
+  // Blocks are written as soon as they are handed out: ask memory for one of the next.
+  constexpr size_t kAhead = 2;
+  if (free_.size() >= kAhead) {
+    const char* const later = static_cast<const char*>(free_[free_.size() - kAhead]);
+    for (size_t at = 0; at < block_bytes_; at += kAlignment) __builtin_prefetch(later + at, 1);
+  }
   return block;
 }
 

@@ -128,7 +128,16 @@ void Storage::Link(uint32_t index) {
 }
 
 void Storage::Publish(int64_t sequence, const ModelGlobals& globals) {
-  for (const uint32_t index : changed_) Link(index);
+  // In order, so that a leaf is copied and filled in while it is in cache; rows come from anywhere.
+  std::sort(changed_.begin(), changed_.end());
+  constexpr size_t kAhead = 4;
+  for (size_t i = 0; i < changed_.size(); ++i) {
+    if (i + kAhead < changed_.size()) {
+      const float* const scored = rows_[changed_[i + kAhead]]->scored();
+      for (size_t k = 0; k < shape_.stride; k += kLanes) __builtin_prefetch(scored + k);
+    }
+    Link(changed_[i]);
+  }
   changed_.clear();
   Root* const root = NewRoot();
   root->epoch = epoch_;
