@@ -291,7 +291,6 @@ int64_t ModelState::GrowthFor(const NewRows& rows) const {
   const uint32_t users = users_.size();
   size_t bytes =
       users_.MemoryBytes(users + static_cast<uint32_t>(rows.users)) - users_.MemoryBytes(users);
-  bytes += static_cast<size_t>(rows.users) * RatingHistory::kFirstBytes;
   bytes += items_.RowBytes(static_cast<size_t>(rows.items));
   bytes +=
       user_ids_.GrowthFor(static_cast<size_t>(rows.users), static_cast<size_t>(rows.user_id_bytes));

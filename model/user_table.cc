@@ -9,13 +9,11 @@
 namespace factord {
 
 void RatingHistory::Grow(uint32_t capacity) {
-  auto words = std::make_unique<char[]>(size_t{capacity} * kItemBytes);
-  if (size_ > 0) {
-    std::memcpy(words.get(), items_begin(), size_ * sizeof(uint32_t));
-    std::memcpy(words.get() + size_t{capacity} * sizeof(uint32_t), ratings_begin(),
-                size_ * sizeof(float));
-  }
-  words_ = std::move(words);
+  char* const words = new char[size_t{capacity} * kItemBytes];
+  std::memcpy(words, items_begin(), size_ * sizeof(uint32_t));
+  std::memcpy(words + size_t{capacity} * sizeof(uint32_t), ratings_begin(), size_ * sizeof(float));
+  if (!is_inline()) delete[] memory_.words;
+  memory_.words = words;
   capacity_ = capacity;
 }
 
@@ -33,7 +31,8 @@ std::optional<float> RatingHistory::Record(uint32_t item, float value) {
     --size_;
   } else if (size_ == capacity_) {
     // A quarter more: most users have few ratings and the slack counts for millions of them.
-    Grow(std::max<uint32_t>(kFirstBytes / kItemBytes, capacity_ + capacity_ / 4));
+    constexpr uint32_t kFirst = 4;
+    Grow(std::max(kFirst, capacity_ + capacity_ / 4));
   }
   items_begin()[size_] = item;
   ratings_begin()[size_] = value;
