@@ -8,6 +8,7 @@
 //   }
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -41,10 +42,14 @@
 
 namespace factord {
 
-// `status` with `prefix` and ": " before its message; the code stays. OK stays OK.
+// `status` with `prefix` and ": " before its message; code and payloads stay. OK stays OK.
 inline absl::Status Annotate(const absl::Status& status, absl::string_view prefix) {
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
+  absl::Status annotated(status.code(), absl::StrCat(prefix, ": ", status.message()));
+  status.ForEachPayload([&annotated](absl::string_view type_url, const absl::Cord& payload) {
+    annotated.SetPayload(type_url, payload);
+  });
+  return annotated;
 }
 
 // The payload of RetryAfter. It never travels: it has no type URL that a client could know.
@@ -55,7 +60,8 @@ inline constexpr char kRetryAfterPayload[] = "factord/retry-after-ms";
 inline absl::Status RetryAfter(std::chrono::steady_clock::duration wait,
                                absl::string_view message) {
   absl::Status status = absl::ResourceExhaustedError(message);
-  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+  const auto millis =
+      std::max<int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(wait).count());
   status.SetPayload(kRetryAfterPayload, absl::Cord(absl::StrCat(millis)));
   return status;
 }

@@ -58,10 +58,11 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   int64_t* count = nullptr;
   request_micros_ = 0;
   admission_.BeginRequest(request.events, events_);
-  keys_.clear();
-  for (const Event& event : request.events) {
-    keys_.push_back(event.event_id.empty() ? Hash128() : DedupeWindow::KeyOf(event.event_id));
-    if (!event.event_id.empty()) state_->dedupe().PrefetchFind(keys_.back());
+  keys_.resize(request.events.size());
+  for (size_t i = 0; i < request.events.size(); ++i) {
+    // The key of an empty id is never looked at.
+    keys_[i] = DedupeWindow::KeyOf(request.events[i].event_id);
+    state_->dedupe().PrefetchFind(keys_[i]);
   }
   for (size_t i = 0; i < request.events.size(); ++i) {
     EventResult planned = PlanEvent(request.events[i], keys_[i], &undo, &count);

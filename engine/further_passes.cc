@@ -117,7 +117,7 @@ absl::Status FurtherPasses::Revisit(const PartsOfPass::Part& part) {
       });
     }
     // Live events come first.
-    if (!absl::IsResourceExhausted(status) || stop_) return status;
+    if (!RetryAfterOf(status).has_value() || stop_) return status;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }

@@ -151,6 +151,7 @@ TEST_F(IngestTest, AFullQueueRefusesAndTakesAgainLater) {
   const RecordResult refused = SendAndWait({{"u", "k", 1}});
   EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status.message()), HasSubstr("--max_queued_events"));
+  EXPECT_TRUE(RetryAfterOf(refused.status).has_value());
   Release();
   EXPECT_TRUE(two.get().status.ok());
   EXPECT_EQ(MetricsAtRest().refusals.queue, 1);
@@ -193,6 +194,7 @@ TEST_F(IngestTest, ATaskPassesAFullQueue) {
 void ExpectRefused(const RecordResult& result, const std::string& message) {
   EXPECT_EQ(result.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(result.status.message(), message);
+  EXPECT_EQ(RetryAfterOf(result.status), std::nullopt);  // it stays so
   EXPECT_TRUE(result.events.empty());
 }
 

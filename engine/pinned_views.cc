@@ -1,5 +1,6 @@
 #include "engine/pinned_views.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -14,7 +15,11 @@ absl::StatusOr<std::string> PinnedViews::Add(ItemView view) {
   std::string token = absl::StrFormat("%08x%08x%08x%08x", random(), random(), random(), random());
   MutexLock lock(&mu_);
   if (views_.size() >= static_cast<size_t>(max_views_)) {
-    return absl::ResourceExhaustedError(
+    const auto next = std::min_element(
+        views_.begin(), views_.end(),
+        [](const auto& a, const auto& b) { return a.second.expiry < b.second.expiry; });
+    return RetryAfter(
+        next == views_.end() ? ttl_ : next->second.expiry - Clock::now(),
         absl::StrCat(max_views_, " views are pinned already: read on with one of them, or wait"));
   }
   views_[token] = Entry{std::make_shared<const ItemView>(std::move(view)), Clock::now() + ttl_};

@@ -66,7 +66,7 @@ absl::Status CallGate::Call::Admit() {
 absl::Status CallGate::Call::Authenticate() {
   if (gate_->tokens_ == nullptr) return absl::OkStatus();
   tokens_ = gate_->tokens_->Get();
-  FACTORD_ASSIGN_OR_RETURN(const Token* token, FindToken());
+  FACTORD_ASSIGN_OR_RETURN(const Token* token, FindToken(*tokens_));
   client_ = token->name;
   return absl::OkStatus();
 }
@@ -75,12 +75,14 @@ absl::Status CallGate::Call::CheckTokenAgain() {
   if (gate_->tokens_ == nullptr) return absl::OkStatus();
   std::shared_ptr<const TokenTable> now = gate_->tokens_->Get();
   if (now == tokens_) return absl::OkStatus();
+  if (!FindToken(*now).ok()) {
+    return absl::UnavailableError("the token of this call is no longer valid: begin another");
+  }
   tokens_ = std::move(now);
-  if (FindToken().ok()) return absl::OkStatus();
-  return absl::UnavailableError("the token of this call is no longer valid: begin another");
+  return absl::OkStatus();
 }
 
-absl::StatusOr<const Token*> CallGate::Call::FindToken() const {
+absl::StatusOr<const Token*> CallGate::Call::FindToken(const TokenTable& tokens) const {
   const auto& metadata = context_->client_metadata();
   const auto header = metadata.find("authorization");
   absl::string_view token = header == metadata.end() ? "" : View(header->second);
@@ -94,7 +96,7 @@ absl::StatusOr<const Token*> CallGate::Call::FindToken() const {
                                    "TOKEN\""));
   }
   token.remove_prefix(kScheme.size());
-  const Token* const known = tokens_->Find(absl::StripAsciiWhitespace(token));
+  const Token* const known = tokens.Find(absl::StripAsciiWhitespace(token));
   if (known == nullptr) {
     gate_->LogRefusedToken("unknown", context_, rpc_);
     return gate_->Refuse(Refusal::kAuthUnknown, absl::UnauthenticatedError("unknown token"));

@@ -102,8 +102,8 @@ class CallGate {
     static constexpr Clock::rep kNever = Clock::duration::max().count();
 
     absl::Status Authenticate();
-    // The call's token in tokens_, with the scope that the call needs.
-    absl::StatusOr<const Token*> FindToken() const;
+    // The call's token, with the scope that the call needs.
+    absl::StatusOr<const Token*> FindToken(const TokenTable& tokens) const;
     absl::Status CheckRoom() const;
     // What rates are counted by.
     const std::string& client();
@@ -114,7 +114,7 @@ class CallGate {
     const Clock::time_point start_ = Clock::now();
     std::atomic<Clock::rep> overdue_{kNever};
     std::string client_;
-    std::shared_ptr<const TokenTable> tokens_;  // in which its token was looked up last
+    std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
     bool is_settled_ = false;                   // guarded by the gate's mu_
   };
 

@@ -113,7 +113,7 @@ TEST(IdleTest, AConnectionWithoutCallsIsClosed) {
 
 TEST(AgeTest, AnOldConnectionIsClosedThoughACallRuns) {
   TestServer server([](ServerOptions* options) {
-    options->network.max_connection_age = kSoon;
+    options->network.max_connection_age = std::chrono::seconds(1);  // enough to begin a call
     options->network.max_connection_age_grace = kSoon;
   });
   server.WaitUntilServing();
@@ -125,9 +125,9 @@ TEST(AgeTest, AnOldConnectionIsClosedThoughACallRuns) {
   v1::StreamRatingsRequest start;
   start.mutable_start();
   v1::StreamRatingsResponse response;
-  stream->Write(start);
-  while (stream->Read(&response)) {
-  }
+  ASSERT_TRUE(stream->Write(start));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(stream->Finish().error_code(), StatusCode::UNAVAILABLE);
 }
 
@@ -176,6 +176,7 @@ TEST(CallsOfAConnectionTest, OneMoreWaitsUntilOneHasEnded) {
     v1::RecordRatingsRequest request;
     SetRating("u", "i", 1, request.add_events());
     grpc::ClientContext context;
+    context.set_deadline(Deadline());
     v1::RecordRatingsResponse response;
     EXPECT_TRUE(server.ratings()->RecordRatings(&context, request, &response).ok());
   });

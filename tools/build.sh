@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
-cmake --preset release
+cmake --preset release -DFACTORD_BUILD_BENCH=OFF  # also where tools/bench.sh has switched it on
 cmake --build --preset release "$@"

@@ -254,8 +254,6 @@ TEST_F(SecureServerTest, CertificatesAreReplacedUnderLoad) {
   EXPECT_TRUE(absl::IsUnavailable(Connect(options)->GetModel({}, absl::Seconds(1)).status()));
 }
 
-// Symptom: the server does not remember the number of a rating that it rejected, and after a
-// restart the client took it for one with an older data folder.
 // A full model stays full: repeating would hold the caller up to the deadline, and load the server.
 TEST(FullModelTest, IsToldAtOnce) {
   const TempDir folder;
@@ -273,6 +271,8 @@ TEST(FullModelTest, IsToldAtOnce) {
   EXPECT_TRUE((*client)->RecordRatings(OneRating()).ok());  // ann is known
 }
 
+// Symptom: the server does not remember the number of a rating that it rejected, and after a
+// restart the client took it for one with an older data folder.
 TEST(StreamThroughARestartTest, ARejectedRatingAtTheEndIsNoDataLoss) {
   TempDir dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--durability=async"};
