@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/test_socket.h"
+#include "server/test_stream.h"
 #include "server/test_util.h"
 
 namespace factord {
@@ -93,21 +94,14 @@ TEST(IdleTest, AConnectionWithoutCallsIsClosed) {
   server.WaitUntilServing();
   // One with a call is not idle.
   const auto busy = server.NewChannel();
-  grpc::ClientContext context;
-  const auto stub = v1::RatingService::NewStub(busy);
-  const auto stream = stub->StreamRatings(&context);
-  v1::StreamRatingsRequest start;
-  start.mutable_start();
-  v1::StreamRatingsResponse response;
-  ASSERT_TRUE(stream->Write(start));
-  ASSERT_TRUE(stream->Read(&response));
-
+  Stream stream(busy);
+  stream.Start("");
   const auto idle = server.NewChannel();
   EXPECT_EQ(Read(idle), StatusCode::OK);
   EXPECT_TRUE(WaitForEnd(*idle));
   EXPECT_EQ(busy->GetState(false), GRPC_CHANNEL_READY);
   EXPECT_EQ(Read(idle), StatusCode::OK);  // on another one
-  context.TryCancel();
+  stream.Cancel();
   EXPECT_TRUE(WaitForEnd(*busy));
 }
 
@@ -117,18 +111,10 @@ TEST(AgeTest, AnOldConnectionIsClosedThoughACallRuns) {
     options->network.max_connection_age_grace = kSoon;
   });
   server.WaitUntilServing();
-  const auto channel = server.NewChannel();
-  grpc::ClientContext context;
-  context.set_deadline(Deadline());
-  const auto stub = v1::RatingService::NewStub(channel);
-  const auto stream = stub->StreamRatings(&context);
-  v1::StreamRatingsRequest start;
-  start.mutable_start();
-  v1::StreamRatingsResponse response;
-  ASSERT_TRUE(stream->Write(start));
-  ASSERT_TRUE(stream->Read(&response));
-  EXPECT_FALSE(stream->Read(&response));
-  EXPECT_EQ(stream->Finish().error_code(), StatusCode::UNAVAILABLE);
+  Stream stream(server.NewChannel());
+  stream.Start("");
+  EXPECT_EQ(stream.Finish().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(stream.acks().empty());
 }
 
 TEST(KeepaliveTest, AConnectionWhoseClientDoesNotAnswerIsClosed) {
