@@ -3,6 +3,7 @@
 #include <atomic>
 #include <thread>
 
+#include "base/temp_folder.h"
 #include "engine/engine.h"
 #include "engine/test_util.h"
 #include "engine/verify.h"
@@ -12,7 +13,7 @@ namespace factord {
 namespace {
 
 TEST(EngineConcurrencyTest, EverythingAtOnce) {
-  TempDir dir;
+  TempFolder dir;
   EngineOptions options = TestOptions(dir / "data");
   options.log_retention = LogRetention::kAll;
   options.durability = Durability::kAsync;

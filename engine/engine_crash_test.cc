@@ -9,6 +9,7 @@
 #include <iostream>
 #include <thread>
 
+#include "base/temp_folder.h"
 #include "engine/engine.h"
 #include "engine/test_util.h"
 #include "engine/verify.h"
@@ -93,7 +94,7 @@ TEST_P(EngineCrashTest, NothingIsLostOrDoubled) {
       seed_text != nullptr ? std::strtoul(seed_text, nullptr, 10) : std::random_device()();
   std::cout << "FACTORD_SEED=" << seed << std::endl;
   std::mt19937 random(seed);
-  TempDir dir;
+  TempFolder dir;
   const EngineOptions all = CrashOptions(dir / "all", LogRetention::kAll, GetParam());
   const EngineOptions trimmed = CrashOptions(dir / "trimmed", LogRetention::kSnapshot, GetParam());
   int64_t acknowledged_all = 0, acknowledged_trimmed = 0;
@@ -117,7 +118,7 @@ TEST_P(EngineCrashTest, NothingIsLostOrDoubled) {
       ASSERT_EQ(Record(*engine, {StreamEvent(i)}, true).last_sequence, i);
     }
   }
-  TempDir fresh;
+  TempFolder fresh;
   auto reference = OpenOrDie(TestOptions(fresh / "data"));
   std::vector<OwnedRating> stream;
   for (int64_t i = 1; i <= end; ++i) stream.push_back(StreamEvent(i));

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "base/temp_folder.h"
 #include "base/test_mount.h"
 #include "engine/test_util.h"
 #include "engine/verify.h"
@@ -27,7 +28,7 @@ using Outcome = EventResult::Outcome;
 
 class EngineTest : public ::testing::Test {
  protected:
-  TempDir dir_;
+  TempFolder dir_;
   EngineOptions options_ = TestOptions(dir_ / "data");
 };
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "engine/test_util.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -112,7 +113,7 @@ class IngestTest : public ::testing::Test {
     while (holding_) changed_.Wait(&mu_);
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   std::deque<std::vector<OwnedRating>> sent_;  // the strings of events
   Mutex mu_;
   CondVar changed_;

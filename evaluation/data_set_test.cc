@@ -1,11 +1,7 @@
 #include "evaluation/data_set.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -13,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/temp_folder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -33,13 +30,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAreArray;
-
-std::string FileWith(const std::string& text) {
-  std::string path = testing::TempDir() + "factord-data-set-XXXXXX";
-  ::close(::mkstemp(path.data()));
-  std::ofstream(path) << text;
-  return path;
-}
 
 std::vector<uint32_t> ItemsOf(const std::vector<Interaction>& events) {
   std::vector<uint32_t> items;
@@ -82,28 +72,34 @@ TEST(NamesTest, NumbersInOrderOfAppearance) {
   EXPECT_EQ(names[1], "a");
 }
 
-TEST(ReadInteractionsTest, ReadsInTheFilesOrderAndSharesIds) {
+class ReadInteractionsTest : public testing::Test {
+ protected:
+  const TempFolder folder_;
+};
+
+TEST_F(ReadInteractionsTest, ReadsInTheFilesOrderAndSharesIds) {
   DataSet set;
   const auto events = ReadInteractions(
-      FileWith("userId,movieId,rating,timestamp\nann,x,4.5,7\nbob,y,1,\nann,y,0,3\n"), &set);
+      folder_.Write("a", "userId,movieId,rating,timestamp\nann,x,4.5,7\nbob,y,1,\nann,y,0,3\n"),
+      &set);
   ASSERT_TRUE(events.ok()) << events.status();
   EXPECT_THAT(*events, ElementsAre(Interaction{0, 0, 4.5f, 7'000'000}, Interaction{1, 1, 1, 0},
                                    Interaction{0, 1, 0, 3'000'000}));
-  const auto more = ReadInteractions(FileWith("bob::z::2::1\nann::x::3::1\n"), &set);
+  const auto more = ReadInteractions(folder_.Write("b", "bob::z::2::1\nann::x::3::1\n"), &set);
   ASSERT_TRUE(more.ok()) << more.status();
   EXPECT_THAT(*more, ElementsAre(Interaction{1, 2, 2, 1'000'000}, Interaction{0, 0, 3, 1'000'000}));
   EXPECT_EQ(set.users.size(), 2u);
   EXPECT_EQ(set.items[2], "z");
 }
 
-TEST(ReadInteractionsTest, NamesTheLineThatIsMalformed) {
+TEST_F(ReadInteractionsTest, NamesTheLineThatIsMalformed) {
   DataSet set;
-  const std::string path = FileWith("a,x,1\nb,x,2\nc,x,two\n");
+  const std::string path = folder_.Write("bad", "a,x,1\nb,x,2\nc,x,two\n");
   const absl::Status status = ReadInteractions(path, &set).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat(path, ":3: ")));
   EXPECT_FALSE(ReadInteractions(path + ".not-there", &set).ok());
-  const auto empty = ReadInteractions(FileWith(""), &set);
+  const auto empty = ReadInteractions(folder_.Write("empty", ""), &set);
   ASSERT_TRUE(empty.ok());
   EXPECT_THAT(*empty, IsEmpty());
 }

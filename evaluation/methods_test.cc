@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "engine/model_state.h"
 #include "engine/query.h"
 #include "engine/test_util.h"
@@ -90,7 +91,7 @@ class OnlineTest : public testing::TestWithParam<Variant> {
 // What is measured is what the server does: same events, same answers, to the bit.
 TEST_P(OnlineTest, IsAnEngineWithTheDefaultConfiguration) {
   const Stream stream = RandomStream(3, 3000);
-  TempDir dir;
+  TempFolder dir;
   EngineOptions options = TestOptions(dir / "data");
   options.config = {};
   options.config.variant = GetParam();

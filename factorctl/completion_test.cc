@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/temp_folder.h"
 #include "engine/test_util.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -51,7 +52,7 @@ class CompletionTest : public testing::Test {
     return absl::StrSplit(output, '\n', absl::SkipEmpty());
   }
 
-  TempDir folder_;
+  TempFolder folder_;
 };
 
 TEST_F(CompletionTest, Commands) {

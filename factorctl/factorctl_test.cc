@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/strings/escaping.h"
+#include "base/temp_folder.h"
 #include "client/fake_server.h"
 #include "client/test_certificates.h"
 #include "engine/test_util.h"
@@ -63,7 +64,7 @@ class FactorctlTest : public testing::Test {
     return path;
   }
 
-  TempDir folder_;
+  TempFolder folder_;
   FakeServer server_;
 };
 
@@ -203,7 +204,7 @@ class SecureFactorctlTest : public testing::Test {
   }
 
   static constexpr char kToken[] = "0123456789abcdef";
-  TempDir folder_;
+  TempFolder folder_;
   TestCa ca_{"CA"};
   const TestCertificate server_certificate_;
   const TestCertificate own_certificate_;
@@ -564,7 +565,7 @@ TEST_F(FactorctlTest, ImportChecksItsFlags) {
 // --- Offline ---
 
 // A data folder with three events in its log.
-std::string FolderWithEvents(const TempDir& parent) {
+std::string FolderWithEvents(const TempFolder& parent) {
   const std::string path = parent / "data";
   EXPECT_TRUE(Store::Create(path, ToFields(ModelConfig())).ok());
   auto store = Store::Open({.path = path});
@@ -590,7 +591,7 @@ std::string FolderWithEvents(const TempDir& parent) {
 }
 
 TEST(OfflineTest, LogPrintsEvents) {
-  TempDir parent;
+  TempFolder parent;
   const std::string path = FolderWithEvents(parent);
   EXPECT_EQ(RunCtl({"log", path}).out,
             "1\ta\tx, \"y\"\t3.5\t2009-12-14T02:52:24Z\n"
@@ -608,7 +609,7 @@ TEST(OfflineTest, LogPrintsEvents) {
 }
 
 TEST(OfflineTest, LogPrintsEventsThatAreNoRatings) {
-  TempDir parent;
+  TempFolder parent;
   const std::string path = parent / "data";
   ModelConfig config;
   config.event_types = {{"click"}, {"purchase"}};
@@ -640,7 +641,7 @@ TEST(OfflineTest, LogPrintsEventsThatAreNoRatings) {
 }
 
 TEST(OfflineTest, LogPrintsCsvThatImportReads) {
-  TempDir parent;
+  TempFolder parent;
   const Outcome csv = RunCtl({"log", FolderWithEvents(parent), "--csv"});
   EXPECT_EQ(csv.out,
             "sequence,user,item,rating,timestamp\n"
@@ -659,7 +660,7 @@ TEST(OfflineTest, LogPrintsCsvThatImportReads) {
 }
 
 TEST(OfflineTest, LogSaysWhatIsWrong) {
-  TempDir parent;
+  TempFolder parent;
   const std::string path = FolderWithEvents(parent);
   EXPECT_THAT(RunCtl({"log", parent / "nothing"}).err, HasSubstr("NOT_FOUND"));
   EXPECT_THAT(RunCtl({"log", path, "--from=5"}).err, HasSubstr("OUT_OF_RANGE"));
@@ -672,7 +673,7 @@ TEST(OfflineTest, LogSaysWhatIsWrong) {
 }
 
 TEST(OfflineTest, LogOfAnEmptyFolderIsEmpty) {
-  TempDir parent;
+  TempFolder parent;
   ASSERT_TRUE(Store::Create(parent / "data", ToFields(ModelConfig())).ok());
   const Outcome outcome = RunCtl({"log", parent / "data"});
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
@@ -682,7 +683,7 @@ TEST(OfflineTest, LogOfAnEmptyFolderIsEmpty) {
 
 // Symptom: nothing was printed, as if nothing had ever been recorded.
 TEST(OfflineTest, LogThatASnapshotHasTrimmedSaysSo) {
-  TempDir parent;
+  TempFolder parent;
   EngineOptions options = TestOptions(parent / "data");
   options.log_retention = LogRetention::kSnapshot;
   {
@@ -699,7 +700,7 @@ TEST(OfflineTest, LogThatASnapshotHasTrimmedSaysSo) {
 }
 
 TEST(OfflineTest, VerifyReplaysTheLog) {
-  TempDir parent;
+  TempFolder parent;
   const std::string path = FolderWithEvents(parent);
   const Outcome outcome = RunCtl({"verify", path, "--json"});
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
@@ -711,7 +712,7 @@ TEST(OfflineTest, VerifyReplaysTheLog) {
 }
 
 TEST(OfflineTest, VerifyFailsWhereTheHashesDiffer) {
-  TempDir parent;
+  TempFolder parent;
   const std::string path = FolderWithEvents(parent);
   {
     auto store = Store::Open({.path = path});

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/temp_folder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -20,12 +21,10 @@ using ::testing::IsEmpty;
 
 class ImportSourceTest : public testing::Test {
  protected:
-  std::string Write(absl::string_view text, const std::string& name = "in.csv") {
-    const std::string path = testing::TempDir() + "/" +
-                             testing::UnitTest::GetInstance()->current_test_info()->name() + "-" +
-                             name;
-    std::ofstream(path, std::ios::binary) << text;
-    return path;
+  const TempFolder folder_;
+
+  std::string Write(absl::string_view text, const std::string& name = "in.csv") const {
+    return folder_.Write(name, text);
   }
 
   // "number user item rating seconds" of each rating.
@@ -147,7 +146,7 @@ TEST_F(ImportSourceTest, TheFingerprintSeesTheWholeOfALargeFile) {
 }
 
 TEST_F(ImportSourceTest, WhatCanBeReadOnlyOnceIsCheckedAsItIsGiven) {
-  const std::string path = testing::TempDir() + "/import_source_test.fifo";
+  const std::string path = folder_ / "fifo";
   for (const std::optional<int64_t> limit : {std::optional<int64_t>(), std::optional<int64_t>(1)}) {
     std::remove(path.c_str());
     ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
@@ -169,7 +168,7 @@ TEST_F(ImportSourceTest, WhatCanBeReadOnlyOnceIsCheckedAsItIsGiven) {
 
 TEST_F(ImportSourceTest, FilesThatCannotBeRead) {
   EXPECT_THAT(All({.path = "/nonexistent"}), ElementsAre(HasSubstr("/nonexistent: cannot open")));
-  EXPECT_THAT(All({.path = testing::TempDir()}), ElementsAre(HasSubstr("is a folder")));
+  EXPECT_THAT(All({.path = folder_.path()}), ElementsAre(HasSubstr("is a folder")));
   EXPECT_THAT(All({.path = Write("")}), IsEmpty());
 }
 

@@ -1,8 +1,8 @@
 #include "ratings/line_reader.h"
 
 #include <cstdlib>
-#include <fstream>
 
+#include "base/temp_folder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -105,8 +105,8 @@ TEST(LineReaderTest, PassesAFailureOfTheSourceOn) {
 }
 
 TEST(LineReaderTest, OpensAFile) {
-  const std::string path = testing::TempDir() + "/line_reader_test.txt";
-  std::ofstream(path) << "one\ntwo\n";
+  const TempFolder folder;
+  const std::string path = folder.Write("lines.txt", "one\ntwo\n");
   auto reader = LineReader::Open(path);
   ASSERT_TRUE(reader.ok()) << reader.status();
   EXPECT_EQ((*reader)->name(), path);

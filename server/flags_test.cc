@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/temp_folder.h"
 #include "client/test_certificates.h"
 #include "server/byte_size.h"
 #include "server/model_overrides.h"
@@ -24,20 +25,14 @@ using ::testing::Not;
 
 class FlagsTest : public ::testing::Test {
  protected:
+  const TempFolder folder_;
   // A folder that is not there.
-  const std::string data_dir_ = "--data_dir=" + ::testing::TempDir() + "flags_test_no_such_folder";
+  const std::string data_dir_ = "--data_dir=" + folder_ / "data";
 
   std::string Mistakes(const std::vector<std::string>& arguments) {
     const auto line = ParseCommandLine(arguments, {});
     EXPECT_EQ(line.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(line.status().message());
-  }
-  static std::string WriteFile(const std::string& name, const std::string& content) {
-    const std::string path =
-        absl::StrCat(::testing::TempDir(), "flags_test_",
-                     ::testing::UnitTest::GetInstance()->current_test_info()->name(), "_", name);
-    std::ofstream(path) << content;
-    return path;
   }
 
  private:
@@ -146,7 +141,7 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
 
 // Symptom: what was wrong with files came only when the flags were right.
 TEST_F(FlagsTest, ReportsBadFilesWithEverythingElse) {
-  const std::string tokens = WriteFile("tokens", "shop read short\n");
+  const std::string tokens = folder_.Write("tokens", "shop read short\n");
   const std::string mistakes = Mistakes({"--rank=many", "--tls_cert_file=/no/such/cert",
                                          "--tls_key_file=/no/such/key", "--token_file=" + tokens});
   for (const std::string& expected :
@@ -205,10 +200,11 @@ TEST_F(FlagsTest, WhatOthersCanReachIsSecuredUnlessToldOtherwise) {
   TestCa ca("CA");
   const TestCertificate certificate = ca.Issue("server", {});
   const std::vector<std::string> tls = {
-      "--tls_cert_file=" + WriteFile("cert", certificate.certificate),
-      "--tls_key_file=" + WriteFile("key", certificate.key)};
-  const std::string client_ca = "--tls_client_ca_file=" + WriteFile("ca", ca.pem());
-  const std::string tokens = "--token_file=" + WriteFile("tokens", "shop read 0123456789abcdef\n");
+      "--tls_cert_file=" + folder_.Write("cert", certificate.certificate),
+      "--tls_key_file=" + folder_.Write("key", certificate.key)};
+  const std::string client_ca = "--tls_client_ca_file=" + folder_.Write("ca", ca.pem());
+  const std::string tokens =
+      "--token_file=" + folder_.Write("tokens", "shop read 0123456789abcdef\n");
   // Flags keep their values from call to call.
   const auto parse = [this](const char* address, std::vector<std::string> arguments,
                             const Environment& environment = {}) {
@@ -265,9 +261,9 @@ using FlagSourcesTest = FlagsTest;
 
 TEST_F(FlagSourcesTest, TheCommandLineWinsOverTheEnvironmentAndThatOverTheFile) {
   const std::string file =
-      WriteFile("flagfile",
-                "# a comment\n\n--listen=127.0.0.1:1\n  health_listen = 127.0.0.1:1 \n"
-                "metrics_listen=127.0.0.1:1\nallow_plaintext\n");
+      folder_.Write("flagfile",
+                    "# a comment\n\n--listen=127.0.0.1:1\n  health_listen = 127.0.0.1:1 \n"
+                    "metrics_listen=127.0.0.1:1\nallow_plaintext\n");
   EXPECT_EQ(ParseCommandLine({data_dir_, "--flagfile", file}, {})->server.health_listen,
             "127.0.0.1:1");
   const auto line = ParseCommandLine({data_dir_, "--listen=127.0.0.1:3"},
@@ -281,7 +277,7 @@ TEST_F(FlagSourcesTest, TheCommandLineWinsOverTheEnvironmentAndThatOverTheFile) 
 }
 
 TEST_F(FlagSourcesTest, MistakesNameWhereTheyAre) {
-  const std::string file = WriteFile("flagfile", "rank=many\nnonsense=1\nflagfile=x\nseed\n");
+  const std::string file = folder_.Write("flagfile", "rank=many\nnonsense=1\nflagfile=x\nseed\n");
   const auto line =
       ParseCommandLine({data_dir_, "--flagfile=" + file, "--rank=8"},
                        {{"FACTORD_SEED", "none"}, {"FACTORD_SNAPSHOT_LOG_BYTES", "12 apples"}});

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "client/test_certificates.h"
 #include "server/test_util.h"
 
@@ -18,21 +18,15 @@ using ::testing::HasSubstr;
 
 class Files {
  public:
-  Files() {
-    std::string name = ::testing::TempDir() + "security_test.XXXXXX";
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_ / name; }
   // In one step, as whoever replaces a file in use should.
   std::string Write(const std::string& name, const std::string& content) const {
-    std::ofstream(path("new")) << content;
-    EXPECT_EQ(std::rename(path("new").c_str(), path(name).c_str()), 0);
+    EXPECT_EQ(std::rename(folder_.Write("new", content).c_str(), path(name).c_str()), 0);
     return path(name);
   }
 
  private:
-  std::string folder_;
+  const TempFolder folder_;
 };
 
 constexpr std::chrono::milliseconds kReload(5);

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "base/temp_folder.h"
 #include "server/test_util.h"
 
 namespace factord {
@@ -344,13 +345,13 @@ TEST(ServerTest, TwoServersCannotShareAPort) {
 }
 
 TEST(ServerTest, WritesThePortFile) {
-  const std::string path = ::testing::TempDir() + "server_test_port_" + std::to_string(getpid());
+  const TempFolder folder;
+  const std::string path = folder / "port";
   TestServer server([&](ServerOptions* options) { options->port_file = path; });
   std::ifstream file(path);
   int port = 0;
   file >> port;
   EXPECT_EQ(port, server.server().port());
-  std::remove(path.c_str());
 }
 
 }  // namespace

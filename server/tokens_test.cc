@@ -3,8 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <string>
+
+#include "base/temp_folder.h"
 
 namespace factord {
 namespace {
@@ -12,13 +13,17 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string WriteFile(const std::string& content) {
-  const std::string path = ::testing::TempDir() + "tokens_test_tokens";
-  std::ofstream(path) << content;
-  return path;
-}
+class TokensTest : public ::testing::Test {
+ protected:
+  std::string WriteFile(const std::string& content) const {
+    return folder_.Write("tokens", content);
+  }
 
-TEST(TokensTest, KnowsWhoHasWhichToken) {
+ private:
+  const TempFolder folder_;
+};
+
+TEST_F(TokensTest, KnowsWhoHasWhichToken) {
   // The SHA-256 of "hashed-token-0123".
   const auto tokens = ReadTokens(WriteFile(
       "# tokens\n\nshop  read,write  plain-token-01234\r\n"
@@ -38,7 +43,7 @@ TEST(TokensTest, KnowsWhoHasWhichToken) {
   }
 }
 
-TEST(TokensTest, TakesTheHashInPlaceOfTheToken) {
+TEST_F(TokensTest, TakesTheHashInPlaceOfTheToken) {
   // printf %s 0123456789abcdef | sha256sum
   const auto tokens = ReadTokens(WriteFile(
       "ops admin sha256:9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f\n"));
@@ -50,7 +55,7 @@ TEST(TokensTest, TakesTheHashInPlaceOfTheToken) {
             nullptr);
 }
 
-TEST(TokensTest, NamesEveryBadLineAndNoToken) {
+TEST_F(TokensTest, NamesEveryBadLineAndNoToken) {
   const std::string path = WriteFile(
       "too read short-secret\n"
       "only read\n"
@@ -71,7 +76,7 @@ TEST(TokensTest, NamesEveryBadLineAndNoToken) {
   EXPECT_THAT(message, Not(HasSubstr("secret")));
 }
 
-TEST(TokensTest, AnEmptyFileIsAMistake) {
+TEST_F(TokensTest, AnEmptyFileIsAMistake) {
   // It would lock everybody out.
   EXPECT_THAT(std::string(ReadTokens(WriteFile("# nobody\n")).status().message()),
               HasSubstr("has no token"));

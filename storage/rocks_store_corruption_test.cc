@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/coding.h"
+#include "base/temp_folder.h"
 #include "storage/store_test_util.h"
 
 namespace factord {

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "base/temp_folder.h"
 #include "storage/store_test_util.h"
 
 namespace factord {

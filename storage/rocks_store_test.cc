@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "storage/identity.h"
 #include "storage/store_test_util.h"
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/temp_folder.h"
 #include "benchmark/benchmark.h"
 #include "storage/records.h"
 #include "storage/store.h"

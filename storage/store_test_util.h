@@ -1,5 +1,5 @@
-// What the tests of the store share: temporary folders, events that tell their sequence, and
-// snapshots whose every record tells the sequence it was taken at. Header only; for tests.
+// What the tests of the store share: events that tell their sequence, and snapshots whose every
+// record tells the sequence it was taken at. Header only; for tests.
 #pragma once
 
 #include <sys/stat.h>
@@ -21,35 +21,6 @@
 #include "storage/store.h"
 
 namespace factord {
-
-// A folder of its own, removed at the end.
-class TempFolder {
- public:
-  enum class Place {
-    kDisk,
-    // Many short-lived folders are much faster there; only for what a real disk makes no difference
-    // to.
-    kMemory,
-  };
-  explicit TempFolder(Place place = Place::kDisk) {
-    std::filesystem::path base = std::filesystem::temp_directory_path();
-    if (place == Place::kMemory && access("/dev/shm", W_OK) == 0) base = "/dev/shm";
-    std::string pattern = (base / "factord_store_XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string operator/(absl::string_view name) const { return absl::StrCat(path_, "/", name); }
-
- private:
-  std::string path_;
-};
 
 inline std::string ReadAll(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

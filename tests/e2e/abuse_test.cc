@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "base/test_socket.h"
 #include "client/test_certificates.h"
 #include "tests/e2e/server_process.h"
@@ -256,7 +257,7 @@ int64_t CostOfIdleConnections(const std::string& kind, const ServerProcess& serv
 }
 
 TEST(AbuseTest, TenThousandIdleConnectionsLeaveRoomForOthers) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data")});
   server.WaitUntilServing();
   const int64_t each = CostOfIdleConnections<TestSocket>(
@@ -268,7 +269,7 @@ TEST(AbuseTest, TenThousandIdleConnectionsLeaveRoomForOthers) {
 }
 
 TEST(AbuseTest, TenThousandIdleTlsConnectionsLeaveRoomForOthers) {
-  TempDir dir;
+  TempFolder dir;
   const TestCertificate certificate = TestCa("CA").Issue("server", {"localhost"});
   std::ofstream(dir / "key") << certificate.key;
   std::ofstream(dir / "cert") << certificate.certificate;
@@ -293,7 +294,7 @@ TEST(AbuseTest, TenThousandIdleTlsConnectionsLeaveRoomForOthers) {
 }
 
 TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server(
       {"--data_dir=" + (dir / "data"), "--max_call_time=500ms", "--max_concurrent_calls=60"});
   server.WaitUntilServing();
@@ -325,7 +326,7 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
 
 // Each such client once made a stop wait for half of --drain_timeout.
 TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersDoNotDelayAStop) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server(
       {"--data_dir=" + (dir / "data"), "--drain_timeout=120s", "--max_concurrent_calls=2"});
   server.WaitUntilServing();
@@ -356,7 +357,7 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersDoNotDelayAStop) {
 
 // Each stream that was read more slowly once stayed in memory for good, with its last message.
 TEST(AbuseTest, PacedStreamsLeaveNothingBehind) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--client_events_per_second=20"});
   server.WaitUntilServing();
   const auto stub = v1::RatingService::NewStub(server.channel());
@@ -389,7 +390,7 @@ TEST(AbuseTest, PacedStreamsLeaveNothingBehind) {
 }
 
 TEST(AbuseTest, HalfMessagesOfManyCostNoMoreThanTheNetworkMayHave) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--network_memory_bytes=16MiB"});
   server.WaitUntilServing();
   RecordRatings(server, OneRating());
@@ -435,7 +436,7 @@ TEST(AbuseTest, HalfMessagesOfManyCostNoMoreThanTheNetworkMayHave) {
 }
 
 TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--max_call_time=500ms"});
   server.WaitUntilServing();
   const int64_t before = ResidentBytes(server);
@@ -468,7 +469,7 @@ TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
 }
 
 TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--max_message_bytes=1MiB"});
   server.WaitUntilServing();
   for (const size_t size :
@@ -517,7 +518,7 @@ grpc::Status CallWithBytes(const ServerProcess& server, const std::string& metho
 
 // One message of empty events once became 750 MB.
 TEST(AbuseTest, MessagesOfManyTinyPartsCostWhatTheirBytesDo) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data")});
   server.WaitUntilServing();
   RecordRatings(server, OneRating());
@@ -582,7 +583,7 @@ TEST(AbuseTest, MessagesOfManyTinyPartsCostWhatTheirBytesDo) {
 }
 
 TEST(AbuseTest, BytesThatAreNoHttpCostOneConnection) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data")});
   server.WaitUntilServing();
   for (const std::string& bytes :

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tests/e2e/server_process.h"
@@ -36,7 +37,7 @@ constexpr char kStopPasses[] = "/factord.v1.AdminService/StopPasses";
 class BadInputTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    dir_ = new TempDir;
+    dir_ = new TempFolder;
     server_ = new ServerProcess({"--data_dir=" + (*dir_ / "data")});
     server_->WaitUntilServing();
     v1::RecordRatingsRequest request;
@@ -83,7 +84,7 @@ class BadInputTest : public ::testing::Test {
     return status;
   }
 
-  static inline TempDir* dir_ = nullptr;
+  static inline TempFolder* dir_ = nullptr;
   static inline ServerProcess* server_ = nullptr;
   int64_t sequence_ = 0;
   std::string hash_;
@@ -373,7 +374,7 @@ TEST_F(BadInputTest, Streams) {
 }
 
 TEST(StreamWindowTest, MoreThanTheWindowEndsTheStreamAndWhatWasWithinItIsKept) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--stream_window_events=10000"});
   server.WaitUntilServing();
   // Batch upon batch without looking at an acknowledgement, until the server has seen enough: the

@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/temp_folder.h"
 #include "client/test_certificates.h"
 #include "tests/e2e/closed_loop.h"
 #include "tests/e2e/server_process.h"
@@ -106,7 +107,7 @@ class SecureServerTest : public testing::Test {
     return RunProgram(arguments);
   }
 
-  TempDir folder_;
+  TempFolder folder_;
   TestCa ca_{"CA"};
   std::string token_lines_;
   std::optional<ServerProcess> server_;
@@ -256,7 +257,7 @@ TEST_F(SecureServerTest, CertificatesAreReplacedUnderLoad) {
 
 // A full model stays full: repeating would hold the caller up to the deadline, and load the server.
 TEST(FullModelTest, IsToldAtOnce) {
-  const TempDir folder;
+  const TempFolder folder;
   ServerProcess server({"--data_dir=" + (folder / "data"), "--durability=async", "--max_users=1"});
   auto client = Client::Create({.target = absl::StrCat("127.0.0.1:", server.port()),
                                 .write_timeout = absl::FromChrono(kPatience)});
@@ -274,7 +275,7 @@ TEST(FullModelTest, IsToldAtOnce) {
 // Symptom: the server does not remember the number of a rating that it rejected, and after a
 // restart the client took it for one with an older data folder.
 TEST(StreamThroughARestartTest, ARejectedRatingAtTheEndIsNoDataLoss) {
-  TempDir dir;
+  TempFolder dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--durability=async"};
   std::optional<ServerProcess> server(std::in_place, flags);
   const std::string address = absl::StrCat("127.0.0.1:", server->port());

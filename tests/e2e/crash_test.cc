@@ -25,6 +25,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/temp_folder.h"
 #include "engine/verify.h"
 #include "storage/store.h"
 #include "tests/e2e/server_process.h"
@@ -301,7 +302,7 @@ std::vector<std::string> Flags(const std::string& data_dir, const std::string& r
 
 TEST(CrashTest, NothingAcknowledgedIsMissingAndNothingIsThereTwice) {
   std::mt19937_64 random(seed);
-  TempDir dir;
+  TempFolder dir;
   const std::string data = dir / "data";
   Address address;
   std::vector<std::unique_ptr<UnaryWriter>> writers;

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "google/protobuf/stubs/logging.h"
 #include "tests/e2e/server_process.h"
 
@@ -162,7 +163,7 @@ class Caller {
 // All that a server with these flags writes while it is called with good, wrong and missing tokens,
 // reads its file of tokens again, which is bad then, is killed, recovers, and stops.
 std::string LogOf(std::vector<std::string> flags) {
-  TempDir dir;
+  TempFolder dir;
   const std::string tokens = dir / "tokens";
   const auto write_tokens = [&](const std::string& more) {
     std::ofstream(dir / "new") << "shop read,write " << kShop << "\nops admin,read " << kOps << "\n"
@@ -224,7 +225,7 @@ TEST(LogTest, HoldsNoTokenAtAnyLevel) {
 }
 
 TEST(LogTest, HoldsNoTokenOfAFileThatIsRefusedAtTheStart) {
-  TempDir dir;
+  TempFolder dir;
   const std::string tokens = dir / "tokens";
   std::ofstream(tokens)
       << "shop fly sesame-that-may-fly\nsesame-without-a-name\nshop read sesame\n";

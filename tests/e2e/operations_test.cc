@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/hash128.h"
+#include "base/temp_folder.h"
 #include "base/test_mount.h"
 #include "engine/verify.h"
 #include "tests/e2e/server_process.h"
@@ -51,7 +52,7 @@ HealthCheckResponse::ServingStatus HealthOf(const ServerProcess& server,
 }
 
 TEST(LifeTest, SigtermDrainsAndARestartGoesOn) {
-  TempDir dir;
+  TempFolder dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data")};
   std::string hash;
   {
@@ -101,7 +102,7 @@ TEST(LifeTest, SigtermDrainsAndARestartGoesOn) {
 }
 
 TEST(LifeTest, IsUnavailableWhileRecovering) {
-  TempDir dir;
+  TempFolder dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--durability=async",
                                           "--snapshot_interval=0", "--snapshot_log_bytes=0"};
   std::string hash;
@@ -138,7 +139,7 @@ TEST(LifeTest, IsUnavailableWhileRecovering) {
 // Ratings come in and are read while passes go on; a SIGKILL in the middle loses none of what was
 // acknowledged, and the log alone gives the same model.
 TEST(PassesTest, GoOnBesideLiveTrafficAndAreInTheLog) {
-  TempDir dir;
+  TempFolder dir;
   const std::string data = dir / "data";
   const std::vector<std::string> flags = {"--data_dir=" + data, "--log_retention=all"};
   int64_t acknowledged = 0;
@@ -185,7 +186,7 @@ TEST(PassesTest, GoOnBesideLiveTrafficAndAreInTheLog) {
 }
 
 TEST(BackupTest, TakenWhileEventsStreamInStartsWithItsHash) {
-  TempDir dir;
+  TempFolder dir;
   const std::string backups = dir / "backups";
   std::filesystem::create_directory(backups);
   ServerProcess server(
@@ -255,7 +256,7 @@ TEST(BackupTest, TakenWhileEventsStreamInStartsWithItsHash) {
 
 // Symptom: every user of the machine could read the ratings, in the folder and in its backups.
 TEST(BackupTest, NobodyElseCanReadTheFolderOrABackup) {
-  TempDir dir;
+  TempFolder dir;
   const mode_t before = umask(022);
   ServerProcess server({"--data_dir=" + (dir / "data"), "--backup_dir=" + (dir / "backups")});
   umask(before);
@@ -285,7 +286,7 @@ TEST(BackupTest, NobodyElseCanReadTheFolderOrABackup) {
 }
 
 TEST(BackupTest, NeedsABackupDirAndAPlainName) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data")});
   server.WaitUntilServing();
   const auto admin = v1::AdminService::NewStub(server.channel());
@@ -311,7 +312,7 @@ Ended Refused(const std::vector<std::string>& flags) {
 }
 
 TEST(RefusalTest, BadFlagsAreToldAllAtOnce) {
-  TempDir dir;
+  TempFolder dir;
   const Ended ended = Refused(
       {"--data_dir=" + (dir / "data"), "--rank=x", "--no_such_flag=1", "--durability=perhaps"});
   EXPECT_EQ(ended.exit_code, kExitUsage);
@@ -321,7 +322,7 @@ TEST(RefusalTest, BadFlagsAreToldAllAtOnce) {
 }
 
 TEST(RefusalTest, AnotherConfiguration) {
-  TempDir dir;
+  TempFolder dir;
   std::string hash;
   const std::string data = "--data_dir=" + (dir / "data");
   {
@@ -348,7 +349,7 @@ TEST(RefusalTest, AnotherConfiguration) {
 }
 
 TEST(RefusalTest, AFolderInUse) {
-  TempDir dir;
+  TempFolder dir;
   const std::string data = "--data_dir=" + (dir / "data");
   ServerProcess server({data});
   server.WaitUntilServing();
@@ -360,7 +361,7 @@ TEST(RefusalTest, AFolderInUse) {
 }
 
 TEST(RefusalTest, APortInUse) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data")});
   const Ended ended = Refused(
       {"--data_dir=" + (dir / "other"), "--listen=127.0.0.1:" + std::to_string(server.port())});
@@ -370,7 +371,7 @@ TEST(RefusalTest, APortInUse) {
 }
 
 TEST(RefusalTest, AForeignFolder) {
-  TempDir dir;
+  TempFolder dir;
   std::filesystem::create_directory(dir / "data");
   std::ofstream(dir / "data/letter.txt") << "mine";
   const Ended ended = Refused({"--data_dir=" + (dir / "data")});
@@ -385,7 +386,7 @@ TEST(RefusalTest, AForeignFolder) {
 }
 
 TEST(RefusalTest, AnotherFormatVersionAndADamagedIdentity) {
-  TempDir dir;
+  TempFolder dir;
   const std::string data = "--data_dir=" + (dir / "data");
   {
     ServerProcess server({data});
@@ -417,7 +418,7 @@ TEST(RefusalTest, AnotherFormatVersionAndADamagedIdentity) {
 }
 
 TEST(DiskTest, ANearlyFullOneRefusesWritesAndLosesNothing) {
-  TempDir dir;
+  TempFolder dir;
   std::filesystem::create_directory(dir / "disk");
   const TestMount disk(dir / "disk", "size=64m");
   if (!disk.ok()) GTEST_SKIP() << "this process may not mount";
@@ -461,7 +462,7 @@ TEST(DiskTest, ANearlyFullOneRefusesWritesAndLosesNothing) {
 }
 
 TEST(DiskTest, AFullOneTakesWritesDownReadsGoOnAndARestartHasAllThatWasAcknowledged) {
-  TempDir dir;
+  TempFolder dir;
   std::filesystem::create_directory(dir / "disk");
   const TestMount disk(dir / "disk", "size=24m");
   if (!disk.ok()) GTEST_SKIP() << "this process may not mount";
@@ -520,7 +521,7 @@ TEST(DiskTest, AFullOneTakesWritesDownReadsGoOnAndARestartHasAllThatWasAcknowled
 }
 
 TEST(DiskTest, AReadOnlyOneIsRefused) {
-  TempDir dir;
+  TempFolder dir;
   std::filesystem::create_directory(dir / "disk");
   const TestMount disk(dir / "disk", "size=64m");
   if (!disk.ok()) GTEST_SKIP() << "this process may not mount";

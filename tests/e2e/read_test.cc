@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "engine/engine.h"
 #include "tests/e2e/server_process.h"
 
@@ -72,7 +73,7 @@ class RandomWriter {
 };
 
 TEST(ReadYourWritesTest, ARatedItemIsGoneAndTheFactorsAreNew) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--durability=async"});
   server.WaitUntilServing();
   constexpr int kClients = 3, kRatings = 300, kItems = 40;
@@ -123,7 +124,7 @@ TEST(ReadYourWritesTest, ARatedItemIsGoneAndTheFactorsAreNew) {
 // The answer after each acknowledgement is, bit for bit, that of an engine that was given the same
 // events.
 TEST(ReadYourWritesTest, AnswersAreThoseOfTheSameEventsAppliedElsewhere) {
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--durability=async"});
   server.WaitUntilServing();
   EngineOptions options;
@@ -202,7 +203,7 @@ class TopKTest : public ::testing::TestWithParam<std::tuple<int, std::string>> {
 TEST_P(TopKTest, EqualsBruteForceOverTheFactorsOfTheSameView) {
   const auto& [rank, variant] = GetParam();
   const bool has_ranking = variant == "adaptive";
-  TempDir dir;
+  TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--durability=async",
                         "--rank=" + std::to_string(rank), "--variant=" + variant,
                         "--aggressiveness=0.5"});

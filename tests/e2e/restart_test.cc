@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/temp_folder.h"
 #include "client/client.h"
 #include "storage/store.h"
 #include "tests/e2e/closed_loop.h"
@@ -44,7 +45,7 @@ struct Gaps {
 
 // Restarts a server with these flags under a client with these options, whose target is not set.
 void RestartUnderLoad(std::vector<std::string> flags, Client::Options options, Gaps* gaps) {
-  TempDir dir;
+  TempFolder dir;
   flags.push_back("--data_dir=" + (dir / "data"));
   flags.push_back("--log_retention=all");
   auto server = std::make_unique<ServerProcess>(flags);

@@ -1,6 +1,6 @@
 // A real `factord` process, for tests that start it, kill it and read what it says.
 //
-//   TempDir dir;
+//   TempFolder dir;
 //   ServerProcess server({"--data_dir=" + (dir / "data")});
 //   server.WaitUntilServing();
 //   ... v1::RatingService::NewStub(server.channel()) ...
@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "engine/test_util.h"
 #include "factord/v1/admin_service.grpc.pb.h"
 #include "factord/v1/model_service.grpc.pb.h"
@@ -79,7 +80,7 @@ class ServerProcess {
  private:
   void ReadOutput();
 
-  TempDir dir_;  // for the port file
+  TempFolder dir_;  // for the port file
   pid_t pid_ = -1;
   int output_fd_ = -1;
   int port_ = 0;
