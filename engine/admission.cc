@@ -13,9 +13,18 @@ int64_t RowLimit(int64_t limit) { return limit == 0 ? int64_t{UserTable::kMaxRow
 Admission::Admission(const StateLimits& limits, const ModelState* state, int64_t store_bytes)
     : limits_{.max_users = RowLimit(limits.max_users),
               .max_items = RowLimit(limits.max_items),
-              .memory_limit = limits.memory_limit},
+              .memory_limit = limits.memory_limit,
+              .max_producers = limits.max_producers},
       state_(state) {
   if (limits_.memory_limit > 0) memory_ = state->memory().total() + store_bytes;
+}
+
+absl::Status Admission::AdmitNewProducer() const {
+  const int64_t producer = state_->producers() + 1;
+  if (limits_.max_producers == 0 || producer <= limits_.max_producers) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("start.producer_id: would be producer ",
+                                                   producer,
+                                                   " of --max_producers=", limits_.max_producers));
 }
 
 void Admission::NewIds::Add(absl::string_view id) {

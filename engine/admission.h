@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "base/status.h"
 #include "engine/model_state.h"
 #include "storage/records.h"
 
@@ -18,6 +19,7 @@ struct StateLimits {
   int64_t max_users = 0;
   int64_t max_items = 0;
   int64_t memory_limit = 0;
+  int64_t max_producers = 0;
 };
 
 // For one group, on the writer thread, before anything of it is logged: what has been logged is
@@ -40,6 +42,9 @@ class Admission {
   // Whether the event may be taken. What it adds then counts from here on; otherwise *reason names
   // the field and the limit.
   Verdict Admit(const Event& event, std::string* reason);
+
+  // Whether a producer may come that no event is from yet. RESOURCE_EXHAUSTED: there are too many.
+  absl::Status AdmitNewProducer() const;
 
   // Nothing of the request is taken after all.
   void UndoRequest();

@@ -72,7 +72,8 @@ class EngineImpl : public Engine {
                                     .min_free_bytes = options_.min_free_bytes,
                                     .limits = {.max_users = options_.max_users,
                                                .max_items = options_.max_items,
-                                               .memory_limit = options_.memory_limit},
+                                               .memory_limit = options_.memory_limit,
+                                               .max_producers = options_.max_producers},
                                     .on_logged = [this](int64_t bytes) { OnLogged(bytes); },
                                     .on_published = [this] { CopyStatistics(); }},
                     store_.get(), &state_, &waiters_);
@@ -277,6 +278,7 @@ absl::Status EngineOptions::Validate() const {
   require(is_row_limit(max_users), absl::StrCat("max_users", row_limit));
   require(is_row_limit(max_items), absl::StrCat("max_items", row_limit));
   require(memory_limit >= 0, "memory_limit: must be at least 0");
+  require(max_producers >= 0, "max_producers: must be at least 0");
   require(max_group_events > 0, "max_group_events: must be at least 1");
   require(max_pinned_views > 0, "max_pinned_views: must be at least 1");
   require(pinned_view_ttl.count() > 0, "pinned_view_ttl: must be above 0");

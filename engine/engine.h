@@ -83,6 +83,9 @@ struct EngineOptions {
   // buffers still grow. So leave room beside it, and for what MemoryUsage does not count. While the
   // set of ids doubles, the old one is there for a moment as well.
   int64_t memory_limit = 0;
+  // Producers are remembered for good, with their last number. Beyond so many a new one is refused
+  // (LastProducerNumber), known ones go on. 0: no limit.
+  int64_t max_producers = 100'000;
   // Events applied and made durable together at the most. A single larger request is its own group.
   int32_t max_group_events = 8'192;
   // Where Backup puts its folders; made when first needed. Empty: no backups.
@@ -291,7 +294,8 @@ class Engine {
   // --- Writes -----------------------------------------------------------------------------------
   virtual void Record(RecordRequest request) = 0;
   // The last number taken from `producer_id` (0: none), after everything that was handed to Record
-  // before this call has been settled. `done` as in RecordRequest.
+  // before this call has been settled. RESOURCE_EXHAUSTED: it would be one too many. `done` as in
+  // RecordRequest.
   virtual void LastProducerNumber(std::string producer_id,
                                   std::function<void(absl::StatusOr<int64_t>)> done) = 0;
 

@@ -157,6 +157,22 @@ TEST_F(EngineTest, AProducersNumberIsAppliedOnceAlsoAfterARestart) {
             Outcome::kDuplicate);
 }
 
+TEST_F(EngineTest, OneProducerTooManyIsRefusedAndKnownOnesGoOn) {
+  options_.max_producers = 1;
+  auto engine = OpenOrDie(options_);
+  const auto ask = [&](const char* producer) {
+    std::promise<absl::StatusOr<int64_t>> promise;
+    engine->LastProducerNumber(producer, [&](auto number) { promise.set_value(number); });
+    return promise.get_future().get();
+  };
+  EXPECT_EQ(*ask("p"), 0);
+  Record(*engine, {{"u", "i", 4, "", "p", 3}});
+  EXPECT_EQ(ask("q").status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ask("q").status().message(),
+            "start.producer_id: would be producer 2 of --max_producers=1");
+  EXPECT_EQ(*ask("p"), 3);
+}
+
 TEST_F(EngineTest, ANearlyFullDiskRefusesNewEventsOnly) {
   auto engine = OpenOrDie(options_);
   Record(*engine, {{"u", "i", 4, "id"}});

@@ -41,11 +41,12 @@ void EventGroup::Add(RecordRequest request) {
 void EventGroup::AddQuery(const std::string& producer_id,
                           std::function<void(absl::StatusOr<int64_t>)> done) {
   const int64_t number = LastNumber(producer_id);
-  answers_.push_back([done = std::move(done), number](const absl::Status& commit) {
-    if (commit.ok()) {
-      done(number);
+  const absl::Status admitted = number == 0 ? admission_.AdmitNewProducer() : absl::OkStatus();
+  answers_.push_back([done = std::move(done), number, admitted](const absl::Status& commit) {
+    if (!commit.ok() || !admitted.ok()) {
+      done(commit.ok() ? admitted : commit);
     } else {
-      done(commit);
+      done(number);
     }
   });
 }

@@ -13,7 +13,8 @@ namespace factord {
 //
 // Not in it, since it is bounded or passes: the queue (EngineOptions::max_queued_bytes), old rows
 // that a pinned view or a snapshot in the making still needs (those of users; those of items are
-// counted), lists of changed rows (four bytes each), producers, network buffers, threads, code.
+// counted), lists of changed rows (four bytes each), producers (max_producers), network buffers,
+// threads, code.
 struct MemoryUsage {
   int64_t users = 0;      // rows
   int64_t histories = 0;  // what each user has rated

@@ -1,6 +1,7 @@
 #include "server/call_gate.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
@@ -12,6 +13,8 @@ namespace {
 
 // How long a client that found no room shall wait.
 constexpr std::chrono::milliseconds kPushback{100};
+// Answers that are on their way to somebody who reads are younger.
+constexpr std::chrono::seconds kMinUnread{1};
 // Somebody who tries tokens must not fill the disk with the log of it.
 constexpr std::chrono::seconds kTokenLogInterval{1};
 
@@ -44,6 +47,7 @@ CallGate::Call::Call(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* conte
 }
 
 CallGate::Call::~Call() {
+  Hold(0);
   MutexLock lock(&gate_->mu_);
   gate_->SettleLocked(this);
   gate_->calls_.erase(this);
@@ -130,7 +134,35 @@ absl::Status CallGate::Call::CheckRoom() const {
     return gate_->Refuse(Refusal::kCalls,
                          RetryAfter(kPushback, "too many calls (--max_concurrent_calls)"));
   }
+  if (gate_->unread_answer_bytes() > gate_->options_.max_unread_answer_bytes) {
+    return NoRoomForAnswers();
+  }
   return absl::OkStatus();
+}
+
+absl::Status CallGate::Call::NoRoomForAnswers() const {
+  return gate_->Refuse(
+      Refusal::kUnreadAnswers,
+      RetryAfter(kPushback, "clients do not read their answers (--max_unread_answer_bytes)"));
+}
+
+int64_t CallGate::Call::Hold(int64_t bytes) {
+  const int64_t before = held_.exchange(bytes, std::memory_order_relaxed);
+  if (before == 0) {
+    held_since_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+  }
+  const int64_t more = bytes - before;
+  return gate_->held_.fetch_add(more, std::memory_order_relaxed) + more;
+}
+
+absl::Status CallGate::Call::HoldAnswer(size_t bytes) {
+  if (HoldAcknowledgements(bytes) || InfoOf(rpc_).scope == kScopeWrite) return absl::OkStatus();
+  Hold(0);
+  return NoRoomForAnswers();
+}
+
+bool CallGate::Call::HoldAcknowledgements(size_t bytes) {
+  return Hold(static_cast<int64_t>(bytes)) <= gate_->options_.max_unread_answer_bytes;
 }
 
 absl::Status CallGate::Call::TakeEvents(int64_t events) {
@@ -203,10 +235,25 @@ bool CallGate::WaitUntilNone(Clock::time_point deadline) {
 // A call leaves the list before gRPC lets go of its context, so TryCancel finds it.
 void CallGate::CancelOverdue(Clock::time_point now) {
   MutexLock lock(&mu_);
-  for (Call* call : calls_) {
-    if (call->overdue_.load(std::memory_order_relaxed) > now.time_since_epoch().count()) continue;
+  const auto cancel = [](Call* call) {
     call->StopTimer();
     call->context_->TryCancel();
+  };
+  const Clock::rep long_ago = (now - kMinUnread).time_since_epoch().count();
+  std::vector<std::pair<Clock::rep, Call*>> waiting;  // since when an answer has not been read
+  for (Call* call : calls_) {
+    const Clock::rep since = call->held_since_.load(std::memory_order_relaxed);
+    if (call->overdue_.load(std::memory_order_relaxed) <= now.time_since_epoch().count()) {
+      cancel(call);
+    } else if (call->held_.load(std::memory_order_relaxed) > 0 && since <= long_ago) {
+      waiting.emplace_back(since, call);
+    }
+  }
+  int64_t excess = unread_answer_bytes() - options_.max_unread_answer_bytes / 2;
+  std::sort(waiting.begin(), waiting.end());
+  for (auto it = waiting.begin(); it != waiting.end() && excess > 0; ++it) {
+    excess -= it->second->held_.load(std::memory_order_relaxed);
+    cancel(it->second);
   }
 }
 

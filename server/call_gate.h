@@ -7,7 +7,7 @@
 //   call.Answered(status);
 //
 // Order of the checks: token and scope (UNAUTHENTICATED, PERMISSION_DENIED), the client's rate,
-// calls at once (RESOURCE_EXHAUSTED with pushback).
+// calls at once, room for answers (RESOURCE_EXHAUSTED with pushback).
 //
 // A client is known by its token's name, else by its certificate's, else by its address.
 //
@@ -50,6 +50,10 @@ class CallGate {
     // A read or a RecordRatings that takes longer, also because its client does not read the
     // answer, is cancelled; so is a stream whose client does not read acknowledgements for so long.
     std::chrono::milliseconds max_call_time = std::chrono::minutes(1);
+    // Bytes of answers that are made and not sent, since clients do not read. Beyond half of it,
+    // those that have waited longest, and a second at least, are cancelled; at the limit, calls are
+    // refused.
+    int64_t max_unread_answer_bytes = int64_t{256} << 20;
     // For each client; 0: no limit.
     double client_calls_per_second = 0;
     double client_events_per_second = 0;
@@ -91,6 +95,12 @@ class CallGate {
     }
     void StopTimer() { overdue_.store(kNever, std::memory_order_relaxed); }
 
+    // Counts the bytes of the answer, until the call is gone. RESOURCE_EXHAUSTED, and nothing is
+    // counted, where there is no room for it: not for a write, which has happened.
+    absl::Status HoldAnswer(size_t bytes);
+    // Counts `bytes` in place of what was counted before. Whether there was room.
+    bool HoldAcknowledgements(size_t bytes);
+
     // Nothing more is done for it than to send what is there: it needs no engine. Once is enough.
     void Settled();
     // Its status is decided. It is settled, too.
@@ -105,14 +115,19 @@ class CallGate {
     // The call's token, with the scope that the call needs.
     absl::StatusOr<const Token*> FindToken(const TokenTable& tokens) const;
     absl::Status CheckRoom() const;
+    absl::Status NoRoomForAnswers() const;
     // What rates are counted by.
     const std::string& client();
+    // Returns what all calls hold then.
+    int64_t Hold(int64_t bytes);
 
     CallGate* const gate_;
     const Rpc rpc_;
     grpc::CallbackServerContext* const context_;
     const Clock::time_point start_ = Clock::now();
     std::atomic<Clock::rep> overdue_{kNever};
+    std::atomic<int64_t> held_{0};  // bytes of its answer
+    std::atomic<Clock::rep> held_since_{kNever};
     std::string client_;
     std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
     bool is_settled_ = false;                   // guarded by the gate's mu_
@@ -122,10 +137,12 @@ class CallGate {
   bool WaitUntilSettled(Clock::time_point deadline);
   // Whether there was a moment without a call before it.
   bool WaitUntilNone(Clock::time_point deadline);
-  // Cancels the calls whose time is over. To be called now and then.
+  // Cancels the calls whose time is over, and those whose answers take too much room. To be called
+  // now and then.
   void CancelOverdue(Clock::time_point now);
 
   int32_t in_flight(Rpc rpc) const;
+  int64_t unread_answer_bytes() const { return held_.load(std::memory_order_relaxed); }
   const CallMetrics& metrics() const { return metrics_; }
 
  private:
@@ -139,6 +156,7 @@ class CallGate {
   RateLimiter call_rate_;
   RateLimiter event_rate_;
   std::atomic<Clock::rep> next_token_log_{0};
+  std::atomic<int64_t> held_{0};  // the sum of all calls'
 
   mutable Mutex mu_;
   CondVar fewer_;  // no call is left, or none that is not settled

@@ -16,8 +16,16 @@
 namespace factord {
 
 // Why the gate refused a call.
-enum class Refusal { kCalls, kStreams, kRateLimit, kAuthMissing, kAuthUnknown, kAuthScope };
-inline constexpr size_t kRefusals = 6;
+enum class Refusal {
+  kCalls,
+  kStreams,
+  kUnreadAnswers,
+  kRateLimit,
+  kAuthMissing,
+  kAuthUnknown,
+  kAuthScope,
+};
+inline constexpr size_t kRefusals = 7;
 
 // Thread-safe.
 class CallMetrics {

@@ -76,7 +76,7 @@ ABSL_FLAG(bool, allow_anonymous, false,
 ABSL_FLAG(int64_t, max_connections, 20'000,
           "Connections at once; more are closed as they come. Fewer if the limit of open files is "
           "lower.");
-ABSL_FLAG(int32_t, max_calls_per_connection, 1'000,
+ABSL_FLAG(int32_t, max_calls_per_connection, 100,
           "Calls at once on one connection; a client holds more back.");
 ABSL_FLAG(int32_t, max_concurrent_calls, 10'000,
           "Calls at once; more are refused (RESOURCE_EXHAUSTED).");
@@ -86,6 +86,10 @@ ABSL_FLAG(
     absl::Duration, max_call_time, absl::Minutes(1),
     "A read or a RecordRatings that takes longer is cancelled, also when it is the client that "
     "does not read the answer; so is a stream whose acknowledgements are not read.");
+ABSL_FLAG(
+    ByteSize, max_unread_answer_bytes, ByteSize{256 << 20},
+    "Answers that clients do not read. Beyond half of it, those that have waited longest, and a "
+    "second at least, are cancelled; beyond it, calls are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(ByteSize, max_message_bytes, ByteSize{16 << 20}, "Largest request message.");
 ABSL_FLAG(
     ByteSize, network_memory_bytes, ByteSize{256 << 20},
@@ -111,6 +115,10 @@ ABSL_FLAG(
     "Memory of the model's state (factord_memory_bytes): beyond it new users and items are "
     "refused (RESOURCE_EXHAUSTED), known ones go on and still take a little. How much to give "
     "it of the machine's memory: Sizing in docs/operations.md. 0: no limit.");
+ABSL_FLAG(
+    int64_t, max_producers, 100'000,
+    "Producers of StreamRatings, whose last numbers are remembered for good: a new one beyond "
+    "is refused (RESOURCE_EXHAUSTED), known ones go on. 0: no limit.");
 ABSL_FLAG(absl::Duration, max_sequence_wait, absl::Seconds(1),
           "How long a read waits for its min_sequence to become visible, at the most.");
 
@@ -234,9 +242,10 @@ const std::vector<FlagSection>& Sections() {
       {"Limits",
        "",
        {"max_connections", "max_calls_per_connection", "max_concurrent_calls", "max_streams",
-        "max_call_time", "max_message_bytes", "network_memory_bytes", "client_calls_per_second",
-        "client_events_per_second", "stream_window_events", "max_queued_events", "max_queued_bytes",
-        "max_users", "max_items", "memory_limit", "max_sequence_wait"}},
+        "max_call_time", "max_unread_answer_bytes", "max_message_bytes", "network_memory_bytes",
+        "client_calls_per_second", "client_events_per_second", "stream_window_events",
+        "max_queued_events", "max_queued_bytes", "max_users", "max_items", "memory_limit",
+        "max_producers", "max_sequence_wait"}},
       {"Connections",
        "",
        {"keepalive_time", "keepalive_timeout", "min_client_ping_interval", "max_connection_idle",
@@ -341,6 +350,8 @@ EngineOptions ToEngineOptions(Mistakes* mistakes) {
   options.max_users = RowLimit("max_users", absl::GetFlag(FLAGS_max_users), mistakes);
   options.max_items = RowLimit("max_items", absl::GetFlag(FLAGS_max_items), mistakes);
   options.memory_limit = absl::GetFlag(FLAGS_memory_limit).bytes;
+  options.max_producers =
+      AtLeast<int64_t>("max_producers", 0, absl::GetFlag(FLAGS_max_producers), mistakes);
   options.backup_dir = absl::GetFlag(FLAGS_backup_dir);
   return options;
 }
@@ -469,6 +480,9 @@ CallGate::Options ToCallOptions(Mistakes* mistakes) {
       AtLeast<int32_t>("max_streams", 0, absl::GetFlag(FLAGS_max_streams), mistakes);
   options.max_call_time = Milliseconds("max_call_time", absl::Milliseconds(1),
                                        absl::GetFlag(FLAGS_max_call_time), mistakes);
+  options.max_unread_answer_bytes =
+      Bytes("max_unread_answer_bytes", int64_t{1} << 20, std::numeric_limits<int64_t>::max(),
+            absl::GetFlag(FLAGS_max_unread_answer_bytes), mistakes);
   options.client_calls_per_second = AtLeast<double>(
       "client_calls_per_second", 0, absl::GetFlag(FLAGS_client_calls_per_second), mistakes);
   options.client_events_per_second = AtLeast<double>(

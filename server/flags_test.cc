@@ -65,6 +65,7 @@ TEST_F(FlagsTest, DefaultsAreThoseOfTheOptions) {
   EXPECT_EQ(given.calls.max_concurrent_calls, defaults.calls.max_concurrent_calls);
   EXPECT_EQ(given.calls.max_streams, defaults.calls.max_streams);
   EXPECT_EQ(given.calls.max_call_time, defaults.calls.max_call_time);
+  EXPECT_EQ(given.calls.max_unread_answer_bytes, defaults.calls.max_unread_answer_bytes);
   EXPECT_EQ(given.calls.client_calls_per_second, defaults.calls.client_calls_per_second);
   EXPECT_EQ(given.calls.client_events_per_second, defaults.calls.client_events_per_second);
   EXPECT_EQ(given.max_sequence_wait, defaults.max_sequence_wait);
@@ -80,7 +81,8 @@ TEST_F(FlagsTest, TheLimitsOfConnectionsAndOfMemoryReachTheServer) {
       {data_dir_, "--max_connections=11", "--max_calls_per_connection=12",
        "--max_message_bytes=1300000", "--network_memory_bytes=140000000", "--keepalive_time=15s",
        "--keepalive_timeout=16s", "--min_client_ping_interval=17s", "--max_connection_idle=18s",
-       "--max_connection_age=19s", "--max_connection_age_grace=20s", "--memory_limit=21MiB"},
+       "--max_connection_age=19s", "--max_connection_age_grace=20s", "--memory_limit=21MiB",
+       "--max_unread_answer_bytes=22MiB"},
       {});
   ASSERT_TRUE(line.ok()) << line.status();
   const NetworkOptions& network = line->server.network;
@@ -95,6 +97,7 @@ TEST_F(FlagsTest, TheLimitsOfConnectionsAndOfMemoryReachTheServer) {
   EXPECT_EQ(network.max_connection_age, std::chrono::seconds(19));
   EXPECT_EQ(network.max_connection_age_grace, std::chrono::seconds(20));
   EXPECT_EQ(line->server.engine_limits.memory_limit, 21 << 20);
+  EXPECT_EQ(line->server.calls.max_unread_answer_bytes, 22 << 20);
 }
 
 TEST_F(FlagsTest, TakesBothForms) {

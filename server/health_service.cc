@@ -71,8 +71,32 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
   grpc::Status end_ ABSL_GUARDED_BY(mu_) = grpc::Status::CANCELLED;
 };
 
+// One call of Check, until gRPC is done with it: it leaves the list before its context goes.
+class HealthCheck final : public grpc::ServerUnaryReactor {
+ public:
+  HealthCheck(HealthService* health, grpc::CallbackServerContext* context)
+      : health_(health), context_(context) {
+    MutexLock lock(&health->mu_);
+    place_ = health->checks_.insert(health->checks_.end(), this);
+  }
+  void Cancel() { context_->TryCancel(); }
+  void OnDone() override {
+    {
+      MutexLock lock(&health_->mu_);
+      health_->checks_.erase(place_);
+    }
+    delete this;
+  }
+
+ private:
+  HealthService* const health_;
+  grpc::CallbackServerContext* const context_;
+  std::list<HealthCheck*>::iterator place_;
+};
+
 namespace {
 
+constexpr size_t kMaxChecks = 1'000;
 constexpr size_t kMaxWatches = 1'000;
 
 HealthCheckResponse::ServingStatus ToStatus(bool serving) {
@@ -134,10 +158,11 @@ void HealthService::Drain() {
 grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context,
                                                const HealthCheckRequest* request,
                                                HealthCheckResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  auto* const reactor = new HealthCheck(this, context);  // OnDone deletes it
   grpc::Status status;
   {
     MutexLock lock(&mu_);
+    if (checks_.size() > kMaxChecks) checks_.front()->Cancel();
     const auto found = serving_.find(request->service());
     if (found == serving_.end()) {
       status = grpc::Status(grpc::StatusCode::NOT_FOUND, "service: unknown");

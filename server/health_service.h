@@ -10,6 +10,7 @@
 //   liveness                          the process is there: always, until it goes down
 #pragma once
 
+#include <list>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,7 @@
 
 namespace factord {
 
+class HealthCheck;
 class HealthWatch;
 
 // Thread-safe.
@@ -36,7 +38,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   // and later ones at once.
   void Drain();
 
-  // NOT_FOUND for an unknown service.
+  // NOT_FOUND for an unknown service. Where a thousand answers are not read, the oldest of these
+  // calls is cancelled: a probe is always answered.
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
                                   const grpc::health::v1::HealthCheckRequest* request,
                                   grpc::health::v1::HealthCheckResponse* response) override;
@@ -47,6 +50,7 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
       const grpc::health::v1::HealthCheckRequest* request) override;
 
  private:
+  friend class HealthCheck;
   friend class HealthWatch;
 
   void Set(std::initializer_list<const char*> services, bool serving)
@@ -59,6 +63,7 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   mutable Mutex mu_;
   absl::flat_hash_map<std::string, bool> serving_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<std::shared_ptr<HealthWatch>> watches_ ABSL_GUARDED_BY(mu_);
+  std::list<HealthCheck*> checks_ ABSL_GUARDED_BY(mu_);  // the oldest first
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -22,6 +22,9 @@ namespace {
 constexpr size_t kMaxAckBytes = 1 << 20;
 // What a rejected event takes beside its reason.
 constexpr size_t kRejectedBytes = 24;
+// A stream is read on only while no more than this of rejected events waits for an acknowledgement
+// that the client is slow to read.
+constexpr size_t kMaxWaitingBytes = 64 << 10;
 
 absl::Status Draining() { return absl::UnavailableError("draining: the server is going down"); }
 
@@ -92,13 +95,17 @@ class RatingStream final : public RatingStreams::Reactor,
   // `numbers`: of the events that were submitted.
   void Settle(Batch* batch, const std::vector<int64_t>& numbers, const RecordResult& result);
 
-  // Reads on once the client, which has sent `events` more, is within its rate again.
+  // Reads on once the client, which has sent `events` more, is within its rate again, and reads
+  // what it is told.
   void ReadPacedLocked(int64_t events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReadWhenReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Does what can be done next: write, or finish.
   void AdvanceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WriteOrFinishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CollectLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CountAnswerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   std::optional<CallGate::Call> call_;  // until OnDone
   RatingStreams* const streams_;
@@ -130,6 +137,8 @@ class RatingStream final : public RatingStreams::Reactor,
   v1::StreamRatingsResponse next_ ABSL_GUARDED_BY(mu_);
   bool has_next_ ABSL_GUARDED_BY(mu_) = false;
   size_t next_rejected_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t batch_rejected_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of all batches_
+  bool waits_to_read_ ABSL_GUARDED_BY(mu_) = false;       // until less of that is there
   // The message that is being written, if any.
   grpc::ByteBuffer writing_ ABSL_GUARDED_BY(mu_);
   bool is_writing_ ABSL_GUARDED_BY(mu_) = false;
@@ -165,11 +174,16 @@ void RatingStream::ReadPacedLocked(int64_t events) {
       const std::shared_ptr<RatingStream> self = weak.lock();
       if (self == nullptr) return;
       MutexLock lock(&self->mu_);
-      self->ReadLocked();
+      self->ReadWhenReadLocked();
     });
     return;
   }
-  ReadLocked();
+  ReadWhenReadLocked();
+}
+
+void RatingStream::ReadWhenReadLocked() {
+  waits_to_read_ = next_rejected_bytes_ + batch_rejected_bytes_ > kMaxWaitingBytes;
+  if (!waits_to_read_) ReadLocked();
 }
 
 absl::Status RatingStream::HandleStart() {
@@ -259,6 +273,7 @@ absl::Status RatingStream::HandleBatch() {
     }
     unacknowledged_ += count;
     ++outstanding_;
+    batch_rejected_bytes_ += batch.rejected_bytes();
     queued = &batches_.emplace_back(std::move(batch));
   }
   if (record.events.empty()) {
@@ -288,6 +303,7 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
   if (!result.status.ok()) return CloseLocked(result.status);
   call_->metrics().stream_batches().Observe(
       std::chrono::duration<double>(std::chrono::steady_clock::now() - batch->received).count());
+  batch_rejected_bytes_ -= batch->rejected_bytes();
   for (size_t i = 0; i < numbers.size(); ++i) {
     const EventResult& event = result.events[i];
     switch (event.outcome) {
@@ -305,6 +321,7 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
         break;
     }
   }
+  batch_rejected_bytes_ += batch->rejected_bytes();
   std::sort(batch->rejected.begin(), batch->rejected.end());
   batch->settled = true;
   AdvanceLocked();
@@ -313,6 +330,8 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
 void RatingStream::OnWriteDone(bool ok) {
   MutexLock lock(&mu_);
   is_writing_ = false;
+  writing_.Clear();
+  call_->HoldAcknowledgements(0);
   call_->StopTimer();
   if (ok) return AdvanceLocked();
   is_broken_ = true;
@@ -339,7 +358,13 @@ void RatingStream::CloseLocked(const absl::Status& status) {
 void RatingStream::AdvanceLocked() {
   if (is_finished_) return;
   if (closing_.has_value() && outstanding_ == 0) call_->Settled();
-  if (is_writing_) return;
+  if (!is_writing_) WriteOrFinishLocked();
+  if (is_finished_) return;  // and call_ may be gone
+  CountAnswerLocked();
+  if (waits_to_read_) ReadWhenReadLocked();
+}
+
+void RatingStream::WriteOrFinishLocked() {
   CollectLocked();
   if (has_next_ && !is_broken_) {
     has_next_ = false;
@@ -365,6 +390,7 @@ void RatingStream::CollectLocked() {
     const size_t bytes = batch.rejected_bytes();
     if (has_next_ && next_rejected_bytes_ + bytes > kMaxAckBytes) return;
     next_rejected_bytes_ += bytes;
+    batch_rejected_bytes_ -= bytes;
     v1::StreamAck* const ack = next_.mutable_ack();
     ack->set_last_number(batch.last_number);
     last_sequence_ = std::max(last_sequence_, batch.last_sequence);
@@ -379,6 +405,12 @@ void RatingStream::CollectLocked() {
     has_next_ = true;
     batches_.pop_front();
   }
+}
+
+// A stream that holds little is not the one to blame where there is no room.
+void RatingStream::CountAnswerLocked() {
+  const size_t bytes = writing_.Length() + next_rejected_bytes_ + batch_rejected_bytes_;
+  if (!call_->HoldAcknowledgements(bytes) && bytes > kMaxWaitingBytes) context_->TryCancel();
 }
 
 RatingStreams::Reactor* RatingStreams::Open(grpc::CallbackServerContext* context) {

@@ -47,7 +47,7 @@ namespace factord {
 // What connections may cost, and how long they may last. 0 milliseconds: no limit.
 struct NetworkOptions {
   int64_t max_connections = 20'000;
-  int32_t max_calls_per_connection = 1'000;
+  int32_t max_calls_per_connection = 100;
   // The largest message that is taken. 10,000 events with ids of usual length have 1 MB, with the
   // longest ones 7 MB.
   int32_t max_message_bytes = 16 << 20;

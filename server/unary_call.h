@@ -12,6 +12,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <chrono>
+#include <optional>
 
 #include "server/call_gate.h"
 #include "server/message.h"
@@ -35,14 +36,17 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
                                          const ListRule& list = {}) {
     auto* const call = new UnaryCall(gate, rpc, context, response);  // OnDone deletes it
     absl::Status status = call->admission_.Admit();
-    if (status.ok()) status = ParseRequest(*request, list, &call->request_);
+    if (status.ok()) status = ParseRequest(*request, list, &*call->request_);
+    // gRPC would keep the bytes until the answer is sent; it looks at them no more.
+    const_cast<grpc::ByteBuffer*>(request)->Clear();
     if (status.ok()) status = handler(call);
     if (!status.ok()) call->Finish(status);
     return call;
   }
 
-  const Request& request() const { return request_; }
-  Response* response() { return &response_; }
+  // Both until Finish.
+  const Request& request() const { return *request_; }
+  Response* response() { return &*response_; }
   // Whether nobody waits for the answer any more.
   bool IsCancelled() const { return context_->IsCancelled(); }
   std::chrono::system_clock::time_point deadline() const { return context_->deadline(); }
@@ -51,7 +55,12 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // Ends the call: with the response if `status` is OK. To be called once, from any thread; the
   // call may be gone when it returns.
   void Finish(absl::Status status) {
-    if (status.ok()) status = Serialize(response_, response_bytes_);
+    if (status.ok()) status = Serialize(*response_, response_bytes_);
+    // It may take a while until the client reads: only the bytes of the answer stay.
+    request_.reset();
+    response_.reset();
+    if (status.ok()) status = admission_.HoldAnswer(response_bytes_->Length());
+    if (!status.ok()) response_bytes_->Clear();
     admission_.Answered(status.raw_code());
     grpc::ServerUnaryReactor::Finish(ToGrpc(context_, status));
   }
@@ -66,8 +75,8 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   CallGate::Call admission_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_bytes_;  // gRPC's
-  Request request_;
-  Response response_;
+  std::optional<Request> request_{std::in_place};
+  std::optional<Response> response_{std::in_place};
 };
 
 }  // namespace factord

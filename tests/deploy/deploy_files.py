@@ -65,9 +65,10 @@ def quantity(text):
 
 def planned_memory(settings):
     """The bytes that factord may take with these settings, beside code, threads and RocksDB's."""
-    default_queue = "256MiB"
+    default = "256MiB"  # of the queue, and of answers
     return (quantity(settings["FACTORD_MEMORY_LIMIT"]) + quantity(settings["FACTORD_NETWORK_MEMORY_BYTES"]) +
-            quantity(settings.get("FACTORD_MAX_QUEUED_BYTES", default_queue)) +
+            quantity(settings.get("FACTORD_MAX_QUEUED_BYTES", default)) +
+            quantity(settings.get("FACTORD_MAX_UNREAD_ANSWER_BYTES", default)) +
             int(settings["FACTORD_MAX_CONNECTIONS"]) * CONNECTION_BYTES)
 
 

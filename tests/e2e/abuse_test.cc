@@ -324,6 +324,91 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
   EXPECT_TRUE(was_served);
 }
 
+// Those who read are served so many times, however long others have their answers kept.
+void ExpectServed(const ServerProcess& server, int times) {
+  const auto stub = v1::RecommendationService::NewStub(server.channel());
+  v1::RecommendItemsRequest request;
+  request.set_user_id("u");
+  int served = 0;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (served < times && std::chrono::steady_clock::now() < deadline) {
+    grpc::ClientContext context;
+    v1::RecommendItemsResponse response;
+    const grpc::Status status = stub->RecommendItems(&context, request, &response);
+    served += status.ok();
+    if (status.ok()) continue;
+    EXPECT_THAT(status.error_message(), testing::HasSubstr("--max_unread_answer_bytes"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(served, times);
+}
+
+// Answers of 270 kB to 1,500 calls, none of which is read, once were a gigabyte.
+TEST(AbuseTest, AnswersThatAreNotReadStayWithinTheirBudget) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--max_unread_answer_bytes=32MiB"});
+  server.WaitUntilServing();
+  v1::RecordRatingsRequest many;
+  for (int i = 0; i < 1000; ++i) {
+    SetRating("u", std::string(250, 'i') + std::to_string(i), 3, many.add_events());
+  }
+  RecordRatings(server, many);
+  v1::RecommendItemsRequest request;
+  request.set_user_id("somebody else");
+  request.set_max_items(1000);
+  ForgetPeak(server);
+  const int64_t before = PeakBytes(server);
+  std::vector<std::unique_ptr<RawClient<TestSocket>>> clients;
+  for (int c = 0; c < 15; ++c) {
+    clients.push_back(std::make_unique<RawClient<TestSocket>>(server.port()));
+    clients.back()->Greet(0);
+    for (uint32_t i = 0; i < 100; ++i) {
+      clients.back()->Call(1 + 2 * i, "/factord.v1.RecommendationService/RecommendItems",
+                           request.SerializeAsString());
+    }
+  }
+  ExpectServed(server, 100);
+  const int64_t growth = PeakBytes(server) - before;
+  std::printf("1,500 answers that are not read: %lld bytes\n", static_cast<long long>(growth));
+  if (kMemoryTells) {
+    EXPECT_LT(growth, 150 << 20);
+  }
+}
+
+TEST(AbuseTest, HealthIsToldHoweverManyDoNotReadIt) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data")});
+  server.WaitUntilServing();
+  std::vector<std::unique_ptr<RawClient<TestSocket>>> clients;
+  for (int c = 0; c < 11; ++c) {
+    clients.push_back(std::make_unique<RawClient<TestSocket>>(server.port()));
+    clients.back()->Greet(0);
+    for (uint32_t i = 0; i < 100; ++i) {
+      clients.back()->Call(1 + 2 * i, "/grpc.health.v1.Health/Check");
+    }
+  }
+  // The oldest are dropped beyond a thousand: some calls end with a frame RST_STREAM, long before
+  // the connections do since nobody answers their pings.
+  const std::string reset("\0\0\4\3\0", 5);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::vector<std::string> received(clients.size());
+  bool was_reset = false;
+  while (!was_reset && std::chrono::steady_clock::now() < deadline) {
+    for (size_t c = 0; c < clients.size(); ++c) {
+      pollfd polled = {clients[c]->fd(), POLLIN, 0};
+      if (poll(&polled, 1, 10) > 0) received[c] += clients[c]->Receive();
+      was_reset = was_reset || received[c].find(reset) != std::string::npos;
+    }
+  }
+  EXPECT_TRUE(was_reset);
+  const auto stub = grpc::health::v1::Health::NewStub(server.channel());
+  for (int i = 0; i < 100; ++i) {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckResponse response;
+    EXPECT_TRUE(stub->Check(&context, {}, &response).ok());
+  }
+}
+
 // Each such client once made a stop wait for half of --drain_timeout.
 TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersDoNotDelayAStop) {
   TempFolder dir;
@@ -466,6 +551,41 @@ TEST(AbuseTest, AStreamWhoseAcknowledgementsAreNotReadIsCancelled) {
     EXPECT_LT(ResidentBytes(server) - before, 200 << 20);
   }
   RecordRatings(server, OneRating());
+}
+
+// Forty streams with nothing but bad events, whose acknowledgements nobody reads, once were 500 MB.
+TEST(AbuseTest, StreamsWhoseAcknowledgementsAreNotReadStayWithinTheirBudget) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--max_unread_answer_bytes=32MiB"});
+  server.WaitUntilServing();
+  ForgetPeak(server);
+  const int64_t before = PeakBytes(server);
+  std::vector<std::thread> clients;
+  for (int c = 0; c < 40; ++c) {
+    clients.emplace_back([&] {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+      auto stream = v1::RatingService::NewStub(server.channel())->StreamRatings(&context);
+      v1::StreamRatingsRequest message;
+      message.mutable_start();
+      stream->Write(message);
+      for (int i = 0; i < 5'000; ++i) SetRating("", "", -1, message.mutable_batch()->add_events());
+      for (int64_t sent = 0; sent < 60'000; sent += message.batch().events_size()) {
+        message.mutable_batch()->set_first_number(sent + 1);
+        if (!stream->Write(message)) break;
+      }
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+      context.TryCancel();
+      stream->Finish();
+    });
+  }
+  ExpectServed(server, 20);
+  for (std::thread& client : clients) client.join();
+  const int64_t growth = PeakBytes(server) - before;
+  std::printf("forty streams that do not read: %lld bytes\n", static_cast<long long>(growth));
+  if (kMemoryTells) {
+    EXPECT_LT(growth, 250 << 20);
+  }
 }
 
 TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {

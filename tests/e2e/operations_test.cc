@@ -101,6 +101,23 @@ TEST(LifeTest, SigtermDrainsAndARestartGoesOn) {
   EXPECT_EQ(server.Wait().exit_code, kExitOk);
 }
 
+TEST(LifeTest, ADrainThatTakesTooLongIsCutOffAndLosesNothing) {
+  TempFolder dir;
+  const std::string data = "--data_dir=" + (dir / "data");
+  {
+    ServerProcess server({data, "--drain_timeout=1ms"});  // no snapshot is that fast
+    server.WaitUntilServing();
+    RecordMany(server, 1000);
+    server.Signal(SIGTERM);
+    const Ended ended = server.Wait();
+    EXPECT_EQ(ended.exit_code, kExitDrainTimeout);
+    EXPECT_THAT(ended.output, HasSubstr("--drain_timeout"));
+  }
+  ServerProcess server({data});
+  server.WaitUntilServing();
+  EXPECT_EQ(GetModel(server).sequence(), 1000);
+}
+
 TEST(LifeTest, IsUnavailableWhileRecovering) {
   TempFolder dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--durability=async",

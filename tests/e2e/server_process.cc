@@ -33,6 +33,13 @@ pid_t Spawn(const std::vector<std::string>& command, int* output_fd) {
   return pid;
 }
 
+std::shared_ptr<grpc::Channel> LazyChannel(int port) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port),
+                                   grpc::InsecureChannelCredentials(), arguments);
+}
+
 int ExitCodeOf(pid_t pid) {
   int status = 0;
   EXPECT_EQ(waitpid(pid, &status, 0), pid);
@@ -63,7 +70,7 @@ ServerProcess::ServerProcess(std::vector<std::string> flags) {
   if (!WaitForOutput("listening")) return;
   std::ifstream(port_file) >> port_;
   EXPECT_NE(port_, 0) << "no port in the port file";
-  channel_ = NewChannel();
+  channel_ = LazyChannel(port_);  // it may speak TLS
 }
 
 ServerProcess::~ServerProcess() {
@@ -92,10 +99,11 @@ bool ServerProcess::WaitForOutput(const std::string& text) {
 }
 
 std::shared_ptr<grpc::Channel> ServerProcess::NewChannel() const {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port_),
-                                   grpc::InsecureChannelCredentials(), arguments);
+  auto channel = LazyChannel(port_);
+  // Under AddressSanitizer gRPC now and then takes an old errno for a failure to connect; its next
+  // try comes a second later.
+  EXPECT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + kPatience));
+  return channel;
 }
 
 void ServerProcess::WaitUntilServing() const {

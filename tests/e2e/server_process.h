@@ -59,7 +59,7 @@ class ServerProcess {
   bool listening() const { return port_ != 0; }
   int port() const { return port_; }
   pid_t pid() const { return pid_; }
-  // A new connection; several calls give several.
+  // A new connection, which is there; several calls give several.
   std::shared_ptr<grpc::Channel> NewChannel() const;
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   void WaitUntilServing() const;
