@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "base/kill_point.h"
 #include "base/mutex.h"
 #include "engine/further_passes.h"
 #include "engine/ingest.h"
@@ -64,7 +65,9 @@ class EngineImpl : public Engine {
   absl::Status Start() {
     RecoveryProgress* const progress = options_.recovery_progress.get();
     FACTORD_RETURN_IF_ERROR(Recover(*store_, state_, progress));
+    KillPoint("recovery.checked");
     FACTORD_RETURN_IF_ERROR(store_->ClearEvidence());
+    KillPoint("recovery.end");
     CopyStatistics();
     ingest_.emplace(Ingest::Options{.max_queued_events = options_.max_queued_events,
                                     .max_queued_bytes = options_.max_queued_bytes,

@@ -6,6 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/kill_point.h"
+
 namespace factord {
 namespace {
 
@@ -172,12 +174,16 @@ void Ingest::Commit(EventGroup& group) {
   absl::Status status = store_->log()->health();
   if (status.ok() && !events.empty()) {
     assigned_.store(events.back().sequence, std::memory_order_release);
+    KillPoint("append.before");
     status = store_->log()->Append(events);
     if (status.ok()) {
+      KillPoint("append.after");
       int64_t bytes = 0;
       for (const Event& event : events) bytes += LoggedBytes(event);
       state_->ApplyAll(events);
+      KillPoint("apply.after");
       state_->Publish();
+      KillPoint("publish.after");
       options_.on_published();
       waiters_->Advance(state_->sequence());
       options_.on_logged(bytes);
@@ -201,6 +207,7 @@ void Ingest::Commit(EventGroup& group) {
   for (EventGroup::Answer& answer : group.TakeAnswers()) {
     callbacks.push_back([answer = std::move(answer), status] { answer(status); });
   }
+  KillPoint("answer.before");
   completions_->Run(std::move(callbacks));
 }
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/kill_point.h"
 #include "model/update.h"
 
 namespace factord {
@@ -99,6 +100,7 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProg
     for (size_t i = 0; i < n; i += kPublishEvery) {
       state.ApplyAll(events.subspan(i, std::min(kPublishEvery, n - i)));
       state.Publish();
+      KillPoint("recovery.replayed");
     }
     if (progress != nullptr) progress->Advance(state.sequence() - before);
   }
@@ -112,7 +114,9 @@ absl::Status Recover(Store& store, ModelState& state, RecoveryProgress* progress
     progress->Begin(static_cast<int64_t>(snapshot.users + snapshot.items) + last -
                     snapshot.sequence);
   }
+  KillPoint("recovery.begin");
   FACTORD_RETURN_IF_ERROR(LoadSnapshot(store, state, progress));
+  KillPoint("recovery.loaded");
   FACTORD_RETURN_IF_ERROR(Replay(*store.log(), last, state, progress));
   const std::optional<StateEvidence> evidence = store.evidence();
   if (!evidence.has_value()) return absl::OkStatus();

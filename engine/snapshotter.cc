@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/kill_point.h"
+
 namespace factord {
 namespace {
 
@@ -121,7 +123,9 @@ absl::StatusOr<SnapshotInfo> Snapshotter::Snapshot() {
 absl::StatusOr<SnapshotInfo> Snapshotter::SnapshotLocked() {
   const auto start = std::chrono::steady_clock::now();
   running_.store(true, std::memory_order_relaxed);
+  KillPoint("snapshot.begin");
   absl::StatusOr<SnapshotInfo> info = WriteSnapshot();
+  KillPoint("snapshot.end");
   running_.store(false, std::memory_order_relaxed);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -148,6 +152,7 @@ absl::StatusOr<SnapshotInfo> Snapshotter::WriteSnapshot() {
 
   std::optional<Cut> cut;
   FACTORD_RETURN_IF_ERROR(ingest_->RunOnWriter([&] { cut = state_->BeginCut(); }));
+  KillPoint("snapshot.cut");
   {
     MutexLock lock(&mu_);
     bytes_since_snapshot_ = 0;
@@ -162,7 +167,9 @@ absl::StatusOr<SnapshotInfo> Snapshotter::WriteSnapshot() {
   info.hash = cut->hash_without_dirty_rows + row_hash;
   if (status.ok()) status = WriteDedupeEntries(*cut, state_->dedupe(), writer->get());
   if (status.ok()) status = WriteProducers(*cut, writer->get());
+  KillPoint("snapshot.written");
   if (status.ok()) status = (*writer)->Commit(MetaOf(*cut, info.hash));
+  KillPoint("snapshot.committed");
   writer->reset();
 
   FACTORD_RETURN_IF_ERROR(
@@ -170,7 +177,9 @@ absl::StatusOr<SnapshotInfo> Snapshotter::WriteSnapshot() {
   FACTORD_RETURN_IF_ERROR(status);
   snapshot_sequence_.store(info.sequence, std::memory_order_release);
   if (options_.log_retention == LogRetention::kSnapshot) {
+    KillPoint("trim.before");
     FACTORD_RETURN_IF_ERROR(store_->log()->TrimThrough(info.sequence));
+    KillPoint("trim.after");
   }
   return info;
 }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/coding.h"
+#include "base/kill_point.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/iostats_context.h"
 #include "rocksdb/perf_level.h"
@@ -346,6 +347,7 @@ absl::Status RocksLog::TrimThrough(int64_t sequence) {
     SetFirst(range.first);
     return written;
   }
+  KillPoint("trim.recorded");
   // Frees the space: whole files at once, the rest with a flush, which also lets the WALs go, so
   // that the next start does not replay what has been trimmed.
   const std::string begin = LogKey(range.first);
@@ -356,6 +358,7 @@ absl::Status RocksLog::TrimThrough(int64_t sequence) {
       ToStatus(rocksdb::DeleteFilesInRange(database_->db(), database_->family(Family::kLog),
                                            &begin_slice, &end_slice, /*include_end=*/false),
                "trim the log"));
+  KillPoint("trim.dropped");
   return database_->Flush();
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/kill_point.h"
 
 namespace factord {
 namespace {
@@ -127,8 +128,10 @@ absl::Status RocksSnapshotWriter::CommitOnce(const SnapshotMeta& meta) {
   EncodeSnapshotMeta(meta, &buffer_);
   FACTORD_RETURN_IF_ERROR(Add(Family::kMeta, kMetaKey));
   for (const Family family : kIngested) FACTORD_RETURN_IF_ERROR(series(family).Finish());
+  KillPoint("snapshot.finished");
   // A power loss must not leave a snapshot of events that the log has lost.
   FACTORD_RETURN_IF_ERROR(parts_.log->Sync());
+  KillPoint("snapshot.synced");
   return Ingest();
 }
 

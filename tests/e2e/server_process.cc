@@ -15,7 +15,8 @@ namespace factord {
 namespace {
 
 // Starts `command` with its output in a pipe, whose reading end goes to *output_fd.
-pid_t Spawn(const std::vector<std::string>& command, int* output_fd) {
+pid_t Spawn(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+            int* output_fd) {
   int fds[2];
   EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
   posix_spawn_file_actions_t actions;
@@ -25,8 +26,15 @@ pid_t Spawn(const std::vector<std::string>& command, int* output_fd) {
   std::vector<char*> argv;
   for (const std::string& argument : command) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  std::vector<char*> envp;
+  for (const std::string& variable : environment) {
+    envp.push_back(const_cast<char*>(variable.c_str()));
+  }
+  for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
+  envp.push_back(nullptr);
   pid_t pid = -1;
-  EXPECT_EQ(posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ), 0) << command[0];
+  EXPECT_EQ(posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), envp.data()), 0)
+      << command[0];
   posix_spawn_file_actions_destroy(&actions);
   close(fds[1]);
   *output_fd = fds[0];
@@ -51,7 +59,7 @@ int ExitCodeOf(pid_t pid) {
 Ended RunProgram(const std::vector<std::string>& command) {
   Ended ended;
   int fd = -1;
-  const pid_t pid = Spawn(command, &fd);
+  const pid_t pid = Spawn(command, {}, &fd);
   char buffer[4096];
   ssize_t n = 0;
   while ((n = read(fd, buffer, sizeof(buffer))) > 0) ended.output.append(buffer, n);
@@ -60,12 +68,13 @@ Ended RunProgram(const std::vector<std::string>& command) {
   return ended;
 }
 
-ServerProcess::ServerProcess(std::vector<std::string> flags) {
+ServerProcess::ServerProcess(std::vector<std::string> flags,
+                             const std::vector<std::string>& environment) {
   const std::string port_file = dir_ / "port";
   std::vector<std::string> command = {FACTORD_BINARY, "--listen=127.0.0.1:0",
                                       "--port_file=" + port_file, "--min_free_bytes=1000000"};
   for (std::string& flag : flags) command.push_back(std::move(flag));
-  pid_ = Spawn(command, &output_fd_);
+  pid_ = Spawn(command, environment, &output_fd_);
   reader_ = std::thread([this] { ReadOutput(); });
   if (!WaitForOutput("listening")) return;
   std::ifstream(port_file) >> port_;
@@ -130,6 +139,11 @@ Ended ServerProcess::Wait() {
   close(output_fd_);
   ended.output = output();
   return ended;
+}
+
+bool ServerProcess::EndsWithin(std::chrono::milliseconds time) {
+  std::unique_lock lock(mu_);
+  return changed_.wait_for(lock, time, [&] { return output_ended_; });
 }
 
 void ServerProcess::Kill() {

@@ -49,7 +49,9 @@ class ServerProcess {
  public:
   // Starts it with a port of its own and a small --min_free_bytes, and waits until the port is open
   // or the process has ended.
-  explicit ServerProcess(std::vector<std::string> flags);
+  // `environment`: "NAME=value", beside this process's own.
+  explicit ServerProcess(std::vector<std::string> flags,
+                         const std::vector<std::string>& environment = {});
   // Kills it, if it runs.
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
@@ -67,6 +69,8 @@ class ServerProcess {
   void Signal(int signal) const;
   // Waits for the end.
   Ended Wait();
+  // Whether it ends in so long; it is still to be waited for.
+  bool EndsWithin(std::chrono::milliseconds time);
   // SIGKILL, and the end.
   void Kill();
   // SIGTERM, and the exit code.

@@ -1,0 +1,166 @@
+#include "tests/crash/clients.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "factord/v1/recommendation_service.grpc.pb.h"
+#include "tests/e2e/server_process.h"
+
+namespace factord {
+namespace {
+
+v1::Rating RandomRating(std::mt19937_64& random) {
+  v1::Rating rating;
+  SetRating(absl::StrCat("user ", random() % kUsers), absl::StrCat("item ", random() % kItems),
+            static_cast<float>(random() % 11) / 2, &rating);
+  if (random() % 2 == 0) {
+    rating.mutable_event_time()->set_seconds(static_cast<int64_t>(random() % 2'000'000'000));
+    rating.mutable_event_time()->set_nanos(123'456'000);
+  }
+  return rating;
+}
+
+}  // namespace
+
+void Address::Set(std::shared_ptr<grpc::Channel> channel) {
+  std::lock_guard lock(mu_);
+  channel_ = std::move(channel);
+  ++generation_;
+  changed_.notify_all();
+}
+
+std::shared_ptr<grpc::Channel> Address::WaitForNewer(int* generation) {
+  std::unique_lock lock(mu_);
+  ++waiting_;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return generation_ > *generation; });
+  --waiting_;
+  *generation = generation_;
+  return channel_;
+}
+
+void Address::AwaitWaiting(int clients) {
+  std::unique_lock lock(mu_);
+  EXPECT_TRUE(changed_.wait_for(lock, kPatience, [&] { return waiting_ >= clients; }))
+      << "clients hang";
+}
+
+UnaryWriter::UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::string name)
+    : address_(address), counts_(counts), random_(seed), name_(std::move(name)), thread_([this] {
+        Write();
+      }) {}
+
+void UnaryWriter::Write() {
+  int generation = 0;
+  auto channel = address_->WaitForNewer(&generation);
+  int64_t next = 0;
+  while (channel != nullptr) {
+    v1::RecordRatingsRequest request;
+    for (uint64_t n = 1 + random_() % 5; n > 0; --n) {
+      *request.add_events() = RandomRating(random_);
+      request.mutable_events()->rbegin()->set_event_id(absl::StrCat(name_, "-", next++));
+    }
+    // Now and then an event of a while ago, once more: well within the dedupe window.
+    if (!acknowledged_.empty() && random_() % 10 == 0) {
+      const size_t back = 1 + random_() % std::min<size_t>(acknowledged_.size(), 1'000);
+      *request.add_events() = acknowledged_[acknowledged_.size() - back].rating;
+    }
+    v1::RecordRatingsResponse response;
+    while (channel != nullptr) {
+      grpc::ClientContext context;
+      const grpc::Status status =
+          v1::RatingService::NewStub(channel)->RecordRatings(&context, request, &response);
+      if (status.ok()) break;
+      ASSERT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+      ++counts_->broken;
+      channel = address_->WaitForNewer(&generation);
+    }
+    if (channel == nullptr) return;  // the last one has no answer
+    ASSERT_EQ(response.results_size(), request.events_size());
+    for (int i = 0; i < request.events_size(); ++i) {
+      ASSERT_NE(response.results(i).outcome(), v1::RatingResult::OUTCOME_REJECTED);
+      acknowledged_.push_back({request.events(i), response.results(i).sequence()});
+    }
+    counts_->acknowledged += request.events_size();
+    if (random_() % 20 == 0) Look(channel);
+  }
+}
+
+void UnaryWriter::Look(const std::shared_ptr<grpc::Channel>& channel) {
+  const Acknowledged& last = acknowledged_.back();
+  v1::RecommendItemsRequest request;
+  request.set_user_id(last.rating.user_id());
+  request.set_max_items(kItems);
+  v1::RecommendItemsResponse response;
+  grpc::ClientContext context;
+  const grpc::Status status =
+      v1::RecommendationService::NewStub(channel)->RecommendItems(&context, request, &response);
+  if (!status.ok()) {
+    ASSERT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+    return;
+  }
+  EXPECT_GE(response.sequence(), last.sequence);
+  for (const v1::ScoredItem& item : response.items()) {
+    EXPECT_NE(item.item_id(), last.rating.item_id()) << "rated, and recommended";
+  }
+}
+
+StreamWriter::StreamWriter(Address* address, Counts* counts, uint64_t seed, std::string producer)
+    : address_(address),
+      counts_(counts),
+      random_(seed),
+      producer_(std::move(producer)),
+      thread_([this] { Write(); }) {}
+
+void StreamWriter::Write() {
+  int generation = 0;
+  for (auto channel = address_->WaitForNewer(&generation); channel != nullptr;
+       channel = address_->WaitForNewer(&generation)) {
+    Stream(channel);
+    if (acknowledged_ < static_cast<int64_t>(sent_.size())) ++counts_->broken;
+  }
+}
+
+void StreamWriter::Stream(const std::shared_ptr<grpc::Channel>& channel) {
+  grpc::ClientContext context;
+  auto stream = v1::RatingService::NewStub(channel)->StreamRatings(&context);
+  v1::StreamRatingsRequest message;
+  v1::StreamRatingsResponse response;
+  message.mutable_start()->set_producer_id(producer_);
+  if (!stream->Write(message) || !stream->Read(&response)) {
+    stream->Finish();
+    return;
+  }
+  // Everything acknowledged has survived; the server may have taken more than it could say.
+  const int64_t last = response.started().last_number();
+  EXPECT_GE(last, acknowledged_) << "lost";
+  EXPECT_LE(last, static_cast<int64_t>(sent_.size()));
+  int64_t next = last + 1;
+  bool open = true;
+  while (open) {
+    // Three batches in flight.
+    for (int b = 0; b < 3 && open; ++b) {
+      message.mutable_batch()->Clear();
+      message.mutable_batch()->set_first_number(next);
+      for (uint64_t n = 1 + random_() % 20; n > 0; --n, ++next) {
+        if (next > static_cast<int64_t>(sent_.size())) sent_.push_back(RandomRating(random_));
+        *message.mutable_batch()->add_events() = sent_[next - 1];
+      }
+      open = stream->Write(message);
+    }
+    while (open && acknowledged_ < next - 1) {
+      open = stream->Read(&response);
+      if (open) {
+        EXPECT_EQ(response.ack().rejected_size(), 0);
+        counts_->acknowledged += response.ack().last_number() - acknowledged_;
+        acknowledged_ = response.ack().last_number();
+      }
+    }
+  }
+  stream->Finish();
+}
+
+}  // namespace factord

@@ -1,0 +1,98 @@
+// Clients that write whatever happens to the server, and remember what it promised them.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "factord/v1/rating_service.grpc.pb.h"
+
+namespace factord {
+
+inline constexpr int kUsers = 60, kItems = 80;
+
+// Where the clients find the server: one after another, until there is none any more. Thread-safe.
+class Address {
+ public:
+  void Set(std::shared_ptr<grpc::Channel> channel);
+  // No server comes any more.
+  void Close() { Set(nullptr); }
+
+  // A server that is newer than *generation. Null when there is none any more.
+  std::shared_ptr<grpc::Channel> WaitForNewer(int* generation);
+  // Until so many clients have noticed that the newest server is gone.
+  void AwaitWaiting(int clients);
+
+ private:
+  std::mutex mu_;
+  std::condition_variable changed_;
+  std::shared_ptr<grpc::Channel> channel_;
+  int generation_ = 0;
+  int waiting_ = 0;
+};
+
+// What all clients together have seen. Thread-safe.
+struct Counts {
+  std::atomic<int64_t> acknowledged{0};  // events
+  std::atomic<int64_t> broken{0};        // calls and streams that ended without their answer
+};
+
+// What a writer knows to be safe: the event, and the sequence it was told.
+struct Acknowledged {
+  v1::Rating rating;
+  int64_t sequence = 0;
+};
+
+// Sends one request after another, each until it is acknowledged; now and then an event that was
+// acknowledged, once more; and looks whether what it wrote can be seen.
+class UnaryWriter {
+ public:
+  UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::string name);
+  void Join() { thread_.join(); }
+  // After Join.
+  const std::vector<Acknowledged>& acknowledged() const { return acknowledged_; }
+
+ private:
+  void Write();
+  void Look(const std::shared_ptr<grpc::Channel>& channel);
+
+  Address* const address_;
+  Counts* const counts_;
+  std::mt19937_64 random_;
+  const std::string name_;
+  std::vector<Acknowledged> acknowledged_;
+  std::thread thread_;
+};
+
+// One named producer: streams, and goes on where the server stopped.
+class StreamWriter {
+ public:
+  StreamWriter(Address* address, Counts* counts, uint64_t seed, std::string producer);
+  void Join() { thread_.join(); }
+  // After Join: number n is at n - 1, and the first `acknowledged()` are safe.
+  const std::vector<v1::Rating>& sent() const { return sent_; }
+  int64_t acknowledged() const { return acknowledged_; }
+  const std::string& producer() const { return producer_; }
+
+ private:
+  void Write();
+  void Stream(const std::shared_ptr<grpc::Channel>& channel);
+
+  Address* const address_;
+  Counts* const counts_;
+  std::mt19937_64 random_;
+  const std::string producer_;
+  std::vector<v1::Rating> sent_;
+  int64_t acknowledged_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace factord

@@ -1,0 +1,464 @@
+// The crash campaign: a server under load is killed at random instants and at named points, again
+// and again, and what clients were promised is held against what is there in the end.
+//
+// One round: the writers of clients.h load a server that keeps its whole log, through many kills;
+// then history.h checks the log, and `factorctl verify` and the next server must come to the same
+// state. That log is sent in its order to a server that trims its own, through as many kills again,
+// and it must end with the same hash.
+//
+// --kills=N (default 16) or --duration=SECONDS: how long. --seed=N: of every choice. --tally=FILE
+// [--commit=ID]: appends a line of JSON with what was counted (tools/crash_campaign.sh).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "engine/verify.h"
+#include "tests/crash/clients.h"
+#include "tests/crash/history.h"
+#include "tests/crash/kill_switch.h"
+
+namespace factord {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+struct CampaignOptions {
+  int kills = 16;
+  int duration_seconds = 0;  // 0: so many kills instead
+  uint64_t seed = 20240501;
+  std::string tally;
+  std::string commit;
+};
+CampaignOptions options;
+
+constexpr int kUnaryWriters = 4, kStreams = 2;
+// Of one folder, before its history is checked.
+constexpr int kKillsARound = 30;
+// A server passes a point of its load many times in this while, if it does at all.
+constexpr milliseconds kArmed(1500);
+
+// What all rounds have counted.
+struct Tally {
+  int64_t kills = 0;         // with an event acknowledged since the start, and another in flight
+  int64_t in_snapshot = 0;   // of those: amid a snapshot, or the trim after it
+  int64_t other_kills = 0;   // while starting or closing, or with nothing in flight
+  int64_t acknowledged = 0;  // events
+  Verdict verdict;
+  std::map<std::string, int64_t> points;  // kills at each
+};
+Tally tally;
+
+const char* PhaseName(unsigned phase) {
+  switch (phase) {
+    case kUnderLoad:
+      return "load";
+    case kTrimming:
+      return "trimming";
+    case kRecovering:
+      return "recovery";
+    default:
+      return "closing";
+  }
+}
+
+// The same name may be a point of two phases.
+std::string PointName(int point, unsigned phase) {
+  return absl::StrCat(PhaseName(phase), ": ", kKillPoints[point].name);
+}
+
+// The flags, with a random durability: neither may lose anything to a SIGKILL. Snapshots are
+// frequent, so that many kills meet one.
+std::vector<std::string> Flags(const std::string& data_dir, const std::string& retention,
+                               std::mt19937_64& random) {
+  return {"--data_dir=" + data_dir,
+          "--log_retention=" + retention,
+          random() % 2 == 0 ? "--durability=sync" : "--durability=async",
+          "--snapshot_interval=" + std::to_string(20 + random() % 200) + "ms",
+          "--snapshot_log_bytes=" + std::to_string(10'000 + random() % 100'000),
+          "--rank=8",
+          "--dedupe_window=100000"};
+}
+
+// Starts servers on one folder, one after the other, and kills each.
+class Killer {
+ public:
+  // `load`: kUnderLoad, or kTrimming too. `clients`: how many wait for `address`.
+  Killer(std::string data_dir, std::string retention, unsigned load, Address* address,
+         Counts* counts, int clients, std::mt19937_64* random)
+      : data_dir_(std::move(data_dir)),
+        retention_(std::move(retention)),
+        load_(load),
+        address_(address),
+        counts_(counts),
+        clients_(clients),
+        random_(*random) {}
+
+  // One server, from its start to its end by a kill.
+  void KillOne() {
+    kill_switch_.Reset();
+    const uint64_t choice = Below(8);
+    int point = -1;
+    if (choice == 0) {
+      point = LeastTried(kRecovering);
+      if (point >= 0) kill_switch_.Arm(point, 1 + static_cast<int>(Below(3)));
+    }
+    ServerProcess server(Flags(data_dir_, retention_, random_), kill_switch_.Environment());
+    if (choice == 0 && point < 0) std::this_thread::sleep_for(milliseconds(Below(100)));
+    if (choice == 0 && (point < 0 || !server.WaitForOutput("serving"))) {
+      if (point < 0) server.Signal(SIGKILL);
+      EXPECT_EQ(server.Wait().exit_code, -1) << server.output();
+      CountPoint(kRecovering);
+      ++tally.other_kills;
+      return;
+    }
+    server.WaitUntilServing();
+    if (::testing::Test::HasFailure()) return;  // it does not start
+    kill_switch_.Reset();
+    Load(server);
+    if (choice == 1) {
+      Close(server);
+    } else {
+      Kill(server, /*at_a_point=*/choice > 2);
+    }
+    address_->AwaitWaiting(clients_);
+    const bool in_flight = counts_->broken > broken_before_;
+    if (choice != 1 && in_flight) {
+      ++tally.kills;
+      tally.in_snapshot += kill_switch_.in_snapshot();
+    } else {
+      ++tally.other_kills;
+    }
+  }
+
+ private:
+  uint64_t Below(uint64_t n) { return random_() % n; }
+
+  // -1: none can be armed.
+  int LeastTried(unsigned phase) {
+    std::vector<int> least;
+    int64_t fewest = 0;
+    if (kill_switch_.Environment().empty()) return -1;
+    for (int i = 0; i < static_cast<int>(kKillPointCount); ++i) {
+      if ((kKillPoints[i].phases & phase) == 0) continue;
+      const int64_t times = tried_[PointName(i, phase)];
+      if (least.empty() || times < fewest) {
+        least.clear();
+        fewest = times;
+      }
+      if (times == fewest) least.push_back(i);
+    }
+    const int point = least[Below(least.size())];
+    ++tried_[PointName(point, phase)];
+    return point;
+  }
+
+  void CountPoint(unsigned phase) {
+    if (kill_switch_.killed_at() < 0) return;
+    ++tally.points[PointName(kill_switch_.killed_at(), phase)];
+  }
+
+  // The clients come; until one has been told that an event is safe.
+  void Load(ServerProcess& server) {
+    broken_before_ = counts_->broken;
+    const int64_t acknowledged = counts_->acknowledged;
+    address_->Set(server.channel());
+    const auto until = steady_clock::now() + kPatience;
+    while (counts_->acknowledged == acknowledged && steady_clock::now() < until) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_GT(counts_->acknowledged, acknowledged) << server.output();
+  }
+
+  void Kill(ServerProcess& server, bool at_a_point) {
+    if (Below(4) == 0) {
+      constexpr int64_t kTenDays = 864'000;
+      kill_switch_.SetClockOffset(static_cast<int64_t>(Below(2 * kTenDays)) - kTenDays);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(Below(150'000)));
+    if (Below(8) == 0) {
+      server.Signal(SIGSTOP);
+      std::this_thread::sleep_for(milliseconds(Below(50)));
+      if (Below(2) == 0) server.Signal(SIGCONT);  // else it is killed where it stands
+    }
+    const unsigned phase = load_ == kUnderLoad || Below(3) == 0 ? kUnderLoad : kTrimming;
+    const int point = at_a_point ? LeastTried(phase) : -1;
+    if (point >= 0) {
+      server.Signal(SIGCONT);
+      kill_switch_.Arm(point, 1 + static_cast<int>(Below(3)));
+      if (!server.EndsWithin(kArmed)) server.Signal(SIGKILL);
+    } else {
+      server.Signal(SIGKILL);
+    }
+    EXPECT_EQ(server.Wait().exit_code, -1) << server.output();
+    CountPoint(phase);
+  }
+
+  void Close(ServerProcess& server) {
+    const int point = LeastTried(kClosing);
+    if (point >= 0) kill_switch_.Arm(point, 1);
+    server.Signal(SIGTERM);
+    const Ended ended = server.Wait();
+    EXPECT_EQ(ended.exit_code, kill_switch_.killed_at() >= 0 ? -1 : kExitOk) << ended.output;
+    CountPoint(kClosing);
+  }
+
+  const std::string data_dir_, retention_;
+  const unsigned load_;
+  Address* const address_;
+  Counts* const counts_;
+  const int clients_;
+  std::mt19937_64& random_;
+  KillSwitch kill_switch_;
+  int64_t broken_before_ = 0;
+  // Of all rounds, so that no point is left behind.
+  static inline std::map<std::string, int64_t> tried_;
+};
+
+// Sends a log in its order, and goes on where the next server stands.
+class Replayer {
+ public:
+  Replayer(const std::vector<LoggedEvent>* log, Address* address, Counts* counts, uint64_t seed)
+      : log_(*log), address_(address), counts_(counts), random_(seed), thread_([this] { Run(); }) {}
+  void Join() { thread_.join(); }
+  bool done() const { return next_ == log_.size(); }
+
+ private:
+  void Run() {
+    int generation = 0;
+    while (const auto channel = address_->WaitForNewer(&generation)) {
+      grpc::ClientContext context;
+      v1::GetModelResponse model;
+      if (!v1::ModelService::NewStub(channel)->GetModel(&context, {}, &model).ok()) continue;
+      if (model.sequence() < static_cast<int64_t>(next_)) {
+        tally.verdict.lost += static_cast<int64_t>(next_) - model.sequence();
+        ADD_FAILURE() << "lost: " << next_ << " acknowledged, " << model.sequence() << " there";
+      }
+      next_ = static_cast<size_t>(model.sequence());
+      while (!done()) {
+        const SentInOrder sent = SendSome(channel, log_, next_, 1 + random_() % 8);
+        if (!sent.status.ok()) {
+          EXPECT_EQ(sent.status.error_code(), grpc::StatusCode::UNAVAILABLE)
+              << sent.status.error_message();
+          ++counts_->broken;
+          break;
+        }
+        counts_->acknowledged += static_cast<int64_t>(sent.next - next_);
+        next_ = sent.next;
+      }
+    }
+  }
+
+  const std::vector<LoggedEvent>& log_;
+  Address* const address_;
+  Counts* const counts_;
+  std::mt19937_64 random_;
+  std::atomic<size_t> next_{0};
+  std::thread thread_;
+};
+
+// `factorctl verify` and `factorctl log` agree with what is there.
+void CheckWithTheTool(const std::string& data, const std::vector<LoggedEvent>& log) {
+#ifdef FACTORCTL_BINARY
+  Ended tool = RunProgram({FACTORCTL_BINARY, "verify", data});
+  EXPECT_EQ(tool.exit_code, 0) << tool.output;
+  tool = RunProgram({FACTORCTL_BINARY, "log", data});
+  EXPECT_EQ(tool.exit_code, 0) << tool.output;
+  std::vector<std::string> lines = absl::StrSplit(tool.output, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), log.size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_THAT(lines[i], ::testing::StartsWith(absl::StrCat(log[i].sequence, "\t", log[i].user,
+                                                             "\t", log[i].item, "\t")));
+  }
+#endif
+}
+
+// Returns the log that is left, and its hash.
+std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, uint64_t seed,
+                                       std::mt19937_64* random, std::string* hash) {
+  Address address;
+  Counts counts;
+  std::vector<std::unique_ptr<UnaryWriter>> writers;
+  std::vector<std::unique_ptr<StreamWriter>> streams;
+  for (int i = 0; i < kUnaryWriters; ++i) {
+    writers.push_back(
+        std::make_unique<UnaryWriter>(&address, &counts, seed + 100 + i, absl::StrCat("w", i)));
+  }
+  for (int i = 0; i < kStreams; ++i) {
+    streams.push_back(
+        std::make_unique<StreamWriter>(&address, &counts, seed + 200 + i, absl::StrCat("p", i)));
+  }
+  Killer killer(data, "all", kUnderLoad, &address, &counts, kUnaryWriters + kStreams, random);
+  for (int kill = 0; kill < kills && !::testing::Test::HasFailure(); ++kill) killer.KillOne();
+  {
+    // The last one ends well, after the clients.
+    ServerProcess server(Flags(data, "all", *random));
+    server.WaitUntilServing();
+    address.Set(server.channel());
+    std::this_thread::sleep_for(milliseconds(100));
+    address.Close();
+    EXPECT_EQ(server.Stop(), kExitOk);
+  }
+  for (auto& writer : writers) writer->Join();
+  for (auto& stream : streams) stream->Join();
+  tally.acknowledged += counts.acknowledged;
+
+  std::vector<LoggedEvent> log = ReadLog(data);
+  const Verdict verdict = CheckHistory(log, writers, streams);
+  tally.verdict.lost += verdict.lost;
+  tally.verdict.doubled += verdict.doubled;
+  // Replayed from empty, the log gives the state that the server left.
+  const auto verified = VerifyFolder(data);
+  EXPECT_TRUE(verified.ok()) << verified.status();
+  if (!verified.ok()) return log;
+  EXPECT_EQ(verified->events, static_cast<int64_t>(log.size()));
+  *hash = verified->hash.ToHex();
+  ServerProcess server(Flags(data, "all", *random));
+  server.WaitUntilServing();
+  EXPECT_EQ(ComputeHash(server).hash(), *hash);
+  CheckSeenItems(server, log);
+  EXPECT_EQ(server.Stop(), kExitOk);
+  CheckWithTheTool(data, log);
+  return log;
+}
+
+// A server that trims its log, given the same events in the same order, comes to the same state.
+void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& log,
+                       const std::string& hash, int kills, uint64_t seed, std::mt19937_64* random) {
+  Address address;
+  Counts counts;
+  Replayer replayer(&log, &address, &counts, seed + 300);
+  Killer killer(data, "snapshot", kUnderLoad | kTrimming, &address, &counts, 1, random);
+  // The end of the log is left for the last server.
+  for (int kill = 0; kill < kills && counts.acknowledged + 500 < std::ssize(log) &&
+                     !::testing::Test::HasFailure();
+       ++kill) {
+    killer.KillOne();
+  }
+  {
+    ServerProcess server(Flags(data, "snapshot", *random));
+    server.WaitUntilServing();
+    address.Set(server.channel());
+    const auto until = steady_clock::now() + kPatience;
+    while (!replayer.done() && steady_clock::now() < until) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_TRUE(replayer.done());
+    address.Close();
+    replayer.Join();
+    const v1::ComputeHashResponse trimmed = ComputeHash(server);
+    EXPECT_EQ(trimmed.sequence(), std::ssize(log));
+    EXPECT_EQ(trimmed.hash(), hash);
+    EXPECT_EQ(server.Stop(), kExitOk);
+  }
+  tally.acknowledged += counts.acknowledged;
+  ServerProcess server(Flags(data, "snapshot", *random));
+  server.WaitUntilServing();
+  EXPECT_GT(GetModel(server).log_start_sequence(), 1);  // it did trim
+  EXPECT_EQ(ComputeHash(server).hash(), hash);
+  CheckSeenItems(server, log);
+}
+
+std::string TallyLine(double run_seconds) {
+  std::vector<std::string> points;
+  for (const auto& [name, count] : tally.points) {
+    points.push_back(absl::StrCat("\"", name, "\": ", count));
+  }
+  char date[16];
+  const std::time_t now = std::time(nullptr);
+  std::strftime(date, sizeof(date), "%Y-%m-%d", std::gmtime(&now));
+  return absl::StrCat(
+      "{\"date\": \"", date, "\", \"commit\": \"", options.commit, "\", \"seed\": ", options.seed,
+      ", \"seconds\": ", static_cast<int64_t>(run_seconds), ", \"kills\": ", tally.kills,
+      ", \"in_snapshot\": ", tally.in_snapshot, ", \"other_kills\": ", tally.other_kills,
+      ", \"acknowledged\": ", tally.acknowledged, ", \"lost\": ", tally.verdict.lost,
+      ", \"doubled\": ", tally.verdict.doubled, ", \"points\": {", absl::StrJoin(points, ", "),
+      "}}\n");
+}
+
+TEST(CrashCampaign, NothingAcknowledgedIsLostOrDoubled) {
+  const auto start = steady_clock::now();
+  const auto elapsed = [&] {
+    return std::chrono::duration<double>(steady_clock::now() - start).count();
+  };
+  const auto goes_on = [&] {
+    if (::testing::Test::HasFailure()) return false;
+    return options.duration_seconds > 0 ? elapsed() < options.duration_seconds
+                                        : tally.kills + tally.other_kills < options.kills;
+  };
+  const int kills_a_half =
+      options.duration_seconds > 0 ? kKillsARound : std::min(kKillsARound, options.kills / 2);
+  for (uint64_t round = 0; round == 0 || goes_on(); ++round) {
+    const uint64_t seed = options.seed + 1'000 * round;
+    std::mt19937_64 random(seed);
+    const TempFolder folder;
+    std::string hash;
+    const std::vector<LoggedEvent> log =
+        KillUnderLoad(folder / "all", kills_a_half, seed, &random, &hash);
+    if (HasFailure()) break;
+    KillWhileTrimming(folder / "trimmed", log, hash, kills_a_half, seed, &random);
+  }
+  if (!options.tally.empty()) {
+    std::ofstream(options.tally, std::ios::app) << TallyLine(elapsed());
+  }
+  std::printf(
+      "%lld kills (%lld amid a snapshot, %lld others), %lld acknowledged, %lld lost, %lld "
+      "doubled, seed %llu\n",
+      static_cast<long long>(tally.kills), static_cast<long long>(tally.in_snapshot),
+      static_cast<long long>(tally.other_kills), static_cast<long long>(tally.acknowledged),
+      static_cast<long long>(tally.verdict.lost), static_cast<long long>(tally.verdict.doubled),
+      static_cast<unsigned long long>(options.seed));
+}
+
+bool ParseArgument(absl::string_view argument) {
+  if (absl::ConsumePrefix(&argument, "--kills=")) {
+    return absl::SimpleAtoi(argument, &options.kills);
+  }
+  if (absl::ConsumePrefix(&argument, "--duration=")) {
+    return absl::SimpleAtoi(argument, &options.duration_seconds);
+  }
+  if (absl::ConsumePrefix(&argument, "--seed=")) {
+    return absl::SimpleAtoi(argument, &options.seed);
+  }
+  if (absl::ConsumePrefix(&argument, "--tally=")) {
+    options.tally = std::string(argument);
+    return true;
+  }
+  if (absl::ConsumePrefix(&argument, "--commit=")) {
+    options.commit = std::string(argument);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+}  // namespace factord
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    if (factord::ParseArgument(argv[i])) continue;
+    std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
+    return 2;
+  }
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,44 @@
+// Ends a server at a point of kill_points.h, or tells what it was doing when it ended.
+//
+//   KillSwitch kill_switch;
+//   ServerProcess server(flags, kill_switch.Environment());
+//   kill_switch.Arm(point, 3);  // the third time it comes by
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/temp_folder.h"
+#include "tests/crash/kill_points.h"
+
+namespace factord {
+
+// Thread-compatible. For one server after the other.
+class KillSwitch {
+ public:
+  KillSwitch();
+  ~KillSwitch();
+  KillSwitch(const KillSwitch&) = delete;
+  KillSwitch& operator=(const KillSwitch&) = delete;
+
+  // "NAME=value", for the server to come; empty where nothing can be preloaded (a sanitizer's
+  // runtime wants to be first), so that no point is ever passed.
+  std::vector<std::string> Environment() const;
+  // For the next server: nothing armed, nothing counted.
+  void Reset();
+  // `point` is an index of kKillPoints, `passes` from 1.
+  void Arm(int point, int passes);
+  void SetClockOffset(int64_t seconds);
+
+  // The point at which the server was killed, or -1.
+  int killed_at() const { return control_->killed_at; }
+  // Whether it was writing a snapshot, or trimming the log after one.
+  bool in_snapshot() const { return control_->snapshots_begun > control_->snapshots_ended; }
+
+ private:
+  const TempFolder folder_{TempFolder::Place::kMemory};
+  const std::string path_ = folder_ / "control";
+  KillControl* control_ = nullptr;
+};
+
+}  // namespace factord

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Kills a server under load, at random instants and at every named point, and checks after each
+# round that nothing acknowledged is lost or doubled. Ends with one line of what was counted;
+# tests/crash/ says what a round does.
+#   tools/crash_campaign.sh [--duration SECONDS] [--seed N] [--tally]
+#     --seed      of every choice; repeats a run's choices (not its instants)
+#     --tally     adds what was counted to tests/crash/tally.jsonl; of a committed tree only
+#   tools/crash_campaign.sh --total    what all tallied runs have counted
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tally=tests/crash/tally.jsonl
+duration=60
+seed="$(((RANDOM << 15) + RANDOM))"
+extra=()
+while (($# > 0)); do
+  case "$1" in
+    --duration) duration="$2"; shift ;;
+    --seed) seed="$2"; shift ;;
+    --tally)
+      [[ -z "$(git status --porcelain)" ]] || { echo "there are changes that are not committed" >&2; exit 2; }
+      extra=(--tally="$tally" --commit="$(git rev-parse --short HEAD)") ;;
+    --total)
+      [[ -e "$tally" ]] || { echo "no run has been tallied yet" >&2; exit 1; }
+      exec python3 - "$tally" <<'PYTHON'
+import collections
+import json
+import sys
+
+runs = [json.loads(line) for line in open(sys.argv[1])]
+points = collections.Counter()
+for run in runs:
+    points.update(run["points"])
+total = {name: sum(run[name] for run in runs)
+         for name in ("kills", "in_snapshot", "other_kills", "acknowledged", "lost", "doubled", "seconds")}
+for name, count in sorted(points.items(), key=lambda entry: entry[1]):
+    print(f"{count:6} {name}")
+print(f"{len(runs)} runs, {total['seconds']} s: {total['kills']} kills "
+      f"({total['in_snapshot']} amid a snapshot, {total['other_kills']} others), "
+      f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled")
+PYTHON
+      ;;
+    *) echo "unknown argument: $1" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+tools/install_deps.sh >&2
+tools/build.sh >&2
+exec build/release/tests/crash/crash_campaign --duration="$duration" --seed="$seed" "${extra[@]}"
