@@ -147,16 +147,17 @@ absl::Status CallGate::Call::NoRoomForAnswers() const {
 }
 
 int64_t CallGate::Call::Hold(int64_t bytes) {
-  const int64_t before = held_.exchange(bytes, std::memory_order_relaxed);
-  if (before == 0) {
+  const int64_t before = held_.load(std::memory_order_relaxed);
+  if (before == 0) {  // before held_, for who reads both
     held_since_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
   }
+  held_.store(bytes, std::memory_order_release);
   const int64_t more = bytes - before;
   return gate_->held_.fetch_add(more, std::memory_order_relaxed) + more;
 }
 
 absl::Status CallGate::Call::HoldAnswer(size_t bytes) {
-  if (HoldAcknowledgements(bytes) || InfoOf(rpc_).scope == kScopeWrite) return absl::OkStatus();
+  if (HoldAcknowledgements(bytes) || InfoOf(rpc_).scope != kScopeRead) return absl::OkStatus();
   Hold(0);
   return NoRoomForAnswers();
 }
@@ -239,20 +240,22 @@ void CallGate::CancelOverdue(Clock::time_point now) {
     call->StopTimer();
     call->context_->TryCancel();
   };
-  const Clock::rep long_ago = (now - kMinUnread).time_since_epoch().count();
+  int64_t excess = unread_answer_bytes() - options_.max_unread_answer_bytes / 2;
+  const bool is_full = excess > options_.max_unread_answer_bytes / 2;
+  const Clock::rep long_ago = (is_full ? now : now - kMinUnread).time_since_epoch().count();
   std::vector<std::pair<Clock::rep, Call*>> waiting;  // since when an answer has not been read
   for (Call* call : calls_) {
-    const Clock::rep since = call->held_since_.load(std::memory_order_relaxed);
     if (call->overdue_.load(std::memory_order_relaxed) <= now.time_since_epoch().count()) {
       cancel(call);
-    } else if (call->held_.load(std::memory_order_relaxed) > 0 && since <= long_ago) {
-      waiting.emplace_back(since, call);
+    } else if (excess > 0 && call->held_.load(std::memory_order_acquire) > 0) {
+      const Clock::rep since = call->held_since_.load(std::memory_order_relaxed);
+      if (since <= long_ago) waiting.emplace_back(since, call);
     }
   }
-  int64_t excess = unread_answer_bytes() - options_.max_unread_answer_bytes / 2;
   std::sort(waiting.begin(), waiting.end());
   for (auto it = waiting.begin(); it != waiting.end() && excess > 0; ++it) {
     excess -= it->second->held_.load(std::memory_order_relaxed);
+    metrics_.CountRefusal(Refusal::kUnreadAnswers);
     cancel(it->second);
   }
 }

@@ -50,9 +50,9 @@ class CallGate {
     // A read or a RecordRatings that takes longer, also because its client does not read the
     // answer, is cancelled; so is a stream whose client does not read acknowledgements for so long.
     std::chrono::milliseconds max_call_time = std::chrono::minutes(1);
-    // Bytes of answers that are made and not sent, since clients do not read. Beyond half of it,
-    // those that have waited longest, and a second at least, are cancelled; at the limit, calls are
-    // refused.
+    // Bytes of answers that are made and not sent yet. Beyond half of it, those that have waited
+    // longest, and a second at least, are cancelled; beyond it, however long they have waited, and
+    // calls are refused.
     int64_t max_unread_answer_bytes = int64_t{256} << 20;
     // For each client; 0: no limit.
     double client_calls_per_second = 0;
@@ -96,7 +96,7 @@ class CallGate {
     void StopTimer() { overdue_.store(kNever, std::memory_order_relaxed); }
 
     // Counts the bytes of the answer, until the call is gone. RESOURCE_EXHAUSTED, and nothing is
-    // counted, where there is no room for it: not for a write, which has happened.
+    // counted, where there is no room for it; of a read only, since all else has happened.
     absl::Status HoldAnswer(size_t bytes);
     // Counts `bytes` in place of what was counted before. Whether there was room.
     bool HoldAcknowledgements(size_t bytes);

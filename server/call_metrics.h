@@ -20,12 +20,13 @@ enum class Refusal {
   kCalls,
   kStreams,
   kUnreadAnswers,
+  kProducers,
   kRateLimit,
   kAuthMissing,
   kAuthUnknown,
   kAuthScope,
 };
-inline constexpr size_t kRefusals = 7;
+inline constexpr size_t kRefusals = 8;
 
 // Thread-safe.
 class CallMetrics {

@@ -88,8 +88,9 @@ ABSL_FLAG(
     "does not read the answer; so is a stream whose acknowledgements are not read.");
 ABSL_FLAG(
     ByteSize, max_unread_answer_bytes, ByteSize{256 << 20},
-    "Answers that clients do not read. Beyond half of it, those that have waited longest, and a "
-    "second at least, are cancelled; beyond it, calls are refused (RESOURCE_EXHAUSTED).");
+    "Answers that are made and not sent yet, mostly since clients do not read. Beyond half of it, "
+    "those that have waited longest, and a second at least, are cancelled; beyond it, calls are "
+    "refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(ByteSize, max_message_bytes, ByteSize{16 << 20}, "Largest request message.");
 ABSL_FLAG(
     ByteSize, network_memory_bytes, ByteSize{256 << 20},
@@ -481,7 +482,7 @@ CallGate::Options ToCallOptions(Mistakes* mistakes) {
   options.max_call_time = Milliseconds("max_call_time", absl::Milliseconds(1),
                                        absl::GetFlag(FLAGS_max_call_time), mistakes);
   options.max_unread_answer_bytes =
-      Bytes("max_unread_answer_bytes", int64_t{1} << 20, std::numeric_limits<int64_t>::max(),
+      Bytes("max_unread_answer_bytes", int64_t{16} << 20, std::numeric_limits<int64_t>::max(),
             absl::GetFlag(FLAGS_max_unread_answer_bytes), mistakes);
   options.client_calls_per_second = AtLeast<double>(
       "client_calls_per_second", 0, absl::GetFlag(FLAGS_client_calls_per_second), mistakes);

@@ -71,7 +71,7 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
   grpc::Status end_ ABSL_GUARDED_BY(mu_) = grpc::Status::CANCELLED;
 };
 
-// One call of Check, until gRPC is done with it: it leaves the list before its context goes.
+// One call of Check. It leaves the list, at the latest, before its context goes.
 class HealthCheck final : public grpc::ServerUnaryReactor {
  public:
   HealthCheck(HealthService* health, grpc::CallbackServerContext* context)
@@ -79,11 +79,16 @@ class HealthCheck final : public grpc::ServerUnaryReactor {
     MutexLock lock(&health->mu_);
     place_ = health->checks_.insert(health->checks_.end(), this);
   }
-  void Cancel() { context_->TryCancel(); }
+  // REQUIRES: the service's lock, and to be in its list, which it leaves.
+  void Cancel() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    is_listed_ = false;
+    health_->checks_.erase(place_);
+    context_->TryCancel();
+  }
   void OnDone() override {
     {
       MutexLock lock(&health_->mu_);
-      health_->checks_.erase(place_);
+      if (is_listed_) health_->checks_.erase(place_);
     }
     delete this;
   }
@@ -91,7 +96,9 @@ class HealthCheck final : public grpc::ServerUnaryReactor {
  private:
   HealthService* const health_;
   grpc::CallbackServerContext* const context_;
+  // Guarded by the service's lock.
   std::list<HealthCheck*>::iterator place_;
+  bool is_listed_ = true;
 };
 
 namespace {
@@ -180,12 +187,14 @@ grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(
   MutexLock lock(&mu_);
   watches_.insert(watch);
   const auto found = serving_.find(request->service());
+  if (watches_.size() > kMaxWatches) {
+    // Without a message, which would wait to be read.
+    watch->End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
+    return watch.get();
+  }
   watch->Set(found == serving_.end() ? HealthCheckResponse::SERVICE_UNKNOWN
                                      : ToStatus(found->second));
   if (draining_) watch->End(Draining());
-  if (watches_.size() > kMaxWatches) {
-    watch->End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
-  }
   return watch.get();
 }
 

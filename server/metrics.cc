@@ -153,6 +153,7 @@ void AddRefusals(const CallMetrics& calls, const EngineMetrics::Refusals& engine
   add("calls", calls.refusals(Refusal::kCalls));
   add("streams", calls.refusals(Refusal::kStreams));
   add("unread_answers", calls.refusals(Refusal::kUnreadAnswers));
+  add("producers", calls.refusals(Refusal::kProducers));
   add("rate_limit", calls.refusals(Refusal::kRateLimit));
   add("auth_missing", calls.refusals(Refusal::kAuthMissing));
   add("auth_unknown", calls.refusals(Refusal::kAuthUnknown));

@@ -215,7 +215,12 @@ absl::Status RatingStream::HandleStart() {
 void RatingStream::Start(const absl::StatusOr<int64_t>& last_number) {
   MutexLock lock(&mu_);
   --outstanding_;
-  if (!last_number.ok()) return CloseLocked(last_number.status());
+  if (!last_number.ok()) {
+    if (absl::IsResourceExhausted(last_number.status())) {
+      call_->metrics().CountRefusal(Refusal::kProducers);
+    }
+    return CloseLocked(last_number.status());
+  }
   call_->StopTimer();
   next_.mutable_started()->set_last_number(*last_number);
   next_.mutable_started()->set_window_events(streams_->window_events_);
@@ -410,7 +415,9 @@ void RatingStream::CollectLocked() {
 // A stream that holds little is not the one to blame where there is no room.
 void RatingStream::CountAnswerLocked() {
   const size_t bytes = writing_.Length() + next_rejected_bytes_ + batch_rejected_bytes_;
-  if (!call_->HoldAcknowledgements(bytes) && bytes > kMaxWaitingBytes) context_->TryCancel();
+  if (call_->HoldAcknowledgements(bytes) || bytes <= kMaxWaitingBytes) return;
+  call_->metrics().CountRefusal(Refusal::kUnreadAnswers);
+  context_->TryCancel();
 }
 
 RatingStreams::Reactor* RatingStreams::Open(grpc::CallbackServerContext* context) {

@@ -37,7 +37,8 @@ for name, count in sorted(points.items(), key=lambda entry: entry[1]):
     print(f"{count:6} {name}")
 print(f"{len(runs)} runs, {total['seconds']} s: {total['kills']} kills "
       f"({total['in_snapshot']} amid a snapshot, {total['other_kills']} others), "
-      f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled")
+      f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled, "
+      f"{sum(run['failed'] for run in runs)} runs failed")
 PYTHON
       ;;
     *) echo "unknown argument: $1" >&2; exit 2 ;;

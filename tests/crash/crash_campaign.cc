@@ -117,23 +117,31 @@ class Killer {
   void KillOne() {
     kill_switch_.Reset();
     const uint64_t choice = Below(8);
+    const bool while_recovering = choice == 0;
     int point = -1;
-    if (choice == 0) {
+    if (while_recovering) {
       point = LeastTried(kRecovering);
-      if (point >= 0) kill_switch_.Arm(point, 1 + static_cast<int>(Below(3)));
+      if (point >= 0) kill_switch_.Arm(point, 1);
     }
     ServerProcess server(Flags(data_dir_, retention_, random_), kill_switch_.Environment());
-    if (choice == 0 && point < 0) std::this_thread::sleep_for(milliseconds(Below(100)));
-    if (choice == 0 && (point < 0 || !server.WaitForOutput("serving"))) {
-      if (point < 0) server.Signal(SIGKILL);
-      EXPECT_EQ(server.Wait().exit_code, -1) << server.output();
+    bool serves = false;
+    if (while_recovering && point < 0) {
+      std::this_thread::sleep_for(milliseconds(Below(100)));
+      server.Signal(SIGKILL);
+    } else {
+      serves = server.WaitForOutput("serving");
+      kill_switch_.Disarm();  // it has passed by it, or else is dead
+    }
+    if (while_recovering && (!serves || kill_switch_.killed_at() >= 0)) {
+      EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
+      EXPECT_EQ(kill_switch_.killed_at(), point);
       CountPoint(kRecovering);
       ++tally.other_kills;
       return;
     }
     server.WaitUntilServing();
     if (::testing::Test::HasFailure()) return;  // it does not start
-    kill_switch_.Reset();
+    EXPECT_NE(kill_switch_.is_hooked(), kill_switch_.Environment().empty());
     Load(server);
     if (choice == 1) {
       Close(server);
@@ -205,11 +213,15 @@ class Killer {
     if (point >= 0) {
       server.Signal(SIGCONT);
       kill_switch_.Arm(point, 1 + static_cast<int>(Below(3)));
-      if (!server.EndsWithin(kArmed)) server.Signal(SIGKILL);
+      if (server.EndsWithin(kArmed)) {
+        EXPECT_EQ(kill_switch_.killed_at(), point) << server.output();
+      } else {
+        server.Signal(SIGKILL);
+      }
     } else {
       server.Signal(SIGKILL);
     }
-    EXPECT_EQ(server.Wait().exit_code, -1) << server.output();
+    EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
     CountPoint(phase);
   }
 
@@ -218,7 +230,7 @@ class Killer {
     if (point >= 0) kill_switch_.Arm(point, 1);
     server.Signal(SIGTERM);
     const Ended ended = server.Wait();
-    EXPECT_EQ(ended.exit_code, kill_switch_.killed_at() >= 0 ? -1 : kExitOk) << ended.output;
+    EXPECT_EQ(ended.exit_code, kill_switch_.killed_at() >= 0 ? -SIGKILL : kExitOk) << ended.output;
     CountPoint(kClosing);
   }
 
@@ -379,6 +391,12 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
 }
 
 std::string TallyLine(double run_seconds) {
+  // Also those that were never reached.
+  for (int i = 0; i < static_cast<int>(kKillPointCount); ++i) {
+    for (const unsigned phase : {kUnderLoad, kTrimming, kRecovering, kClosing}) {
+      if ((kKillPoints[i].phases & phase) != 0) tally.points.try_emplace(PointName(i, phase));
+    }
+  }
   std::vector<std::string> points;
   for (const auto& [name, count] : tally.points) {
     points.push_back(absl::StrCat("\"", name, "\": ", count));
@@ -391,8 +409,9 @@ std::string TallyLine(double run_seconds) {
       ", \"seconds\": ", static_cast<int64_t>(run_seconds), ", \"kills\": ", tally.kills,
       ", \"in_snapshot\": ", tally.in_snapshot, ", \"other_kills\": ", tally.other_kills,
       ", \"acknowledged\": ", tally.acknowledged, ", \"lost\": ", tally.verdict.lost,
-      ", \"doubled\": ", tally.verdict.doubled, ", \"points\": {", absl::StrJoin(points, ", "),
-      "}}\n");
+      ", \"doubled\": ", tally.verdict.doubled,
+      ", \"failed\": ", ::testing::Test::HasFailure() ? "true" : "false", ", \"points\": {",
+      absl::StrJoin(points, ", "), "}}\n");
 }
 
 TEST(CrashCampaign, NothingAcknowledgedIsLostOrDoubled) {

@@ -113,6 +113,7 @@ void PassInCode(const char* name) {
   // Of the server; another program that the library is preloaded into has none.
   if (auto* const hook = static_cast<Hook*>(dlsym(RTLD_DEFAULT, "factord_kill_point"))) {
     *hook = PassInCode;
+    if (KillControl* const control = Control()) control->hooked = true;
   }
 }
 

@@ -98,6 +98,8 @@ struct KillControl {
   std::atomic<int32_t> countdown{0};
   // Where it was killed; -1: not yet.
   std::atomic<int32_t> killed_at{-1};
+  // Whether the library has found the points in the code.
+  std::atomic<bool> hooked{false};
   // Snapshots begun and ended.
   std::atomic<int32_t> snapshots_begun{0};
   std::atomic<int32_t> snapshots_ended{0};

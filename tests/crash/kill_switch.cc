@@ -34,6 +34,7 @@ void KillSwitch::Reset() {
   control_->armed = -1;
   control_->countdown = 0;
   control_->killed_at = -1;
+  control_->hooked = false;
   control_->snapshots_begun = 0;
   control_->snapshots_ended = 0;
   control_->clock_offset_seconds = 0;
@@ -43,6 +44,8 @@ void KillSwitch::Arm(int point, int passes) {
   control_->countdown = passes;
   control_->armed = point;
 }
+
+void KillSwitch::Disarm() { control_->armed = -1; }
 
 void KillSwitch::SetClockOffset(int64_t seconds) { control_->clock_offset_seconds = seconds; }
 

@@ -28,8 +28,11 @@ class KillSwitch {
   void Reset();
   // `point` is an index of kKillPoints, `passes` from 1.
   void Arm(int point, int passes);
+  void Disarm();
   void SetClockOffset(int64_t seconds);
 
+  // Whether the server has points to be killed at.
+  bool is_hooked() const { return control_->hooked; }
   // The point at which the server was killed, or -1.
   int killed_at() const { return control_->killed_at; }
   // Whether it was writing a snapshot, or trimming the log after one.

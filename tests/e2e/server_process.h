@@ -37,7 +37,7 @@ inline constexpr std::chrono::seconds kPatience(60);
 
 // How a process ended, and what it wrote.
 struct Ended {
-  int exit_code = -1;  // -1: by a signal
+  int exit_code = -1;  // below 0: minus the signal that ended it
   std::string output;  // standard output and standard error
 };
 
