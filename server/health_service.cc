@@ -75,9 +75,10 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
 class HealthCheck final : public grpc::ServerUnaryReactor {
  public:
   HealthCheck(HealthService* health, grpc::CallbackServerContext* context)
-      : health_(health), context_(context) {
-    MutexLock lock(&health->mu_);
-    place_ = health->checks_.insert(health->checks_.end(), this);
+      : health_(health), context_(context) {}
+  // REQUIRES: the service's lock. Enters the service's list.
+  void Enter() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    place_ = health_->checks_.insert(health_->checks_.end(), this);
   }
   // REQUIRES: the service's lock, and to be in its list, which it leaves.
   void Cancel() ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -169,6 +170,7 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
   grpc::Status status;
   {
     MutexLock lock(&mu_);
+    reactor->Enter();
     if (checks_.size() > kMaxChecks) checks_.front()->Cancel();
     const auto found = serving_.find(request->service());
     if (found == serving_.end()) {

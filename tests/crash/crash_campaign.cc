@@ -39,7 +39,6 @@ namespace factord {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 struct CampaignOptions {

@@ -55,6 +55,15 @@ int64_t PeakBytes(const ServerProcess& server) {
 void ForgetPeak(const ServerProcess& server) {
   std::ofstream("/proc/" + std::to_string(server.pid()) + "/clear_refs") << 5;
 }
+// It has grown by less than `bytes` since the peak was `before`.
+void ExpectPeakWithin(const ServerProcess& server, int64_t before, int64_t bytes,
+                      const std::string& what) {
+  const int64_t growth = PeakBytes(server) - before;
+  std::printf("%s: %lld bytes\n", what.c_str(), static_cast<long long>(growth));
+  if (kMemoryTells) {
+    EXPECT_LT(growth, bytes) << what;
+  }
+}
 
 // Whoever speaks HTTP/2 for itself. `Connection`: TestSocket, or TlsSocket.
 template <typename Connection>
@@ -373,11 +382,7 @@ TEST(AbuseTest, AnswersThatAreNotReadStayWithinTheirBudget) {
     peak = PeakBytes(server);
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
-  const int64_t growth = PeakBytes(server) - before;
-  std::printf("1,500 answers that are not read: %lld bytes\n", static_cast<long long>(growth));
-  if (kMemoryTells) {
-    EXPECT_LT(growth, 150 << 20);
-  }
+  ExpectPeakWithin(server, before, 150 << 20, "1,500 answers that are not read");
 }
 
 TEST(AbuseTest, HealthIsToldHoweverManyDoNotReadIt) {
@@ -586,11 +591,7 @@ TEST(AbuseTest, StreamsWhoseAcknowledgementsAreNotReadStayWithinTheirBudget) {
   }
   ExpectServed(server, 20);
   for (std::thread& client : clients) client.join();
-  const int64_t growth = PeakBytes(server) - before;
-  std::printf("forty streams that do not read: %lld bytes\n", static_cast<long long>(growth));
-  if (kMemoryTells) {
-    EXPECT_LT(growth, 250 << 20);
-  }
+  ExpectPeakWithin(server, before, 250 << 20, "forty streams that do not read");
 }
 
 TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
@@ -697,12 +698,7 @@ TEST(AbuseTest, MessagesOfManyTinyPartsCostWhatTheirBytesDo) {
       });
     }
     for (std::thread& client : clients) client.join();
-    const int64_t growth = PeakBytes(server) - before;
-    std::printf("four %s, \"%s\": %lld bytes\n", bad.method.c_str(), bad.message.c_str(),
-                static_cast<long long>(growth));
-    if (kMemoryTells) {
-      EXPECT_LT(growth, 250 << 20) << bad.method;
-    }
+    ExpectPeakWithin(server, before, 250 << 20, "four " + bad.method + ", \"" + bad.message + "\"");
   }
   RecordRatings(server, OneRating());
 }
