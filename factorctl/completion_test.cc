@@ -85,9 +85,7 @@ TEST_F(CompletionTest, ValuesOfFlagsAndArguments) {
 }
 
 TEST_F(CompletionTest, Files) {
-  std::ofstream(folder_ / "ratings 1.csv") << "x";
-  std::ofstream(folder_ / "ratings2.csv") << "x";
-  std::ofstream(folder_ / "other.csv") << "x";
+  for (const char* name : {"ratings 1.csv", "ratings2.csv", "other.csv"}) folder_.Write(name, "x");
   EXPECT_THAT(Offered({"import", "rat"}), UnorderedElementsAre("ratings 1.csv", "ratings2.csv"));
   EXPECT_THAT(Offered({"import", "--format", "csv", "o"}), ElementsAre("other.csv"));
   EXPECT_THAT(Offered({"recommend", "15", "--titles", "o"}), ElementsAre("other.csv"));

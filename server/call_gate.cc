@@ -148,6 +148,7 @@ absl::Status CallGate::Call::NoRoomForAnswers() const {
 
 int64_t CallGate::Call::Hold(int64_t bytes) {
   const int64_t before = held_.load(std::memory_order_relaxed);
+  if (bytes == before) return gate_->unread_answer_bytes();
   if (before == 0) {  // before held_, for who reads both
     held_since_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
   }
@@ -241,8 +242,7 @@ void CallGate::CancelOverdue(Clock::time_point now) {
     call->context_->TryCancel();
   };
   int64_t excess = unread_answer_bytes() - options_.max_unread_answer_bytes / 2;
-  const bool is_full = excess > options_.max_unread_answer_bytes / 2;
-  const Clock::rep long_ago = (is_full ? now : now - kMinUnread).time_since_epoch().count();
+  const Clock::rep long_ago = (now - kMinUnread).time_since_epoch().count();
   std::vector<std::pair<Clock::rep, Call*>> waiting;  // since when an answer has not been read
   for (Call* call : calls_) {
     if (call->overdue_.load(std::memory_order_relaxed) <= now.time_since_epoch().count()) {

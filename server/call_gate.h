@@ -51,8 +51,7 @@ class CallGate {
     // answer, is cancelled; so is a stream whose client does not read acknowledgements for so long.
     std::chrono::milliseconds max_call_time = std::chrono::minutes(1);
     // Bytes of answers that are made and not sent yet. Beyond half of it, those that have waited
-    // longest, and a second at least, are cancelled; beyond it, however long they have waited, and
-    // calls are refused.
+    // longest, and a second at least, are cancelled; beyond it, calls are refused.
     int64_t max_unread_answer_bytes = int64_t{256} << 20;
     // For each client; 0: no limit.
     double client_calls_per_second = 0;
