@@ -1,6 +1,7 @@
 #include "client/channel.h"
 
-#include "client/credentials.h"
+#include <utility>
+
 #include "client/target.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -13,10 +14,9 @@ namespace {
 constexpr int kFirstReconnectMillis = 100;
 constexpr int kLastReconnectMillis = 1'000;
 
-}  // namespace
-
-std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options,
-                                           const Keepalive& keepalive) {
+std::shared_ptr<grpc::Channel> MakeChannel(
+    const Client::Options& options, const Keepalive& keepalive,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   const auto millis = [](absl::Duration time) {
     return static_cast<int>(absl::ToInt64Milliseconds(time));
   };
@@ -35,7 +35,29 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options,
   if (!options.tls_server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.tls_server_name);
   }
-  return grpc::CreateCustomChannel(options.target, MakeChannelCredentials(options), arguments);
+  return grpc::CreateCustomChannel(options.target, credentials, arguments);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Channels>> Channels::Create(const Client::Options& options,
+                                                           const Keepalive& keepalive) {
+  FACTORD_ASSIGN_OR_RETURN(Credentials credentials, Credentials::Create(options));
+  return std::shared_ptr<Channels>(new Channels(options, keepalive, std::move(credentials)));
+}
+
+Channels::Channels(const Client::Options& options, const Keepalive& keepalive,
+                   Credentials credentials)
+    : options_(options), keepalive_(keepalive), credentials_(std::move(credentials)) {}
+
+std::shared_ptr<grpc::Channel> Channels::Current() {
+  MutexLock lock(&mu_);
+  const std::shared_ptr<grpc::ChannelCredentials>& credentials = credentials_.Current();
+  if (used_ != credentials) {
+    channel_ = MakeChannel(options_, keepalive_, credentials);
+    used_ = credentials;
+  }
+  return channel_;
 }
 
 }  // namespace factord

@@ -4,7 +4,10 @@
 #include <memory>
 
 #include "absl/time/time.h"
+#include "base/mutex.h"
+#include "base/status.h"
 #include "client/client.h"
+#include "client/credentials.h"
 #include "grpcpp/channel.h"
 
 namespace factord {
@@ -18,8 +21,27 @@ struct Keepalive {
   absl::Duration timeout = absl::Seconds(10);
 };
 
-// Does not connect yet. REQUIRES: options.Validate() has found nothing.
-std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options,
-                                           const Keepalive& keepalive = {});
+// Thread-safe.
+class Channels {
+ public:
+  // Does not connect yet. REQUIRES: options.Validate() has found nothing. INVALID_ARGUMENT if the
+  // files are bad since.
+  static absl::StatusOr<std::shared_ptr<Channels>> Create(const Client::Options& options,
+                                                          const Keepalive& keepalive = {});
+
+  // The channel for a call that begins now: another one when certificates have changed, for gRPC
+  // reads them once a channel. What is under way on a former one goes on there.
+  std::shared_ptr<grpc::Channel> Current();
+
+ private:
+  Channels(const Client::Options& options, const Keepalive& keepalive, Credentials credentials);
+
+  const Client::Options options_;
+  const Keepalive keepalive_;
+  Mutex mu_;
+  Credentials credentials_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<grpc::ChannelCredentials> used_ ABSL_GUARDED_BY(mu_);  // by channel_
+  std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mu_);
+};
 
 }  // namespace factord

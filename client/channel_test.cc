@@ -120,11 +120,15 @@ class Proxy {
 // Much less than the client's own, so that the tests are quick.
 constexpr Keepalive kQuick = {absl::Milliseconds(300), absl::Seconds(1)};
 
+std::shared_ptr<grpc::Channel> MakeChannel(const Proxy& proxy) {
+  return (*Channels::Create({.target = proxy.target()}, kQuick))->Current();
+}
+
 // Symptom: calls and streams went on to use a connection whose packets were lost, for minutes.
 TEST(ChannelTest, AConnectionThatDiedIsNoticedByCalls) {
   FakeServer server;
   Proxy proxy(server.target());
-  const auto stub = v1::ModelService::NewStub(MakeChannel({.target = proxy.target()}, kQuick));
+  const auto stub = v1::ModelService::NewStub(MakeChannel(proxy));
   const auto call = [&](absl::Duration timeout) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
@@ -144,7 +148,7 @@ TEST(ChannelTest, AConnectionThatDiedIsNoticedByCalls) {
 TEST(ChannelTest, AConnectionThatDiedIsNoticedWithoutCalls) {
   FakeServer server;
   Proxy proxy(server.target());
-  const auto channel = MakeChannel({.target = proxy.target()}, kQuick);
+  const auto channel = MakeChannel(proxy);
   const auto until = [] { return absl::ToChronoTime(absl::Now() + absl::Seconds(30)); };
   ASSERT_TRUE(channel->WaitForConnected(until()));
   // Until gRPC would not ask any more by itself.
@@ -157,7 +161,7 @@ TEST(ChannelTest, AConnectionThatDiedIsNoticedWithoutCalls) {
 TEST(ChannelTest, AStreamWhoseConnectionDiedIsResumed) {
   FakeServer server;
   Proxy proxy(server.target());
-  auto stream = RatingStream::Create(MakeChannel({.target = proxy.target()}, kQuick),
+  auto stream = RatingStream::Create([channel = MakeChannel(proxy)] { return channel; },
                                      {.producer_id = "p", .ack_timeout = std::chrono::minutes(2)});
   ASSERT_TRUE(stream.ok()) << stream.status();
   const auto write = [&] {

@@ -51,21 +51,15 @@ absl::Status Client::Options::Validate() const {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
   FACTORD_RETURN_IF_ERROR(options.Validate());
-  auto channel = MakeChannel(options);
-  return std::unique_ptr<Client>(new Client(std::move(options), std::move(channel)));
+  FACTORD_ASSIGN_OR_RETURN(std::shared_ptr<Channels> channels, Channels::Create(options));
+  return std::unique_ptr<Client>(new Client(std::move(options), std::move(channels)));
 }
 
-Client::Client(Options options, std::shared_ptr<grpc::Channel> channel)
-    : options_(std::move(options)),
-      channel_(std::move(channel)),
-      ratings_(v1::RatingService::NewStub(channel_)),
-      recommendations_(v1::RecommendationService::NewStub(channel_)),
-      models_(v1::ModelService::NewStub(channel_)),
-      admin_(v1::AdminService::NewStub(channel_)),
-      health_(grpc::health::v1::Health::NewStub(channel_)) {}
+Client::Client(Options options, std::shared_ptr<Channels> channels)
+    : options_(std::move(options)), channels_(std::move(channels)) {}
 
 template <typename Stub, typename Request, typename Response>
-absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response> method,
+absl::StatusOr<Response> Client::Call(Method<Stub, Request, Response> method,
                                       const Request& request, absl::Duration timeout, Repeat repeat,
                                       bool* maybe_done) {
   FACTORD_RETURN_IF_ERROR(CheckText(request));
@@ -74,22 +68,27 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
         "not sent: the timeout, ", absl::FormatDuration(timeout), ", is over before the call"));
   }
   const absl::Time deadline = absl::Now() + timeout;
-  Retrier retrier(channel_.get(), deadline);
+  Retrier retrier(deadline);
   absl::Status last_error;
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));
     Response response;
+    const std::shared_ptr<grpc::Channel> channel = channels_->Current();
+    Stub stub(channel);
     const absl::Status status = FromGrpcStatus((stub.*method)(&context, request, &response));
     if (status.ok()) return response;
     if (maybe_done != nullptr && HasUnknownOutcome(status) && WasSent(context, options_.target)) {
       *maybe_done = true;
     }
     if (absl::IsDeadlineExceeded(status)) {
-      return NoAnswer(timeout, retrier.attempts(), last_error);
+      return NoAnswer(channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY, timeout,
+                      retrier.attempts(), last_error);
     }
     last_error = status;
-    if (repeat == Repeat::kUntilDeadline && retrier.WaitToRetry(context, status)) continue;
+    if (repeat == Repeat::kUntilDeadline && retrier.WaitToRetry(channel.get(), context, status)) {
+      continue;
+    }
     if (retrier.attempts() == 1) return status;
     return absl::Status(status.code(),
                         absl::StrCat(status.message(), "; gave up after ", retrier.attempts(),
@@ -98,11 +97,10 @@ absl::StatusOr<Response> Client::Call(Stub& stub, Method<Stub, Request, Response
 }
 
 // gRPC's "Deadline Exceeded" does not say whether there is a server at all.
-absl::Status Client::NoAnswer(absl::Duration timeout, int attempts,
+absl::Status Client::NoAnswer(bool is_connected, absl::Duration timeout, int attempts,
                               const absl::Status& last_error) const {
-  const bool connected = channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
   return absl::DeadlineExceededError(absl::StrCat(
-      connected ? "no answer from " : "no connection to ", options_.target, " within ",
+      is_connected ? "no answer from " : "no connection to ", options_.target, " within ",
       absl::FormatDuration(timeout),
       attempts == 1 ? "" : absl::StrCat(", in ", attempts, " attempts"),
       last_error.ok() ? "" : absl::StrCat("; the last error: ", last_error.message())));
@@ -118,7 +116,7 @@ absl::StatusOr<v1::RecordRatingsResponse> Client::RecordRatings(v1::RecordRating
   bool maybe_recorded = false;
   auto response =
       Call<v1::RatingService::Stub, v1::RecordRatingsRequest, v1::RecordRatingsResponse>(
-          *ratings_, &v1::RatingService::Stub::RecordRatings, request,
+          &v1::RatingService::Stub::RecordRatings, request,
           OrDefault(timeout, options_.write_timeout), Repeat::kUntilDeadline, &maybe_recorded);
   if (response.ok() || !maybe_recorded) return response;
   return absl::Status(
@@ -131,80 +129,80 @@ absl::StatusOr<v1::RecordRatingsResponse> Client::RecordRatings(v1::RecordRating
 absl::StatusOr<v1::RecommendItemsResponse> Client::RecommendItems(
     const v1::RecommendItemsRequest& request, absl::Duration timeout) {
   return Call<v1::RecommendationService::Stub, v1::RecommendItemsRequest,
-              v1::RecommendItemsResponse>(
-      *recommendations_, &v1::RecommendationService::Stub::RecommendItems, request,
-      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+              v1::RecommendItemsResponse>(&v1::RecommendationService::Stub::RecommendItems, request,
+                                          OrDefault(timeout, options_.read_timeout),
+                                          Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::PredictRatingsResponse> Client::PredictRatings(
     const v1::PredictRatingsRequest& request, absl::Duration timeout) {
   return Call<v1::RecommendationService::Stub, v1::PredictRatingsRequest,
-              v1::PredictRatingsResponse>(
-      *recommendations_, &v1::RecommendationService::Stub::PredictRatings, request,
-      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+              v1::PredictRatingsResponse>(&v1::RecommendationService::Stub::PredictRatings, request,
+                                          OrDefault(timeout, options_.read_timeout),
+                                          Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel(const v1::GetModelRequest& request,
                                                       absl::Duration timeout) {
   return Call<v1::ModelService::Stub, v1::GetModelRequest, v1::GetModelResponse>(
-      *models_, &v1::ModelService::Stub::GetModel, request,
-      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+      &v1::ModelService::Stub::GetModel, request, OrDefault(timeout, options_.read_timeout),
+      Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::ListTopicsResponse> Client::ListTopics(const v1::ListTopicsRequest& request,
                                                           absl::Duration timeout) {
   return Call<v1::ModelService::Stub, v1::ListTopicsRequest, v1::ListTopicsResponse>(
-      *models_, &v1::ModelService::Stub::ListTopics, request,
-      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+      &v1::ModelService::Stub::ListTopics, request, OrDefault(timeout, options_.read_timeout),
+      Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::GetFactorsResponse> Client::GetFactors(const v1::GetFactorsRequest& request,
                                                           absl::Duration timeout) {
   return Call<v1::ModelService::Stub, v1::GetFactorsRequest, v1::GetFactorsResponse>(
-      *models_, &v1::ModelService::Stub::GetFactors, request,
-      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+      &v1::ModelService::Stub::GetFactors, request, OrDefault(timeout, options_.read_timeout),
+      Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::CreateSnapshotResponse> Client::CreateSnapshot(
     const v1::CreateSnapshotRequest& request, absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::CreateSnapshotRequest, v1::CreateSnapshotResponse>(
-      *admin_, &v1::AdminService::Stub::CreateSnapshot, request,
-      OrDefault(timeout, options_.admin_timeout), Repeat::kNever);
+      &v1::AdminService::Stub::CreateSnapshot, request, OrDefault(timeout, options_.admin_timeout),
+      Repeat::kNever);
 }
 
 absl::StatusOr<v1::ComputeHashResponse> Client::ComputeHash(const v1::ComputeHashRequest& request,
                                                             absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::ComputeHashRequest, v1::ComputeHashResponse>(
-      *admin_, &v1::AdminService::Stub::ComputeHash, request,
-      OrDefault(timeout, options_.admin_timeout), Repeat::kUntilDeadline);
+      &v1::AdminService::Stub::ComputeHash, request, OrDefault(timeout, options_.admin_timeout),
+      Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::BackupResponse> Client::Backup(const v1::BackupRequest& request,
                                                   absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::BackupRequest, v1::BackupResponse>(
-      *admin_, &v1::AdminService::Stub::Backup, request, OrDefault(timeout, options_.admin_timeout),
+      &v1::AdminService::Stub::Backup, request, OrDefault(timeout, options_.admin_timeout),
       Repeat::kNever);
 }
 
 absl::StatusOr<v1::StartPassesResponse> Client::StartPasses(const v1::StartPassesRequest& request,
                                                             absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::StartPassesRequest, v1::StartPassesResponse>(
-      *admin_, &v1::AdminService::Stub::StartPasses, request,
-      OrDefault(timeout, options_.write_timeout), Repeat::kNever);
+      &v1::AdminService::Stub::StartPasses, request, OrDefault(timeout, options_.write_timeout),
+      Repeat::kNever);
 }
 
 absl::StatusOr<v1::GetPassesResponse> Client::GetPasses(const v1::GetPassesRequest& request,
                                                         absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::GetPassesRequest, v1::GetPassesResponse>(
-      *admin_, &v1::AdminService::Stub::GetPasses, request,
-      OrDefault(timeout, options_.read_timeout), Repeat::kUntilDeadline);
+      &v1::AdminService::Stub::GetPasses, request, OrDefault(timeout, options_.read_timeout),
+      Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<v1::StopPassesResponse> Client::StopPasses(const v1::StopPassesRequest& request,
                                                           absl::Duration timeout) {
   return Call<v1::AdminService::Stub, v1::StopPassesRequest, v1::StopPassesResponse>(
-      *admin_, &v1::AdminService::Stub::StopPasses, request,
-      OrDefault(timeout, options_.admin_timeout), Repeat::kUntilDeadline);
+      &v1::AdminService::Stub::StopPasses, request, OrDefault(timeout, options_.admin_timeout),
+      Repeat::kUntilDeadline);
 }
 
 absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
@@ -213,13 +211,13 @@ absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(service);
   return Call<Health::Stub, grpc::health::v1::HealthCheckRequest,
-              grpc::health::v1::HealthCheckResponse>(*health_, &Health::Stub::Check, request,
-                                                     OrDefault(timeout, options_.read_timeout),
-                                                     Repeat::kNever);
+              grpc::health::v1::HealthCheckResponse>(
+      &Health::Stub::Check, request, OrDefault(timeout, options_.read_timeout), Repeat::kNever);
 }
 
 absl::StatusOr<std::unique_ptr<RatingStream>> Client::StreamRatings(RatingStream::Options options) {
-  return RatingStream::Create(channel_, std::move(options));
+  return RatingStream::Create([channels = channels_] { return channels->Current(); },
+                              std::move(options));
 }
 
 }  // namespace factord

@@ -57,9 +57,10 @@
 #include "factord/v1/rating_service.grpc.pb.h"
 #include "factord/v1/recommendation_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
-#include "grpcpp/channel.h"
 
 namespace factord {
+
+class Channels;
 
 class Client {
  public:
@@ -76,7 +77,8 @@ class Client {
     std::string tls_key_file{};
     // The name to be found in the server's certificate, if it is not that of `target`.
     std::string tls_server_name{};
-    // How often the files are looked at; whole seconds.
+    // How often the files are looked at, at the most; at least a second. Calls and streams that
+    // begin after a change use a new connection.
     absl::Duration tls_reload_interval = absl::Seconds(10);
 
     // Sent with every call. Without TLS only to a server on this machine. `token_file`: a file
@@ -139,7 +141,7 @@ class Client {
   absl::StatusOr<grpc::health::v1::HealthCheckResponse> CheckHealth(
       const std::string& service, absl::Duration timeout = absl::ZeroDuration());
 
-  // Opens a stream over this client's connection. It may outlive the client. INVALID_ARGUMENT for
+  // Opens a stream over this client's connections. It may outlive the client. INVALID_ARGUMENT for
   // bad options.
   absl::StatusOr<std::unique_ptr<RatingStream>> StreamRatings(RatingStream::Options options);
 
@@ -149,24 +151,19 @@ class Client {
 
   enum class Repeat { kNever, kUntilDeadline };
 
-  Client(Options options, std::shared_ptr<grpc::Channel> channel);
+  Client(Options options, std::shared_ptr<Channels> channels);
 
   // Sets *maybe_done (null: nobody asks) if an attempt failed that may have been carried out.
   template <typename Stub, typename Request, typename Response>
-  absl::StatusOr<Response> Call(Stub& stub, Method<Stub, Request, Response> method,
-                                const Request& request, absl::Duration timeout, Repeat repeat,
-                                bool* maybe_done = nullptr);
+  absl::StatusOr<Response> Call(Method<Stub, Request, Response> method, const Request& request,
+                                absl::Duration timeout, Repeat repeat, bool* maybe_done = nullptr);
   // `last_error`: of the attempt before; OK: there was none.
-  absl::Status NoAnswer(absl::Duration timeout, int attempts, const absl::Status& last_error) const;
+  absl::Status NoAnswer(bool is_connected, absl::Duration timeout, int attempts,
+                        const absl::Status& last_error) const;
 
   const Options options_;
-  const std::shared_ptr<grpc::Channel> channel_;
+  const std::shared_ptr<Channels> channels_;
   EventIdSource event_ids_;
-  const std::unique_ptr<v1::RatingService::Stub> ratings_;
-  const std::unique_ptr<v1::RecommendationService::Stub> recommendations_;
-  const std::unique_ptr<v1::ModelService::Stub> models_;
-  const std::unique_ptr<v1::AdminService::Stub> admin_;
-  const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };
 
 }  // namespace factord

@@ -12,12 +12,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/mutex.h"
 #include "base/pem.h"
 #include "client/target.h"
-#include "grpcpp/security/tls_certificate_provider.h"
-#include "grpcpp/security/tls_credentials_options.h"
 
 namespace factord {
 namespace {
@@ -48,39 +47,40 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 // --- Certificates ---
 
-absl::StatusOr<CertificatePtr> ReadCertificate(const std::string& path) {
-  FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  CertificatePtr certificate = FirstCertificate(text);
+// *text: the whole file.
+absl::StatusOr<CertificatePtr> ReadCertificate(const std::string& path, std::string* text) {
+  FACTORD_ASSIGN_OR_RETURN(*text, ReadFile(path));
+  CertificatePtr certificate = FirstCertificate(*text);
   if (certificate != nullptr) return certificate;
   return absl::InvalidArgumentError(
       absl::StrCat(path, " holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
 }
 
-absl::StatusOr<PrivateKeyPtr> ReadKey(const std::string& path) {
-  FACTORD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  PrivateKeyPtr key = FirstPrivateKey(text);
+absl::StatusOr<PrivateKeyPtr> ReadKey(const std::string& path, std::string* text) {
+  FACTORD_ASSIGN_OR_RETURN(*text, ReadFile(path));
+  PrivateKeyPtr key = FirstPrivateKey(*text);
   if (key != nullptr) return key;
   return absl::InvalidArgumentError(absl::StrCat(
       path, " holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or an encrypted one"));
 }
 
-void CheckTls(const Client::Options& options, std::vector<std::string>* bad) {
+// Appends to *bad what is wrong with the files.
+TlsMaterial ReadTlsMaterial(const Client::Options& options, std::vector<std::string>* bad) {
+  TlsMaterial material;
   const auto add = [bad](absl::string_view option, const absl::Status& status) {
     if (!status.ok()) bad->push_back(absl::StrCat(option, ": ", status.message()));
   };
   if (!options.tls_ca_file.empty()) {
-    add("tls_ca_file", ReadCertificate(options.tls_ca_file).status());
-  }
-  if (options.tls_reload_interval < absl::Seconds(1)) {
-    bad->push_back("tls_reload_interval: must be at least a second");
+    add("tls_ca_file", ReadCertificate(options.tls_ca_file, &material.ca).status());
   }
   if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
     bad->push_back("tls_cert_file, tls_key_file: must both be given, or none");
-    return;
+    return material;
   }
-  if (options.tls_cert_file.empty()) return;
-  const absl::StatusOr<CertificatePtr> certificate = ReadCertificate(options.tls_cert_file);
-  const absl::StatusOr<PrivateKeyPtr> key = ReadKey(options.tls_key_file);
+  if (options.tls_cert_file.empty()) return material;
+  const absl::StatusOr<CertificatePtr> certificate =
+      ReadCertificate(options.tls_cert_file, &material.cert_chain);
+  const absl::StatusOr<PrivateKeyPtr> key = ReadKey(options.tls_key_file, &material.key);
   add("tls_cert_file", certificate.status());
   add("tls_key_file", key.status());
   if (certificate.ok() && key.ok() && !IsKeyOf(*certificate, *key)) {
@@ -88,19 +88,7 @@ void CheckTls(const Client::Options& options, std::vector<std::string>* bad) {
                                 " is not the key of the first certificate in ",
                                 options.tls_cert_file));
   }
-}
-
-std::shared_ptr<grpc::ChannelCredentials> MakeTlsCredentials(const Client::Options& options) {
-  namespace tls = grpc::experimental;
-  tls::TlsChannelCredentialsOptions tls_options;
-  if (!options.tls_ca_file.empty() || !options.tls_cert_file.empty()) {
-    tls_options.set_certificate_provider(std::make_shared<tls::FileWatcherCertificateProvider>(
-        options.tls_key_file, options.tls_cert_file, options.tls_ca_file,
-        static_cast<unsigned>(absl::ToInt64Seconds(options.tls_reload_interval))));
-  }
-  if (!options.tls_ca_file.empty()) tls_options.watch_root_certs();
-  if (!options.tls_cert_file.empty()) tls_options.watch_identity_key_cert_pairs();
-  return tls::TlsCredentials(tls_options);
+  return material;
 }
 
 // --- Tokens ---
@@ -188,33 +176,65 @@ class TokenPlugin final : public grpc::MetadataCredentialsPlugin {
   std::optional<Version> version_ ABSL_GUARDED_BY(mu_);
 };
 
-std::unique_ptr<TokenPlugin> MakeTokenPlugin(const Client::Options& options) {
+// Null: no token.
+std::shared_ptr<grpc::CallCredentials> MakeToken(const Client::Options& options) {
+  if (!HasToken(options)) return nullptr;
   std::string token = options.token;
   if (token.empty()) token = ReadTokenFile(options.token_file).value_or("");
-  return std::make_unique<TokenPlugin>(std::move(token), options.token_file);
+  return grpc::experimental::MetadataCredentialsFromPlugin(
+      std::make_unique<TokenPlugin>(std::move(token), options.token_file),
+      UsesTls(options) ? GRPC_PRIVACY_AND_INTEGRITY : GRPC_SECURITY_NONE);
 }
 
 }  // namespace
 
 void CheckCredentials(const Client::Options& options, std::vector<std::string>* bad) {
-  if (UsesTls(options)) CheckTls(options, bad);
+  if (UsesTls(options)) {
+    (void)ReadTlsMaterial(options, bad);
+    if (options.tls_reload_interval < absl::Seconds(1)) {
+      bad->push_back("tls_reload_interval: must be at least a second");
+    }
+  }
   CheckTokenOptions(options, bad);
 }
 
-std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(const Client::Options& options) {
-  if (UsesTls(options)) {
-    const auto tls = MakeTlsCredentials(options);
-    if (!HasToken(options)) return tls;
-    return grpc::CompositeChannelCredentials(
-        tls, grpc::MetadataCredentialsFromPlugin(MakeTokenPlugin(options)));
+absl::StatusOr<Credentials> Credentials::Create(const Client::Options& options) {
+  std::vector<std::string> bad;
+  TlsMaterial material = ReadTlsMaterial(options, &bad);
+  if (!bad.empty()) return absl::InvalidArgumentError(absl::StrJoin(bad, "; "));
+  return Credentials(options, std::move(material));
+}
+
+Credentials::Credentials(const Client::Options& options, TlsMaterial material)
+    : options_(options), material_(std::move(material)), token_(MakeToken(options)) {
+  MakeCurrent();
+}
+
+const std::shared_ptr<grpc::ChannelCredentials>& Credentials::Current() {
+  const auto now = Clock::now();
+  if (now < next_look_) return current_;
+  next_look_ = now + absl::ToChronoNanoseconds(options_.tls_reload_interval);
+  std::vector<std::string> bad;
+  TlsMaterial material = ReadTlsMaterial(options_, &bad);
+  if (!bad.empty() || material == material_) return current_;
+  material_ = std::move(material);
+  MakeCurrent();
+  return current_;
+}
+
+void Credentials::MakeCurrent() {
+  if (UsesTls(options_)) {
+    current_ = grpc::SslCredentials({.pem_root_certs = material_.ca,
+                                     .pem_private_key = material_.key,
+                                     .pem_cert_chain = material_.cert_chain});
+  } else if (token_ == nullptr) {
+    current_ = grpc::InsecureChannelCredentials();
+  } else {
+    // Plain text, but for a check of the connection's own address, whatever a name resolved to.
+    current_ = grpc::experimental::LocalCredentials(
+        absl::StartsWith(options_.target, "unix") ? UDS : LOCAL_TCP);
   }
-  if (!HasToken(options)) return grpc::InsecureChannelCredentials();
-  // Plain text, but for a check of the connection's own address, whatever a name resolved to.
-  return grpc::CompositeChannelCredentials(
-      grpc::experimental::LocalCredentials(absl::StartsWith(options.target, "unix") ? UDS
-                                                                                    : LOCAL_TCP),
-      grpc::experimental::MetadataCredentialsFromPlugin(MakeTokenPlugin(options),
-                                                        GRPC_SECURITY_NONE));
+  if (token_ != nullptr) current_ = grpc::CompositeChannelCredentials(current_, token_);
 }
 
 }  // namespace factord

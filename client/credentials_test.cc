@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/time/clock.h"
 #include "client/fake_server.h"
 #include "client/target.h"
 #include "client/test_certificates.h"
@@ -131,6 +132,34 @@ TEST_F(CredentialsTest, ANewConnectionUsesTheFilesAsTheyAreNow) {
   Write("own.key", other.key);
   Write("own.pem", other.certificate);
   Write("live.pem", other_ca_.pem());
+  EXPECT_TRUE((*client)->GetModel({}, absl::Seconds(30)).ok());
+}
+
+// Symptom: a client that looked between the two renames of a rotation could not connect any more.
+TEST_F(CredentialsTest, WhatIsBadOrDoesNotFitChangesNothing) {
+  FakeServer server(ServerTls(server_certificate_, &ca_));
+  const TestCertificate own = ca_.Issue("client", {}), other = other_ca_.Issue("client", {});
+  auto client = Client::Create({.target = server.target(),
+                                .tls_ca_file = Write("live.pem", ca_.pem()),
+                                .tls_cert_file = Write("own.pem", own.certificate),
+                                .tls_key_file = Write("own.key", own.key),
+                                .tls_reload_interval = absl::Seconds(1)});
+  ASSERT_TRUE(client.ok()) << client.status();
+  ASSERT_TRUE((*client)->GetModel({}).ok());
+
+  Write("own.key", other.key);
+  std::filesystem::remove(Path("live.pem"));
+  absl::SleepFor(absl::Milliseconds(1'500));
+  server.Stop();
+  server.Start();
+  EXPECT_TRUE((*client)->GetModel({}).ok());
+
+  // All is good again, and the next look finds it.
+  Write("own.pem", other.certificate);
+  Write("live.pem", ca_.pem());
+  server.Stop();
+  server.SetCredentials(ServerTls(server_certificate_, &other_ca_));
+  server.Start();
   EXPECT_TRUE((*client)->GetModel({}, absl::Seconds(30)).ok());
 }
 

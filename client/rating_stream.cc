@@ -63,16 +63,15 @@ absl::Status RatingStream::Options::Validate() const {
   return absl::InvalidArgumentError(absl::StrJoin(bad, "; "));
 }
 
-absl::StatusOr<std::unique_ptr<RatingStream>> RatingStream::Create(
-    std::shared_ptr<grpc::Channel> channel, Options options) {
+absl::StatusOr<std::unique_ptr<RatingStream>> RatingStream::Create(ChannelSource channel,
+                                                                   Options options) {
   FACTORD_RETURN_IF_ERROR(options.Validate());
   return std::unique_ptr<RatingStream>(new RatingStream(std::move(channel), std::move(options)));
 }
 
-RatingStream::RatingStream(std::shared_ptr<grpc::Channel> channel, Options options)
+RatingStream::RatingStream(ChannelSource channel, Options options)
     : options_(std::move(options)),
       channel_(std::move(channel)),
-      stub_(v1::RatingService::NewStub(channel_)),
       backoff_(absl::FromChrono(options_.initial_backoff), absl::FromChrono(options_.max_backoff)) {
   thread_ = std::thread([this] { Run(); });
 }
@@ -199,8 +198,9 @@ bool RatingStream::Pause(Clock::duration delay) {
   constexpr std::chrono::milliseconds kBit(20);
   const Clock::time_point end = Clock::now() + delay;
   while (Clock::now() < end) {
-    const bool is_lost = channel_->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY;
-    if (is_lost && channel_->WaitForConnected(std::chrono::system_clock::now() + kBit)) break;
+    const std::shared_ptr<grpc::Channel> channel = channel_();
+    const bool is_lost = channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY;
+    if (is_lost && channel->WaitForConnected(std::chrono::system_clock::now() + kBit)) break;
     MutexLock lock(&mu_);
     if (HasNothingLeftToDo()) return false;
     if (!is_lost) changed_.WaitUntil(&mu_, end);
@@ -228,7 +228,7 @@ RatingStream::End RatingStream::ServeConnection() {
 }
 
 absl::Status RatingStream::ServeStream(grpc::ClientContext* context) {
-  auto stream = stub_->StreamRatings(context);
+  auto stream = v1::RatingService::NewStub(channel_())->StreamRatings(context);
   absl::StatusOr<bool> started = Handshake(stream.get());
   absl::Status broken_protocol = started.status();
   if (started.ok() && *started) {

@@ -98,9 +98,12 @@ class RatingStream {
     int64_t reconnects = 0;     // connections after the first
   };
 
+  // Gives the channel for the next connection. Called on a thread of the stream.
+  using ChannelSource = std::function<std::shared_ptr<grpc::Channel>()>;
+
   // Starts connecting in the background. INVALID_ARGUMENT for bad options.
-  static absl::StatusOr<std::unique_ptr<RatingStream>> Create(
-      std::shared_ptr<grpc::Channel> channel, Options options);
+  static absl::StatusOr<std::unique_ptr<RatingStream>> Create(ChannelSource channel,
+                                                              Options options);
 
   // Without Close() before it, ratings that are not acknowledged may or may not be applied.
   ~RatingStream();
@@ -142,7 +145,7 @@ class RatingStream {
     bool is_final = false;  // another connection would end so, too
   };
 
-  RatingStream(std::shared_ptr<grpc::Channel> channel, Options options);
+  RatingStream(ChannelSource channel, Options options);
 
   // The background thread: connects, serves the connection until it ends, waits, and so on.
   void Run();
@@ -177,8 +180,7 @@ class RatingStream {
   }
 
   const Options options_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::RatingService::Stub> stub_;
+  const ChannelSource channel_;
 
   mutable Mutex mu_;
   CondVar changed_;  // any of what follows

@@ -33,10 +33,11 @@ void WaitOrReconnect(grpc::Channel* channel, absl::Time end) {
   }
 }
 
-Retrier::Retrier(grpc::Channel* channel, absl::Time deadline)
-    : channel_(channel), deadline_(deadline), backoff_(kFirstBackoff, kLastBackoff) {}
+Retrier::Retrier(absl::Time deadline)
+    : deadline_(deadline), backoff_(kFirstBackoff, kLastBackoff) {}
 
-bool Retrier::WaitToRetry(const grpc::ClientContext& context, const absl::Status& status) {
+bool Retrier::WaitToRetry(grpc::Channel* channel, const grpc::ClientContext& context,
+                          const absl::Status& status) {
   if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return false;
   const std::optional<absl::Duration> pushback = Pushback(context);
   if (absl::IsResourceExhausted(status) && !pushback.has_value()) return false;
@@ -44,7 +45,7 @@ bool Retrier::WaitToRetry(const grpc::ClientContext& context, const absl::Status
   if (asked < absl::ZeroDuration()) return false;
   const absl::Time next = absl::Now() + asked + backoff_.Next();
   if (next >= deadline_) return false;
-  WaitOrReconnect(channel_, next);
+  WaitOrReconnect(channel, next);
   ++attempts_;
   return true;
 }

@@ -1,10 +1,10 @@
 // Decides, for one call that is safe to repeat, whether and when it is tried again.
 //
-//   Retrier retrier(channel, deadline);
+//   Retrier retrier(deadline);
 //   do {
 //     grpc::ClientContext context;
 //     status = ...;
-//   } while (!status.ok() && retrier.WaitToRetry(context, status));
+//   } while (!status.ok() && retrier.WaitToRetry(channel, context, status));
 //
 // UNAVAILABLE is tried again: the server is starting, stopping or away. RESOURCE_EXHAUSTED is where
 // the server says how long to wait (grpc-retry-pushback-ms); without that it is no matter of load,
@@ -37,16 +37,15 @@ void WaitOrReconnect(grpc::Channel* channel, absl::Time end);
 
 class Retrier {
  public:
-  // `channel` must outlive this.
-  Retrier(grpc::Channel* channel, absl::Time deadline);
+  explicit Retrier(absl::Time deadline);
 
-  // Whether to try again; if so, returns when the time has come.
-  bool WaitToRetry(const grpc::ClientContext& context, const absl::Status& status);
+  // Whether to try again what ended so on this channel; if so, returns when the time has come.
+  bool WaitToRetry(grpc::Channel* channel, const grpc::ClientContext& context,
+                   const absl::Status& status);
 
   int attempts() const { return attempts_; }
 
  private:
-  grpc::Channel* const channel_;
   const absl::Time deadline_;
   int attempts_ = 1;
   Backoff backoff_;

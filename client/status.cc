@@ -30,21 +30,16 @@ std::vector<std::string> UnmentionedViolations(const std::string& details,
 
 // gRPC says how a connection failed, which is not what to do about it.
 absl::string_view ConnectionAdvice(absl::string_view message) {
-  if (absl::StrContains(message, "Hostname Verification Check failed")) {
+  if (absl::StrContains(message, "is not in peer certificate")) {
     return "; the server's certificate is for another name: connect to a name that it holds, or "
-           "give "
-           "that name as tls_server_name";
+           "give that name as tls_server_name";
   }
   if (absl::StrContains(message, "certificate verify failed")) {
     return "; the server's certificate has expired or does not come from a CA in tls_ca_file "
-           "(without "
-           "that, the system's)";
+           "(without that, the system's)";
   }
   if (absl::StrContains(message, "wrong version number")) {
     return "; the server does not speak TLS on this port";
-  }
-  if (absl::StrContains(message, "Failed to create security handshaker")) {
-    return "; the files of tls_ca_file, tls_cert_file or tls_key_file are missing or bad";
   }
   if (absl::StrContains(message, "failed to connect") &&
       absl::StrContains(message, "Socket closed")) {
@@ -56,8 +51,7 @@ absl::string_view ConnectionAdvice(absl::string_view message) {
 
 constexpr char kUnknownTokenAdvice[] =
     "; it is not in the server's --token_file (`factorctl token` makes a token and its line), or "
-    "the "
-    "server has not read that file again yet (--reload_interval)";
+    "the server has not read that file again yet (--reload_interval)";
 
 }  // namespace
 

@@ -242,7 +242,8 @@ TEST_F(TlsTest, ServesThoseWhoTrustTheCertificateAndNobodyInPlainText) {
   }
   TestCa other("another CA");
   EXPECT_EQ(Caller(Connect(server, other)).Read().error_code(), StatusCode::UNAVAILABLE);
-  EXPECT_EQ(Caller(server.NewChannel()).Read().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Caller(LazyTestChannel(server.server().port())).Read().error_code(),
+            StatusCode::UNAVAILABLE);
 
   // The port for probes speaks plain text, and of health alone.
   Caller probe(grpc::CreateChannel("127.0.0.1:" + std::to_string(server.server().health_port()),

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/test_channel.h"
 #include "engine/engine.h"
 #include "factord/v1/admin_service.grpc.pb.h"
 #include "factord/v1/model_service.grpc.pb.h"
@@ -269,7 +270,7 @@ class TestServer {
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     run_ = std::thread([this] { exit_code_ = server_->Run(); });
-    channel_ = NewChannel();
+    channel_ = LazyTestChannel(server_->port());
   }
 
   ~TestServer() {
@@ -288,10 +289,9 @@ class TestServer {
 
   // A connection of its own.
   std::shared_ptr<grpc::Channel> NewChannel() const {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
-                                     grpc::InsecureChannelCredentials(), arguments);
+    auto channel = LazyTestChannel(server_->port());
+    WaitForConnection(*channel, kPatience);
+    return channel;
   }
 
   // Waits until health says so of `service`.
@@ -299,7 +299,6 @@ class TestServer {
                grpc::health::v1::HealthCheckResponse::ServingStatus status) const {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kPatience);
-    context.set_wait_for_ready(true);
     grpc::health::v1::HealthCheckRequest request;
     request.set_service(service);
     auto reader = grpc::health::v1::Health::NewStub(NewChannel())->Watch(&context, request);
@@ -316,6 +315,7 @@ class TestServer {
     FAIL() << "health of '" << service << "': " << reader->Finish().error_message();
   }
   void WaitUntilServing() const {
+    WaitForConnection(*channel_, kPatience);
     WaitFor("factord.v1.RatingService", grpc::health::v1::HealthCheckResponse::SERVING);
   }
 

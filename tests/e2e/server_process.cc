@@ -9,6 +9,8 @@
 #include <fstream>
 #include <utility>
 
+#include "base/test_channel.h"
+
 extern char** environ;
 
 namespace factord {
@@ -39,13 +41,6 @@ pid_t Spawn(const std::vector<std::string>& command, const std::vector<std::stri
   close(fds[1]);
   *output_fd = fds[0];
   return pid;
-}
-
-std::shared_ptr<grpc::Channel> LazyChannel(int port) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port),
-                                   grpc::InsecureChannelCredentials(), arguments);
 }
 
 int ExitCodeOf(pid_t pid) {
@@ -79,7 +74,7 @@ ServerProcess::ServerProcess(std::vector<std::string> flags,
   if (!WaitForOutput("listening")) return;
   std::ifstream(port_file) >> port_;
   EXPECT_NE(port_, 0) << "no port in the port file";
-  channel_ = LazyChannel(port_);  // it may speak TLS
+  channel_ = LazyTestChannel(port_);  // it may speak TLS
 }
 
 ServerProcess::~ServerProcess() {
@@ -108,10 +103,8 @@ bool ServerProcess::WaitForOutput(const std::string& text) {
 }
 
 std::shared_ptr<grpc::Channel> ServerProcess::NewChannel() const {
-  auto channel = LazyChannel(port_);
-  // Under AddressSanitizer gRPC now and then takes an old errno for a failure to connect; its next
-  // try comes a second later.
-  EXPECT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + kPatience));
+  auto channel = LazyTestChannel(port_);
+  WaitForConnection(*channel, kPatience);
   return channel;
 }
 
@@ -121,6 +114,7 @@ void ServerProcess::WaitUntilServing() const {
   grpc::health::v1::HealthCheckRequest request;
   request.set_service("factord.v1.RatingService");
   ASSERT_TRUE(listening()) << output();
+  WaitForConnection(*channel_, kPatience);
   auto watch = grpc::health::v1::Health::NewStub(channel_)->Watch(&context, request);
   grpc::health::v1::HealthCheckResponse response;
   while (response.status() != grpc::health::v1::HealthCheckResponse::SERVING) {
