@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/test_channel.h"
+#include "server/test_channel.h"
 #include "engine/engine.h"
 #include "factord/v1/admin_service.grpc.pb.h"
 #include "factord/v1/model_service.grpc.pb.h"

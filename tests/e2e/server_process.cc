@@ -9,7 +9,7 @@
 #include <fstream>
 #include <utility>
 
-#include "base/test_channel.h"
+#include "server/test_channel.h"
 
 extern char** environ;
 
