@@ -1,4 +1,4 @@
-// The channel of a client: its credentials, and how its connections are made and watched.
+// The channels of a client: their credentials, and how connections are made and watched.
 #pragma once
 
 #include <memory>
@@ -30,7 +30,8 @@ class Channels {
                                                           const Keepalive& keepalive = {});
 
   // The channel for a call that begins now: another one when certificates have changed, for gRPC
-  // reads them once a channel. What is under way on a former one goes on there.
+  // reads them once a channel. What is under way on a former one goes on there. Reads the files now
+  // and then, and may block on them.
   std::shared_ptr<grpc::Channel> Current();
 
  private:

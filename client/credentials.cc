@@ -212,8 +212,8 @@ Credentials::Credentials(const Client::Options& options, TlsMaterial material)
 
 const std::shared_ptr<grpc::ChannelCredentials>& Credentials::Current() {
   const auto now = Clock::now();
-  if (now < next_look_) return current_;
-  next_look_ = now + absl::ToChronoNanoseconds(options_.tls_reload_interval);
+  if (absl::FromChrono(now - last_look_) < options_.tls_reload_interval) return current_;
+  last_look_ = now;
   std::vector<std::string> bad;
   TlsMaterial material = ReadTlsMaterial(options_, &bad);
   if (!bad.empty() || material == material_) return current_;

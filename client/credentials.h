@@ -40,7 +40,7 @@ class Credentials {
   static absl::StatusOr<Credentials> Create(const Client::Options& options);
 
   // What a new channel shall use: the same object until the files have changed. They are looked at
-  // every Client::Options::tls_reload_interval, if this is called so often.
+  // every Client::Options::tls_reload_interval, if this is called so often; that may block.
   const std::shared_ptr<grpc::ChannelCredentials>& Current();
 
  private:
@@ -54,7 +54,7 @@ class Credentials {
   TlsMaterial material_;
   std::shared_ptr<grpc::CallCredentials> token_;  // null: no token
   std::shared_ptr<grpc::ChannelCredentials> current_;
-  Clock::time_point next_look_;
+  Clock::time_point last_look_ = Clock::now();
 };
 
 }  // namespace factord

@@ -147,12 +147,18 @@ TEST_F(CredentialsTest, WhatIsBadOrDoesNotFitChangesNothing) {
   ASSERT_TRUE(client.ok()) << client.status();
   ASSERT_TRUE((*client)->GetModel({}).ok());
 
+  const auto call_on_a_new_connection = [&] {
+    absl::SleepFor(absl::Milliseconds(1'500));
+    server.Stop();
+    server.Start();
+    return (*client)->GetModel({}).status();
+  };
   Write("own.key", other.key);
+  EXPECT_TRUE(call_on_a_new_connection().ok());
+  Write("own.key", own.key);
   std::filesystem::remove(Path("live.pem"));
-  absl::SleepFor(absl::Milliseconds(1'500));
-  server.Stop();
-  server.Start();
-  EXPECT_TRUE((*client)->GetModel({}).ok());
+  EXPECT_TRUE(call_on_a_new_connection().ok());
+  Write("own.key", other.key);
 
   // All is good again, and the next look finds it.
   Write("own.pem", other.certificate);
@@ -161,6 +167,47 @@ TEST_F(CredentialsTest, WhatIsBadOrDoesNotFitChangesNothing) {
   server.SetCredentials(ServerTls(server_certificate_, &other_ca_));
   server.Start();
   EXPECT_TRUE((*client)->GetModel({}, absl::Seconds(30)).ok());
+}
+
+TEST_F(CredentialsTest, CallsMoveToTheNewFilesAndAStreamGoesOn) {
+  FakeServer server(ServerTls(server_certificate_));
+  auto client = Client::Create({.target = server.target(),
+                                .tls_ca_file = Write("live.pem", ca_.pem()),
+                                .tls_reload_interval = absl::Seconds(1)});
+  ASSERT_TRUE(client.ok()) << client.status();
+  auto stream = (*client)->StreamRatings({.producer_id = "p"});
+  ASSERT_TRUE(stream.ok());
+  const auto write = [&] {
+    const absl::Status status = (*stream)->Write(v1::Rating());
+    return status.ok() ? (*stream)->Flush() : status;
+  };
+  ASSERT_TRUE(write().ok());
+
+  // The server is not in the new files.
+  Write("live.pem", other_ca_.pem());
+  absl::SleepFor(absl::Milliseconds(1'500));
+  EXPECT_THAT(Message((*client)->CheckHealth("").status()), HasSubstr("tls_ca_file"));
+  EXPECT_TRUE(write().ok());
+  EXPECT_EQ((*stream)->stats().reconnects, 0);
+
+  // The stream follows them when it connects anew, also without its client.
+  client->reset();
+  server.Stop();
+  server.SetCredentials(ServerTls(other_ca_.Issue("server", {}, /*with_loopback=*/true)));
+  server.Start();
+  EXPECT_TRUE(write().ok());
+  EXPECT_TRUE((*stream)->Close().ok());
+}
+
+// gRPC calls it an empty address list.
+TEST_F(CredentialsTest, SaysThatTlsDoesNotTakeAFile) {
+  FakeServer server(ServerTls(server_certificate_));
+  const TestCertificate weak = ca_.Issue("client", {}, /*with_loopback=*/false, /*is_weak=*/true);
+  const absl::Status status = CallOnce({.target = server.target(),
+                                        .tls_ca_file = Path("ca.pem"),
+                                        .tls_cert_file = Write("weak.pem", weak.certificate),
+                                        .tls_key_file = Write("weak.key", weak.key)});
+  EXPECT_THAT(Message(status), HasSubstr("a key that is too short?"));
 }
 
 TEST_F(CredentialsTest, NamesWhatIsWrongWithFiles) {
@@ -189,8 +236,10 @@ TEST_F(CredentialsTest, NamesWhatIsWrongWithFiles) {
                          " is not the key of the first certificate in ", Path("one.pem")));
   status = Check({.tls_ca_file = Path("ca.pem"), .tls_reload_interval = absl::Milliseconds(500)});
   EXPECT_EQ(status.message(), "tls_reload_interval: must be at least a second");
-  EXPECT_TRUE(
-      Check({.tls_cert_file = Path("one.pem"), .tls_key_file = Write("one.key", one.key)}).ok());
+  EXPECT_TRUE(Check({.tls_cert_file = Path("one.pem"),
+                     .tls_key_file = Write("one.key", one.key),
+                     .tls_reload_interval = absl::InfiniteDuration()})
+                  .ok());
 }
 
 // --- Tokens ---

@@ -98,7 +98,7 @@ class RatingStream {
     int64_t reconnects = 0;     // connections after the first
   };
 
-  // Gives the channel for the next connection. Called on a thread of the stream.
+  // Gives the channel for the next connection, never null. Called on a thread of the stream.
   using ChannelSource = std::function<std::shared_ptr<grpc::Channel>()>;
 
   // Starts connecting in the background. INVALID_ARGUMENT for bad options.

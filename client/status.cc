@@ -38,6 +38,11 @@ absl::string_view ConnectionAdvice(absl::string_view message) {
     return "; the server's certificate has expired or does not come from a CA in tls_ca_file "
            "(without that, the system's)";
   }
+  if (absl::StrContains(message, "empty address list")) {
+    return "; TLS does not take the files of tls_ca_file, tls_cert_file or tls_key_file (a key "
+           "that "
+           "is too short?), there are no CAs of the system, or the target has no address";
+  }
   if (absl::StrContains(message, "wrong version number")) {
     return "; the server does not speak TLS on this port";
   }

@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 namespace factord {
@@ -58,11 +59,12 @@ TestCa::TestCa(const std::string& common_name)
       pem_(ToPem([&](BIO* bio) { PEM_write_bio_X509(bio, certificate_.get()); })) {}
 
 TestCertificate TestCa::Issue(const std::string& common_name,
-                              const std::vector<std::string>& dns_names, bool with_loopback) {
+                              const std::vector<std::string>& dns_names, bool with_loopback,
+                              bool is_weak) {
   std::string names;
   for (const std::string& name : dns_names) names += (names.empty() ? "DNS:" : ",DNS:") + name;
   if (with_loopback) names += names.empty() ? "IP:127.0.0.1" : ",IP:127.0.0.1";
-  const PrivateKeyPtr key(EVP_EC_gen("P-256"));
+  const PrivateKeyPtr key(is_weak ? EVP_RSA_gen(1'024) : EVP_EC_gen("P-256"));
   const CertificatePtr certificate = Make(common_name, key.get(), names, "CA:FALSE",
                                           certificate_.get(), key_.get(), ++last_serial_);
   return {.certificate = ToPem([&](BIO* bio) { PEM_write_bio_X509(bio, certificate.get()); }),

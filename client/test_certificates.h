@@ -24,9 +24,9 @@ class TestCa {
 
   const std::string& pem() const { return pem_; }
   // Valid for a day, for client and server, under these DNS names and for 127.0.0.1 if
-  // `with_loopback`.
+  // `with_loopback`. `is_weak`: with a key that TLS does not take any more.
   TestCertificate Issue(const std::string& common_name, const std::vector<std::string>& dns_names,
-                        bool with_loopback = false);
+                        bool with_loopback = false, bool is_weak = false);
 
  private:
   static CertificatePtr Make(const std::string& common_name, EVP_PKEY* key,

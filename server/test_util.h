@@ -17,7 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "server/test_channel.h"
 #include "engine/engine.h"
 #include "factord/v1/admin_service.grpc.pb.h"
 #include "factord/v1/model_service.grpc.pb.h"
@@ -25,6 +24,7 @@
 #include "factord/v1/recommendation_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/server.h"
+#include "server/test_channel.h"
 
 namespace factord {
 
