@@ -17,6 +17,7 @@
 #include "rocksdb/listener.h"
 #include "rocksdb/table.h"
 #include "storage/file_util.h"
+#include "storage/manifest_guard.h"
 
 namespace factord {
 namespace {
@@ -69,7 +70,7 @@ rocksdb::CompressionType Lz4IfThere() {
 
 rocksdb::Options DatabaseOptions(rocksdb::Env* env, FailureLatch* failure) {
   rocksdb::Options options;
-  if (env != nullptr) options.env = env;
+  options.env = env;
   options.paranoid_checks = true;
   // A torn tail of the WAL is what a power loss leaves; what lies before it is whole.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
@@ -225,11 +226,14 @@ absl::Status FailureLatch::Get() const {
 absl::StatusOr<std::unique_ptr<RocksDatabase>> RocksDatabase::Open(const std::string& path,
                                                                    Mode mode, rocksdb::Env* env,
                                                                    FailureLatch* failure) {
-  rocksdb::Options options = DatabaseOptions(env, failure);
+  if (env == nullptr) env = rocksdb::Env::Default();
+  std::unique_ptr<rocksdb::Env> guarded =
+      rocksdb::NewCompositeEnv(std::make_shared<ManifestGuard>(env->GetFileSystem()));
+  rocksdb::Options options = DatabaseOptions(guarded.get(), failure);
   options.create_if_missing = mode == Mode::kCreate;
   options.create_missing_column_families = mode == Mode::kCreate;
   options.error_if_exists = mode == Mode::kCreate;
-  std::unique_ptr<RocksDatabase> result(new RocksDatabase(path, options));
+  std::unique_ptr<RocksDatabase> result(new RocksDatabase(path, options, std::move(guarded)));
 
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const Family family : kAllFamilies) {

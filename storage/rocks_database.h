@@ -103,10 +103,12 @@ class RocksDatabase {
   int64_t NewestFileSeconds(Family family) const;
 
  private:
-  RocksDatabase(std::string path, const rocksdb::Options& options)
-      : path_(std::move(path)), options_(options) {}
+  RocksDatabase(std::string path, const rocksdb::Options& options,
+                std::unique_ptr<rocksdb::Env> env)
+      : path_(std::move(path)), env_(std::move(env)), options_(options) {}
 
   const std::string path_;
+  const std::unique_ptr<rocksdb::Env> env_;  // of options_
   const rocksdb::Options options_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilies> handles_{};

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/kill_point.h"
+#include "storage/file_util.h"
 
 namespace factord {
 namespace {
@@ -30,8 +31,8 @@ SstSeries::SstSeries(const RocksDatabase* database, Family family, const std::st
 
 SstSeries::~SstSeries() {
   writer_.reset();
-  // Ingested files have been moved away; what is still here belongs to no snapshot. A file that
-  // stays nevertheless goes at the next start.
+  // Ingested files have been moved away; what is still here belongs to no snapshot, or is another
+  // name of a file that does. One that stays nevertheless goes with the next snapshot or start.
   for (const std::string& file : files_) unlink(file.c_str());
 }
 
@@ -41,6 +42,9 @@ absl::Status SstSeries::OpenFile() {
                                                      /*invalidate_page_cache=*/true,
                                                      rocksdb::Env::IO_LOW);
   files_.push_back(absl::StrCat(prefix_, files_.size(), ".sst"));
+  // One that could not be removed, of a snapshot before, may be another name of a file in use: to
+  // write it anew would write through to that.
+  FACTORD_RETURN_IF_ERROR(RemoveTree(files_.back()));
   return ToStatus(writer_->Open(files_.back()), what_);
 }
 

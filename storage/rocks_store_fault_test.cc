@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -271,6 +272,37 @@ TEST_F(RocksStoreFaultTest, AManifestThatCannotBeWrittenLeavesTheFormerOrTheNewS
   }
 }
 
+// Whether it lists the new snapshot is then unknown: RocksDB removed the files of that, and a
+// manifest that listed them could not be opened any more.
+TEST_F(RocksStoreFaultTest, AManifestThatMayListTheNewSnapshotCanBeOpened) {
+  // RocksDB writes it twice, first to have numbers for the files.
+  for (const int failing : {1, 2}) {
+    SCOPED_TRACE(failing);
+    fs::remove_all(path_);
+    auto store = Open();
+    ASSERT_NE(store, nullptr);
+    ASSERT_OK(AppendTestEvents(store.get(), 20));
+    ASSERT_OK(TakeTestSnapshot(store.get(), 10));
+    auto syncs = std::make_shared<std::atomic<int>>(0);
+    files_->SetFault([failing, syncs](Operation operation, const std::string& path) {
+      return operation == Operation::kSync && absl::StrContains(path, "MANIFEST") &&
+                     ++*syncs == failing
+                 ? rocksdb::IOStatus::IOError("gone")
+                 : rocksdb::IOStatus::OK();
+    });
+    EXPECT_CODE(TakeTestSnapshot(store.get(), 20), kUnavailable);
+    EXPECT_EQ(*syncs, failing);
+    store.reset();
+    store = Open();
+    ASSERT_NE(store, nullptr);
+    EXPECT_EQ(store->log()->range().last, 20);
+    EXPECT_OK(CheckLog(store.get(), 1));
+    EXPECT_OK(CheckSnapshot(store.get()));
+    ASSERT_OK(TakeTestSnapshot(store.get(), 20));
+    EXPECT_OK(CheckSnapshot(store.get()));
+  }
+}
+
 TEST_F(RocksStoreFaultTest, ASnapshotThatFindsTheDiskFullLeavesTheFormerAndTheLogAlone) {
   const auto store = Open();
   ASSERT_NE(store, nullptr);
@@ -290,6 +322,32 @@ TEST_F(RocksStoreFaultTest, ASnapshotThatFindsTheDiskFullLeavesTheFormerAndTheLo
   }
   EXPECT_OK(TakeTestSnapshot(store.get(), 10));
   EXPECT_OK(CheckSnapshot(store.get()));
+}
+
+// A snapshot's files are moved into the database by a link. Where the old name could not be
+// removed, the next snapshot wrote through it into the former one.
+TEST_F(RocksStoreFaultTest, AFileThatWasLeftBehindIsNotWrittenThrough) {
+  const auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 20));
+  ASSERT_OK(TakeTestSnapshot(store.get(), 10));
+  std::map<std::string, std::string> tables;
+  for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
+    if (IsTable(entry.path())) tables[entry.path()] = ReadAll(entry.path());
+  }
+  ASSERT_FALSE(tables.empty());
+  int64_t sequence = 10;
+  for (const auto& [table, contents] : tables) {
+    for (const char* name : {"users", "items", "dedupe", "producers", "meta"}) {
+      const std::string staged = absl::StrCat(path_, "/tmp/", name, "-0.sst");
+      if (!fs::exists(staged)) fs::create_hard_link(table, staged);
+    }
+    ASSERT_OK(TakeTestSnapshot(store.get(), ++sequence));
+    if (fs::exists(table)) {
+      EXPECT_EQ(ReadAll(table), contents);
+    }
+    EXPECT_OK(CheckSnapshot(store.get()));
+  }
 }
 
 TEST_F(RocksStoreFaultTest, AReadOnlyFileSystemIsPermissionDenied) {
