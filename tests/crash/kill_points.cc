@@ -15,9 +15,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/crash/next_function.h"
 
 namespace factord {
 namespace {
@@ -128,53 +129,61 @@ const char* ArmedKindOf(FdOrPath file) {
 
 using factord::ArmedKindOf;
 using factord::Around;
+using factord::NextFunction;
 
 extern "C" {
 
 ssize_t write(int fd, const void* data, size_t size) {
+  static const auto next = NextFunction<ssize_t (*)(int, const void*, size_t)>("write");
   const Around around(ArmedKindOf(fd), "write");
-  return syscall(SYS_write, fd, data, size);
+  return next(fd, data, size);
 }
 
 ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
+  static const auto next = NextFunction<ssize_t (*)(int, const void*, size_t, off_t)>("pwrite");
   const Around around(ArmedKindOf(fd), "write");
-  return syscall(SYS_pwrite64, fd, data, size, offset);
+  return next(fd, data, size, offset);
 }
 
 int fsync(int fd) {
+  static const auto next = NextFunction<int (*)(int)>("fsync");
   const Around around(ArmedKindOf(fd), "sync");
-  return static_cast<int>(syscall(SYS_fsync, fd));
+  return next(fd);
 }
 
 int fdatasync(int fd) {
+  static const auto next = NextFunction<int (*)(int)>("fdatasync");
   const Around around(ArmedKindOf(fd), "sync");
-  return static_cast<int>(syscall(SYS_fdatasync, fd));
+  return next(fd);
 }
 
 int rename(const char* from, const char* to) noexcept {
+  static const auto next = NextFunction<int (*)(const char*, const char*)>("rename");
   const Around around(ArmedKindOf(to), "rename");
-  return static_cast<int>(syscall(SYS_rename, from, to));
+  return next(from, to);
 }
 
 int link(const char* from, const char* to) noexcept {
+  static const auto next = NextFunction<int (*)(const char*, const char*)>("link");
   const Around around(ArmedKindOf(from), "link");
-  return static_cast<int>(syscall(SYS_link, from, to));
+  return next(from, to);
 }
 
 int unlink(const char* path) noexcept {
+  static const auto next = NextFunction<int (*)(const char*)>("unlink");
   const Around around(ArmedKindOf(path), "unlink");
-  return static_cast<int>(syscall(SYS_unlink, path));
+  return next(path);
 }
 
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  static const auto next = NextFunction<ssize_t (*)(int, const msghdr*, int)>("sendmsg");
   const Around around(factord::IsArmed() ? "socket" : nullptr, "send");
-  return syscall(SYS_sendmsg, fd, message, flags);
+  return next(fd, message, flags);
 }
 
 int clock_gettime(clockid_t clock, timespec* time) noexcept {
-  using Function = int (*)(clockid_t, timespec*);
-  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "clock_gettime"));
-  const int result = real(clock, time);
+  static const auto next = NextFunction<int (*)(clockid_t, timespec*)>("clock_gettime");
+  const int result = next(clock, time);
   const factord::KillControl* const control = factord::Control();
   if (clock == CLOCK_REALTIME && control != nullptr) {
     time->tv_sec += control->clock_offset_seconds;

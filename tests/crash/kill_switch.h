@@ -8,24 +8,19 @@
 #include <string>
 #include <vector>
 
-#include "base/temp_folder.h"
 #include "tests/crash/kill_points.h"
+#include "tests/crash/shared_control.h"
 
 namespace factord {
 
 // Thread-compatible. For one server after the other.
 class KillSwitch {
  public:
-  KillSwitch();
-  ~KillSwitch();
-  KillSwitch(const KillSwitch&) = delete;
-  KillSwitch& operator=(const KillSwitch&) = delete;
-
   // "NAME=value", for the server to come; empty where nothing can be preloaded (a sanitizer's
   // runtime wants to be first), so that no point is ever passed.
   std::vector<std::string> Environment() const;
   // For the next server: nothing armed, nothing counted.
-  void Reset();
+  void Reset() { control_.Reset(); }
   // `point` is an index of kKillPoints, `passes` from 1.
   void Arm(int point, int passes);
   void Disarm();
@@ -39,9 +34,7 @@ class KillSwitch {
   bool in_snapshot() const { return control_->snapshots_begun > control_->snapshots_ended; }
 
  private:
-  const TempFolder folder_{TempFolder::Place::kMemory};
-  const std::string path_ = folder_ / "control";
-  KillControl* control_ = nullptr;
+  SharedControl<KillControl> control_;
 };
 
 }  // namespace factord

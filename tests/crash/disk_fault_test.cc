@@ -1,0 +1,305 @@
+// A server on a disk that fails, operation by operation, or that loses what was not synced.
+//
+// --every=N: every Nth operation of each kind is tried (default 40). For all of them:
+//   build/release/tests/crash/disk_fault_test --every=1
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/temp_folder.h"
+#include "server/test_channel.h"
+#include "tests/crash/faulty_disk.h"
+#include "tests/e2e/server_process.h"
+
+namespace factord {
+namespace {
+
+int every = 40;
+
+// What the server is asked to do: some requests, a snapshot, and so on.
+constexpr int kRequests = 12, kEventsARequest = 5, kRequestsBeforeASnapshot = 4;
+
+v1::RecordRatingsRequest Request(int number) {
+  v1::RecordRatingsRequest request;
+  for (int i = 0; i < kEventsARequest; ++i) {
+    v1::Rating* const event = request.add_events();
+    const int n = number * kEventsARequest + i;
+    SetRating(absl::StrCat("u", n % 7), absl::StrCat("i", n % 11), static_cast<float>(1 + n % 5),
+              event);
+    event->set_event_id(absl::StrCat("e", n));
+  }
+  return request;
+}
+
+grpc::Status Send(const ServerProcess& server, int number,
+                  v1::RecordRatingsResponse* response = nullptr) {
+  v1::RecordRatingsResponse unused;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  return v1::RatingService::NewStub(server.channel())
+      ->RecordRatings(&context, Request(number), response != nullptr ? response : &unused);
+}
+
+std::vector<std::string> Flags(const std::string& data, bool is_sync, bool keeps_log) {
+  return {"--data_dir=" + data,
+          is_sync ? "--durability=sync" : "--durability=async",
+          keeps_log ? "--log_retention=all" : "--log_retention=snapshot",
+          "--snapshot_interval=0s",
+          "--snapshot_log_bytes=0",
+          "--rank=8"};
+}
+
+bool ServesReads(const ServerProcess& server) {
+  v1::RecommendItemsRequest request;
+  request.set_user_id("u1");
+  v1::RecommendItemsResponse response;
+  grpc::ClientContext context;
+  return v1::RecommendationService::NewStub(server.channel())
+      ->RecommendItems(&context, request, &response)
+      .ok();
+}
+
+// Until its health says that it takes no more writes.
+bool StopsServingWrites(const ServerProcess& server) {
+  using grpc::health::v1::HealthCheckResponse;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service("factord.v1.RatingService");
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  const auto watch = grpc::health::v1::Health::NewStub(server.channel())->Watch(&context, request);
+  HealthCheckResponse response;
+  while (watch->Read(&response)) {
+    if (response.status() == HealthCheckResponse::NOT_SERVING) return true;
+  }
+  return false;
+}
+
+// Of a script.
+struct Outcome {
+  bool started = false;
+  int acknowledged = 0;  // requests, which are the first ones
+};
+
+// Runs it, to its end or, unless it `must_live`, to that of the server.
+Outcome RunScript(ServerProcess& server, bool must_live) {
+  Outcome outcome;
+  outcome.started = server.listening() && server.WaitForOutput("serving");
+  if (!outcome.started) return outcome;
+  WaitForConnection(*server.channel(), kPatience);
+  for (int i = 0; i < kRequests; ++i) {
+    const grpc::Status status = Send(server, i);
+    if (status.ok()) {
+      EXPECT_EQ(outcome.acknowledged, i) << "a request was taken after one that failed";
+      ++outcome.acknowledged;
+    } else if (!must_live) {
+      return outcome;
+    } else {
+      EXPECT_TRUE(status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                  status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED)
+          << status.error_code() << " " << status.error_message();
+      EXPECT_TRUE(ServesReads(server));
+      if (outcome.acknowledged == i) {
+        EXPECT_TRUE(StopsServingWrites(server));
+      }
+    }
+    if (i % kRequestsBeforeASnapshot == kRequestsBeforeASnapshot - 1) {
+      grpc::ClientContext context;
+      v1::CreateSnapshotResponse response;  // whether it succeeds is its own affair
+      (void)v1::AdminService::NewStub(server.channel())->CreateSnapshot(&context, {}, &response);
+    }
+  }
+  return outcome;
+}
+
+// A server on a disk without fault has what was promised, takes everything that was sent once more,
+// and ends in the state that it would have had without the failure.
+void CheckAfterwards(const std::vector<std::string>& flags, int promised, const std::string& hash) {
+  ServerProcess server(flags);
+  server.WaitUntilServing();
+  if (::testing::Test::HasFailure()) return;
+  const int64_t there = GetModel(server).sequence();
+  EXPECT_GE(there, promised * kEventsARequest);
+  EXPECT_LE(there, kRequests * kEventsARequest);
+  EXPECT_EQ(there % kEventsARequest, 0) << "half a request";
+  for (int i = 0; i < kRequests; ++i) {
+    v1::RecordRatingsResponse response;
+    const grpc::Status status = Send(server, i, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    for (const v1::RatingResult& result : response.results()) {
+      EXPECT_EQ(result.outcome(), i * kEventsARequest < there ? v1::RatingResult::OUTCOME_DUPLICATE
+                                                              : v1::RatingResult::OUTCOME_APPLIED);
+    }
+  }
+  EXPECT_EQ(GetModel(server).sequence(), kRequests * kEventsARequest);
+  EXPECT_EQ(ComputeHash(server).hash(), hash);
+  EXPECT_EQ(server.Stop(), kExitOk);
+}
+
+// Without a failure: the state at the end, and what was done to the disk.
+struct Reference {
+  std::string hash;
+  std::array<int, kDiskOperationCount> operations{};
+};
+
+Reference RunWithoutFault(bool is_sync, bool keeps_log) {
+  Reference reference;
+  const TempFolder folder(TempFolder::Place::kMemory);
+  FaultyDisk disk(folder / "data");
+  std::vector<std::string> environment;
+  disk.Prepare(&environment);
+  ServerProcess server(Flags(folder / "data", is_sync, keeps_log), environment);
+  EXPECT_EQ(RunScript(server, /*must_live=*/true).acknowledged, kRequests);
+  reference.hash = ComputeHash(server).hash();
+  EXPECT_EQ(server.Stop(), kExitOk);
+  for (int i = 0; i < kDiskOperationCount; ++i) {
+    reference.operations[static_cast<size_t>(i)] = disk.passed(static_cast<DiskOperation>(i));
+  }
+  return reference;
+}
+
+// A disk where one operation fails, or all of its kind from there on.
+class DiskFaultTest : public ::testing::TestWithParam<DiskOperation> {
+ protected:
+  void FailOne(int nth, int error, bool stays, bool is_sync, bool keeps_log,
+               const std::string& hash) {
+    const TempFolder folder(TempFolder::Place::kMemory);
+    const std::vector<std::string> flags = Flags(folder / "data", is_sync, keeps_log);
+    FaultyDisk disk(folder / "data");
+    std::vector<std::string> environment;
+    disk.Prepare(&environment);
+    disk.Fail(GetParam(), nth, error, stays);
+    Outcome outcome;
+    {
+      ServerProcess server(flags, environment);
+      outcome = RunScript(server, /*must_live=*/true);
+      if (outcome.started) server.Signal(SIGTERM);
+      const Ended ended = server.Wait();
+      EXPECT_TRUE(ended.exit_code >= 0 && ended.exit_code != kExitDataLoss &&
+                  ended.exit_code != kExitUsage)
+          << ended.exit_code << "\n"
+          << ended.output;
+      if (!outcome.started) {
+        EXPECT_NE(ended.exit_code, kExitOk);
+        EXPECT_TRUE(absl::StrContains(ended.output, std::strerror(error))) << ended.output;
+      }
+    }
+    failed_ += disk.failed() > 0;
+    refused_ += outcome.acknowledged < kRequests;
+    CheckAfterwards(flags, outcome.acknowledged, hash);
+  }
+
+  int failed_ = 0, refused_ = 0;
+};
+
+TEST_P(DiskFaultTest, NothingIsLostWhicheverFails) {
+  if (!FaultyDisk::IsPossible()) GTEST_SKIP() << "nothing can be preloaded";
+  const int kind = GetParam();
+  std::mt19937 random(static_cast<uint32_t>(kind));
+  int runs = 0;
+  for (const auto& [is_sync, keeps_log] : {std::pair{true, false}, {false, true}}) {
+    const Reference reference = RunWithoutFault(is_sync, keeps_log);
+    const int count = reference.operations[static_cast<size_t>(kind)];
+    for (const auto& [error, stays] : {std::pair{EIO, false}, {ENOSPC, true}}) {
+      for (int nth = 1 + static_cast<int>(random() % static_cast<unsigned>(every)); nth <= count;
+           nth += every) {
+        SCOPED_TRACE(absl::StrCat(kDiskOperationNames[kind], " ", nth, " of ", count, ": ",
+                                  std::strerror(error), stays ? ", and later ones" : "",
+                                  is_sync ? ", sync" : ", async",
+                                  keeps_log ? ", keeps its log" : ""));
+        FailOne(nth, error, stays, is_sync, keeps_log, reference.hash);
+        ++runs;
+        if (HasFailure()) return;
+      }
+    }
+  }
+  std::printf("%s: %d runs, in %d of them something failed, in %d of them requests were refused\n",
+              kDiskOperationNames[kind], runs, failed_, refused_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Operation, DiskFaultTest,
+                         ::testing::Values(kDiskCreate, kDiskWrite, kDiskSync, kDiskRename,
+                                           kDiskLink, kDiskUnlink, kDiskAllocate),
+                         [](const auto& info) {
+                           return std::string(kDiskOperationNames[info.param]);
+                         });
+
+// A power loss in place of an operation. What was promised: with --durability=sync all that was
+// acknowledged, else that what is there is a prefix.
+class PowerLossTest : public ::testing::TestWithParam<bool> {
+ protected:
+  void LoseAt(DiskOperation kind, int nth, bool keeps_log, const std::string& hash) {
+    const bool is_sync = GetParam();
+    const TempFolder folder(TempFolder::Place::kMemory);
+    const std::vector<std::string> flags = Flags(folder / "data", is_sync, keeps_log);
+    FaultyDisk disk(folder / "data");
+    std::vector<std::string> environment;
+    disk.Prepare(&environment);
+    disk.KillAt(kind, nth);
+    Outcome outcome;
+    {
+      ServerProcess server(flags, environment);
+      outcome = RunScript(server, /*must_live=*/false);
+      if (outcome.acknowledged == kRequests) server.Signal(SIGTERM);
+      const Ended ended = server.Wait();
+      EXPECT_EQ(ended.exit_code, disk.failed() > 0 ? -SIGKILL : kExitOk) << ended.output;
+    }
+    std::mt19937_64 random(static_cast<uint64_t>(nth));
+    disk.LosePower(&random);
+    CheckAfterwards(flags, is_sync ? outcome.acknowledged : 0, hash);
+    ++losses_;
+  }
+
+  int losses_ = 0;
+};
+
+TEST_P(PowerLossTest, TakesNoMoreThanItMay) {
+  if (!FaultyDisk::IsPossible()) GTEST_SKIP() << "nothing can be preloaded";
+  for (const bool keeps_log : {false, true}) {
+    const Reference reference = RunWithoutFault(GetParam(), keeps_log);
+    for (int kind = 0; kind < kDiskOperationCount; ++kind) {
+      std::mt19937 random(static_cast<uint32_t>(kind));
+      const int count = reference.operations[static_cast<size_t>(kind)];
+      for (int nth = 1 + static_cast<int>(random() % static_cast<unsigned>(every)); nth <= count;
+           nth += every) {
+        SCOPED_TRACE(absl::StrCat(kDiskOperationNames[kind], " ", nth, " of ", count,
+                                  keeps_log ? ", keeps its log" : ""));
+        LoseAt(static_cast<DiskOperation>(kind), nth, keeps_log, reference.hash);
+        if (HasFailure()) return;
+      }
+    }
+  }
+  std::printf("%d power losses\n", losses_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Durability, PowerLossTest, ::testing::Values(true, false),
+                         [](const auto& info) {
+                           return std::string(info.param ? "Sync" : "Async");
+                         });
+
+}  // namespace
+}  // namespace factord
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (absl::ConsumePrefix(&argument, "--every=") && absl::SimpleAtoi(argument, &factord::every) &&
+        factord::every > 0) {
+      continue;
+    }
+    std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
+    return 2;
+  }
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,265 @@
+// Preloaded into a server: lets chosen operations on its folder fail, and keeps a journal of what a
+// power loss would take. The dynamic linker takes these functions in place of the C library's.
+#include "tests/crash/disk_faults.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/crash/next_function.h"
+
+namespace factord {
+namespace {
+
+int OpenNext(const char* path, int flags, mode_t mode = 0) {
+  static const auto next = NextFunction<int (*)(const char*, int, ...)>("open");
+  return next(path, flags, mode);
+}
+
+ssize_t WriteNext(int fd, const void* data, size_t size) {
+  static const auto next = NextFunction<ssize_t (*)(int, const void*, size_t)>("write");
+  return next(fd, data, size);
+}
+
+int LinkNext(const char* from, const char* to) {
+  static const auto next = NextFunction<int (*)(const char*, const char*)>("link");
+  return next(from, to);
+}
+
+// What the environment says; all null where it says nothing.
+struct Setting {
+  DiskControl* control = nullptr;
+  const char* folder = nullptr;
+  const char* journal = nullptr;  // the folder of it; may be null
+  int journal_fd = -1;
+};
+
+const Setting& Get() {
+  static const Setting setting = [] {
+    Setting result;
+    const char* const path = getenv(kDiskControlVariable);
+    const char* const folder = getenv(kDiskFolderVariable);
+    if (path == nullptr || folder == nullptr) return result;
+    const int fd = OpenNext(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return result;
+    void* const memory =
+        mmap(nullptr, sizeof(DiskControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (memory == MAP_FAILED) return result;
+    result.control = static_cast<DiskControl*>(memory);
+    result.folder = folder;
+    result.journal = getenv(kDiskJournalVariable);
+    if (result.journal == nullptr) return result;
+    char journal[PATH_MAX];
+    snprintf(journal, sizeof(journal), "%s/%s", result.journal, kDiskJournal);
+    result.journal_fd = OpenNext(journal, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    return result;
+  }();
+  return setting;
+}
+
+bool IsWatched(const char* path) {
+  const char* const folder = Get().folder;
+  if (folder == nullptr) return false;
+  const size_t length = strlen(folder);
+  return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+// False: of no interest.
+bool WatchedPath(int fd, char (&path)[PATH_MAX]) {
+  if (Get().folder == nullptr) return false;
+  char link[32];
+  snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+  const ssize_t n = readlink(link, path, sizeof(path) - 1);
+  if (n <= 0) return false;
+  path[n] = '\0';
+  return IsWatched(path);
+}
+
+bool IsWatched(int fd) {
+  char path[PATH_MAX];
+  return WatchedPath(fd, path);
+}
+
+// Counts an operation. False, with errno: it shall fail.
+bool MayPass(DiskOperation operation) {
+  DiskControl* const control = Get().control;
+  ++control->passed[operation];
+  if (control->operation != operation) return true;
+  const int32_t left = control->countdown.fetch_sub(1) - 1;
+  if (left > 0 || (left < 0 && !control->stays)) return true;
+  ++control->failed;
+  if (control->error == 0) {
+    kill(getpid(), SIGKILL);
+    pause();
+  }
+  errno = control->error;
+  return false;
+}
+
+template <typename... Values>
+void Note(const char* format, Values... values) {
+  if (Get().journal_fd < 0) return;
+  char line[2 * PATH_MAX];
+  const int size = snprintf(line, sizeof(line), format, values...);
+  (void)!WriteNext(Get().journal_fd, line, static_cast<size_t>(size));  // at the end, in one piece
+}
+
+// Another name for the file of this one, in the journal's folder; "-": there is none.
+const char* Save(const char* path, char (&saved)[PATH_MAX]) {
+  static std::atomic<int> last{0};
+  if (Get().journal_fd < 0) return "-";
+  snprintf(saved, sizeof(saved), "%s/%d-%d", Get().journal, getpid(), ++last);
+  return LinkNext(path, saved) == 0 ? saved : "-";
+}
+
+void NoteSync(int fd, const char* path) {
+  struct stat file;
+  if (Get().journal_fd < 0 || fstat(fd, &file) != 0) return;
+  if (S_ISDIR(file.st_mode)) {
+    Note("folder %s\n", path);
+  } else {
+    Note("safe %llu %lld\n", static_cast<unsigned long long>(file.st_ino),
+         static_cast<long long>(file.st_size));
+  }
+}
+
+int Sync(int fd, int (*sync)(int)) {
+  char path[PATH_MAX];
+  if (!WatchedPath(fd, path)) return sync(fd);
+  if (!MayPass(kDiskSync)) return -1;
+  const int result = sync(fd);
+  if (result == 0) NoteSync(fd, path);
+  return result;
+}
+
+}  // namespace
+}  // namespace factord
+
+using factord::IsWatched;
+using factord::MayPass;
+using factord::NextFunction;
+using factord::Note;
+using factord::Save;
+
+extern "C" {
+
+int open(const char* path, int flags, ...) {
+  mode_t mode = 0;
+  if ((flags & O_CREAT) != 0) {
+    va_list arguments;
+    va_start(arguments, flags);
+    mode = va_arg(arguments, mode_t);
+    va_end(arguments);
+    if (IsWatched(path) && access(path, F_OK) != 0) {
+      if (!MayPass(factord::kDiskCreate)) return -1;
+      Note("new %s\n", path);
+    }
+  }
+  return factord::OpenNext(path, flags, mode);
+}
+
+int mkdir(const char* path, mode_t mode) noexcept {
+  static const auto next = NextFunction<int (*)(const char*, mode_t)>("mkdir");
+  if (IsWatched(path) && access(path, F_OK) != 0) {
+    if (!MayPass(factord::kDiskCreate)) return -1;
+    Note("new %s\n", path);
+  }
+  return next(path, mode);
+}
+
+ssize_t write(int fd, const void* data, size_t size) {
+  if (IsWatched(fd) && !MayPass(factord::kDiskWrite)) {
+    const int error = errno;
+    (void)!factord::WriteNext(fd, data, size / 2);
+    errno = error;
+    return -1;
+  }
+  return factord::WriteNext(fd, data, size);
+}
+
+ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
+  static const auto next = NextFunction<ssize_t (*)(int, const void*, size_t, off_t)>("pwrite");
+  if (IsWatched(fd) && !MayPass(factord::kDiskWrite)) {
+    const int error = errno;
+    (void)!next(fd, data, size / 2, offset);
+    errno = error;
+    return -1;
+  }
+  return next(fd, data, size, offset);
+}
+
+int fsync(int fd) {
+  static const auto next = NextFunction<int (*)(int)>("fsync");
+  return factord::Sync(fd, next);
+}
+
+int fdatasync(int fd) {
+  static const auto next = NextFunction<int (*)(int)>("fdatasync");
+  return factord::Sync(fd, next);
+}
+
+int rename(const char* from, const char* to) noexcept {
+  static const auto next = NextFunction<int (*)(const char*, const char*)>("rename");
+  if (IsWatched(to)) {
+    if (!MayPass(factord::kDiskRename)) return -1;
+    char saved[PATH_MAX];
+    Note("moved %s %s %s\n", from, to, Save(to, saved));
+  }
+  return next(from, to);
+}
+
+int link(const char* from, const char* to) noexcept {
+  if (IsWatched(to)) {
+    if (!MayPass(factord::kDiskLink)) return -1;
+    Note("new %s\n", to);
+  }
+  return factord::LinkNext(from, to);
+}
+
+int unlink(const char* path) noexcept {
+  static const auto next = NextFunction<int (*)(const char*)>("unlink");
+  if (IsWatched(path) && access(path, F_OK) == 0) {
+    if (!MayPass(factord::kDiskUnlink)) return -1;
+    char saved[PATH_MAX];
+    Note("gone %s %s\n", path, Save(path, saved));
+  }
+  return next(path);
+}
+
+int unlinkat(int folder, const char* path, int flags) noexcept {
+  static const auto next = NextFunction<int (*)(int, const char*, int)>("unlinkat");
+  char full[PATH_MAX], base[PATH_MAX] = "";
+  if (path[0] != '/' && (folder == AT_FDCWD || !factord::WatchedPath(folder, base))) {
+    return next(folder, path, flags);
+  }
+  snprintf(full, sizeof(full), "%s%s%s", base, base[0] != '\0' ? "/" : "", path);
+  if (IsWatched(full) && access(full, F_OK) == 0) {
+    if (!MayPass(factord::kDiskUnlink)) return -1;
+    char saved[PATH_MAX];
+    if (flags == 0) Note("gone %s %s\n", full, Save(full, saved));  // of a folder nothing is known
+  }
+  return next(folder, path, flags);
+}
+
+int ftruncate(int fd, off_t size) noexcept {
+  static const auto next = NextFunction<int (*)(int, off_t)>("ftruncate");
+  if (IsWatched(fd) && !MayPass(factord::kDiskAllocate)) return -1;
+  return next(fd, size);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t size) {
+  static const auto next = NextFunction<int (*)(int, int, off_t, off_t)>("fallocate");
+  if (IsWatched(fd) && !MayPass(factord::kDiskAllocate)) return -1;
+  return next(fd, mode, offset, size);
+}
+
+}  // extern "C"
