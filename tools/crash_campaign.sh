@@ -32,11 +32,12 @@ points = collections.Counter()
 for run in runs:
     points.update(run["points"])
 total = {name: sum(run[name] for run in runs)
-         for name in ("kills", "in_snapshot", "other_kills", "acknowledged", "lost", "doubled", "seconds")}
+         for name in ("kills", "in_snapshot", "other_kills", "power_losses", "acknowledged", "lost", "doubled",
+                      "seconds")}
 for name, count in sorted(points.items(), key=lambda entry: entry[1]):
     print(f"{count:6} {name}")
 print(f"{len(runs)} runs, {total['seconds']} s: {total['kills']} kills "
-      f"({total['in_snapshot']} amid a snapshot, {total['other_kills']} others), "
+      f"({total['in_snapshot']} amid a snapshot, {total['other_kills']} others, {total['power_losses']} power losses), "
       f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled, "
       f"{sum(run['failed'] for run in runs)} runs failed")
 PYTHON

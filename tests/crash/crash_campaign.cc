@@ -4,7 +4,7 @@
 // One round: the writers of clients.h load a server that keeps its whole log, through many kills;
 // then history.h checks the log, and `factorctl verify` and the next server must come to the same
 // state. That log is sent in its order to a server that trims its own, through as many kills again,
-// and it must end with the same hash.
+// and it must end with the same hash. In every other round a kill is a power loss, too.
 //
 // --kills=N (default 16) or --duration=SECONDS: how long. --seed=N: of every choice. --tally=FILE
 // [--commit=ID]: appends a line of JSON with what was counted (tools/crash_campaign.sh).
@@ -32,6 +32,7 @@
 #include "absl/strings/strip.h"
 #include "engine/verify.h"
 #include "tests/crash/clients.h"
+#include "tests/crash/faulty_disk.h"
 #include "tests/crash/history.h"
 #include "tests/crash/kill_switch.h"
 
@@ -61,6 +62,7 @@ struct Tally {
   int64_t kills = 0;         // with an event acknowledged since the start, and another in flight
   int64_t in_snapshot = 0;   // of those: amid a snapshot, or the trim after it
   int64_t other_kills = 0;   // while starting or closing, or with nothing in flight
+  int64_t power_losses = 0;  // of both
   int64_t acknowledged = 0;  // events
   Verdict verdict;
   std::map<std::string, int64_t> points;  // kills at each
@@ -85,13 +87,13 @@ std::string PointName(int point, unsigned phase) {
   return absl::StrCat(PhaseName(phase), ": ", kKillPoints[point].name);
 }
 
-// The flags, with a random durability: neither may lose anything to a SIGKILL. Snapshots are
-// frequent, so that many kills meet one.
+// The flags, with a random durability where it `may_be_async`: neither may lose anything to a
+// SIGKILL. Snapshots are frequent, so that many kills meet one.
 std::vector<std::string> Flags(const std::string& data_dir, const std::string& retention,
-                               std::mt19937_64& random) {
+                               bool may_be_async, std::mt19937_64& random) {
   return {"--data_dir=" + data_dir,
           "--log_retention=" + retention,
-          random() % 2 == 0 ? "--durability=sync" : "--durability=async",
+          may_be_async && random() % 2 == 0 ? "--durability=async" : "--durability=sync",
           "--snapshot_interval=" + std::to_string(20 + random() % 200) + "ms",
           "--snapshot_log_bytes=" + std::to_string(10'000 + random() % 100'000),
           "--rank=8",
@@ -101,12 +103,15 @@ std::vector<std::string> Flags(const std::string& data_dir, const std::string& r
 // Starts servers on one folder, one after the other, and kills each.
 class Killer {
  public:
-  // `load`: kUnderLoad, or kTrimming too. `clients`: how many wait for `address`.
-  Killer(std::string data_dir, std::string retention, unsigned load, Address* address,
-         Counts* counts, int clients, std::mt19937_64* random)
+  // `load`: kUnderLoad, or kTrimming too. `clients`: how many wait for `address`. `loses_power`:
+  // what was not synced is lost with each kill.
+  Killer(std::string data_dir, std::string retention, unsigned load, bool loses_power,
+         Address* address, Counts* counts, int clients, std::mt19937_64* random)
       : data_dir_(std::move(data_dir)),
         retention_(std::move(retention)),
         load_(load),
+        loses_power_(loses_power && FaultyDisk::IsPossible()),
+        disk_(data_dir_),
         address_(address),
         counts_(counts),
         clients_(clients),
@@ -114,6 +119,14 @@ class Killer {
 
   // One server, from its start to its end by a kill.
   void KillOne() {
+    KillOneServer();
+    if (!loses_power_ || ::testing::Test::HasFailure()) return;
+    disk_.LosePower(&random_);
+    ++tally.power_losses;
+  }
+
+ private:
+  void KillOneServer() {
     kill_switch_.Reset();
     const uint64_t choice = Below(8);
     const bool while_recovering = choice == 0;
@@ -122,7 +135,9 @@ class Killer {
       point = LeastTried(kRecovering);
       if (point >= 0) kill_switch_.Arm(point, 1);
     }
-    ServerProcess server(Flags(data_dir_, retention_, random_), kill_switch_.Environment());
+    std::vector<std::string> environment = kill_switch_.Environment();
+    if (loses_power_) disk_.Prepare(&environment);
+    ServerProcess server(Flags(data_dir_, retention_, !loses_power_, random_), environment);
     bool serves = false;
     if (while_recovering && point < 0) {
       std::this_thread::sleep_for(milliseconds(Below(100)));
@@ -157,7 +172,6 @@ class Killer {
     }
   }
 
- private:
   uint64_t Below(uint64_t n) { return random_() % n; }
 
   // -1: none can be armed.
@@ -235,6 +249,8 @@ class Killer {
 
   const std::string data_dir_, retention_;
   const unsigned load_;
+  const bool loses_power_;
+  FaultyDisk disk_;
   Address* const address_;
   Counts* const counts_;
   const int clients_;
@@ -304,8 +320,8 @@ void CheckWithTheTool(const std::string& data, const std::vector<LoggedEvent>& l
 }
 
 // Returns the log that is left, and its hash.
-std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, uint64_t seed,
-                                       std::mt19937_64* random, std::string* hash) {
+std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, bool loses_power,
+                                       uint64_t seed, std::mt19937_64* random, std::string* hash) {
   Address address;
   Counts counts;
   std::vector<std::unique_ptr<UnaryWriter>> writers;
@@ -318,11 +334,12 @@ std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, uint6
     streams.push_back(
         std::make_unique<StreamWriter>(&address, &counts, seed + 200 + i, absl::StrCat("p", i)));
   }
-  Killer killer(data, "all", kUnderLoad, &address, &counts, kUnaryWriters + kStreams, random);
+  Killer killer(data, "all", kUnderLoad, loses_power, &address, &counts, kUnaryWriters + kStreams,
+                random);
   for (int kill = 0; kill < kills && !::testing::Test::HasFailure(); ++kill) killer.KillOne();
   {
     // The last one ends well, after the clients.
-    ServerProcess server(Flags(data, "all", *random));
+    ServerProcess server(Flags(data, "all", /*may_be_async=*/true, *random));
     server.WaitUntilServing();
     address.Set(server.channel());
     std::this_thread::sleep_for(milliseconds(100));
@@ -343,7 +360,7 @@ std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, uint6
   if (!verified.ok()) return log;
   EXPECT_EQ(verified->events, static_cast<int64_t>(log.size()));
   *hash = verified->hash.ToHex();
-  ServerProcess server(Flags(data, "all", *random));
+  ServerProcess server(Flags(data, "all", /*may_be_async=*/true, *random));
   server.WaitUntilServing();
   EXPECT_EQ(ComputeHash(server).hash(), *hash);
   CheckSeenItems(server, log);
@@ -354,11 +371,13 @@ std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, uint6
 
 // A server that trims its log, given the same events in the same order, comes to the same state.
 void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& log,
-                       const std::string& hash, int kills, uint64_t seed, std::mt19937_64* random) {
+                       const std::string& hash, int kills, bool loses_power, uint64_t seed,
+                       std::mt19937_64* random) {
   Address address;
   Counts counts;
   Replayer replayer(&log, &address, &counts, seed + 300);
-  Killer killer(data, "snapshot", kUnderLoad | kTrimming, &address, &counts, 1, random);
+  Killer killer(data, "snapshot", kUnderLoad | kTrimming, loses_power, &address, &counts, 1,
+                random);
   // The end of the log is left for the last server.
   for (int kill = 0; kill < kills && counts.acknowledged + 500 < std::ssize(log) &&
                      !::testing::Test::HasFailure();
@@ -366,7 +385,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
     killer.KillOne();
   }
   {
-    ServerProcess server(Flags(data, "snapshot", *random));
+    ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, *random));
     server.WaitUntilServing();
     address.Set(server.channel());
     const auto until = steady_clock::now() + kPatience;
@@ -382,7 +401,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
     EXPECT_EQ(server.Stop(), kExitOk);
   }
   tally.acknowledged += counts.acknowledged;
-  ServerProcess server(Flags(data, "snapshot", *random));
+  ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, *random));
   server.WaitUntilServing();
   EXPECT_GT(GetModel(server).log_start_sequence(), 1);  // it did trim
   EXPECT_EQ(ComputeHash(server).hash(), hash);
@@ -407,8 +426,8 @@ std::string TallyLine(double run_seconds) {
       "{\"date\": \"", date, "\", \"commit\": \"", options.commit, "\", \"seed\": ", options.seed,
       ", \"seconds\": ", static_cast<int64_t>(run_seconds), ", \"kills\": ", tally.kills,
       ", \"in_snapshot\": ", tally.in_snapshot, ", \"other_kills\": ", tally.other_kills,
-      ", \"acknowledged\": ", tally.acknowledged, ", \"lost\": ", tally.verdict.lost,
-      ", \"doubled\": ", tally.verdict.doubled,
+      ", \"power_losses\": ", tally.power_losses, ", \"acknowledged\": ", tally.acknowledged,
+      ", \"lost\": ", tally.verdict.lost, ", \"doubled\": ", tally.verdict.doubled,
       ", \"failed\": ", ::testing::Test::HasFailure() ? "true" : "false", ", \"points\": {",
       absl::StrJoin(points, ", "), "}}\n");
 }
@@ -429,22 +448,23 @@ TEST(CrashCampaign, NothingAcknowledgedIsLostOrDoubled) {
     const uint64_t seed = options.seed + 1'000 * round;
     std::mt19937_64 random(seed);
     const TempFolder folder;
+    const bool loses_power = (options.seed + round) % 2 == 1;
     std::string hash;
     const std::vector<LoggedEvent> log =
-        KillUnderLoad(folder / "all", kills_a_half, seed, &random, &hash);
+        KillUnderLoad(folder / "all", kills_a_half, loses_power, seed, &random, &hash);
     if (HasFailure()) break;
-    KillWhileTrimming(folder / "trimmed", log, hash, kills_a_half, seed, &random);
+    KillWhileTrimming(folder / "trimmed", log, hash, kills_a_half, loses_power, seed, &random);
   }
   if (!options.tally.empty()) {
     std::ofstream(options.tally, std::ios::app) << TallyLine(elapsed());
   }
   std::printf(
-      "%lld kills (%lld amid a snapshot, %lld others), %lld acknowledged, %lld lost, %lld "
-      "doubled, seed %llu\n",
+      "%lld kills (%lld amid a snapshot, %lld others, %lld power losses), %lld acknowledged, %lld "
+      "lost, %lld doubled, seed %llu\n",
       static_cast<long long>(tally.kills), static_cast<long long>(tally.in_snapshot),
-      static_cast<long long>(tally.other_kills), static_cast<long long>(tally.acknowledged),
-      static_cast<long long>(tally.verdict.lost), static_cast<long long>(tally.verdict.doubled),
-      static_cast<unsigned long long>(options.seed));
+      static_cast<long long>(tally.other_kills), static_cast<long long>(tally.power_losses),
+      static_cast<long long>(tally.acknowledged), static_cast<long long>(tally.verdict.lost),
+      static_cast<long long>(tally.verdict.doubled), static_cast<unsigned long long>(options.seed));
 }
 
 bool ParseArgument(absl::string_view argument) {

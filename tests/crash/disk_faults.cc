@@ -245,7 +245,11 @@ int unlinkat(int folder, const char* path, int flags) noexcept {
   if (IsWatched(full) && access(full, F_OK) == 0) {
     if (!MayPass(factord::kDiskUnlink)) return -1;
     char saved[PATH_MAX];
-    if (flags == 0) Note("gone %s %s\n", full, Save(full, saved));  // of a folder nothing is known
+    if ((flags & AT_REMOVEDIR) != 0) {
+      Note("gone_folder %s\n", full);
+    } else {
+      Note("gone %s %s\n", full, Save(full, saved));
+    }
   }
   return next(folder, path, flags);
 }

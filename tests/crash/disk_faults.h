@@ -46,6 +46,7 @@ struct DiskControl {
 //   folder PATH         the names in this folder are
 //   new PATH            a name is made
 //   gone PATH SAVED     a name is taken away; SAVED, in the journal's folder, is another one of it
+//   gone_folder PATH    an empty folder is removed
 //   moved FROM TO SAVED a name replaces another; SAVED is what it replaces, "-": nothing
 inline constexpr char kDiskJournal[] = "journal";
 

@@ -90,13 +90,17 @@ void FaultyDisk::Fail(DiskOperation operation, int nth, int error, bool stays) {
 }
 
 void FaultyDisk::Undo(const Change& change) {
+  // What a folder held has gone with it, whatever became of the names in it before.
+  if (!fs::exists(fs::path(change.path).parent_path())) return;
   if (change.kind == "new") {
     fs::remove_all(change.path);
+  } else if (fs::exists(change.path)) {
+    return;  // it had not been done yet
+  } else if (change.kind == "gone_folder") {
+    fs::create_directory(change.path);
   } else if (change.kind == "gone") {
-    if (!fs::exists(change.path) && fs::exists(change.saved)) {
-      fs::rename(change.saved, change.path);
-    }
-  } else if (!fs::exists(change.path) && fs::exists(change.target)) {
+    if (fs::exists(change.saved)) fs::rename(change.saved, change.path);
+  } else if (fs::exists(change.target)) {
     fs::rename(change.target, change.path);
     if (fs::exists(change.saved)) fs::rename(change.saved, change.target);
   }
