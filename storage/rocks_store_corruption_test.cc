@@ -1,6 +1,11 @@
 // A small, cleanly closed folder, damaged in one place: whatever it is, the folder opens with the
 // right content, or the damage is called DATA_LOSS. Never a crash, never other content, never a
 // new, empty database.
+//
+// --every=N: of each file a bit of every Nth byte is flipped, and it is cut off there; without it
+// of some bytes. For all of them, in parts that may run beside each other:
+//   build/release/storage/rocks_store_corruption_test --every=1
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -8,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
 #include "base/coding.h"
 #include "base/temp_folder.h"
 #include "storage/store_test_util.h"
@@ -20,7 +27,9 @@ namespace fs = std::filesystem;
 constexpr uint32_t kSeed = 7;
 constexpr int64_t kLast = 400;
 constexpr int64_t kSnapshot = 350;
-constexpr int kFlipsAFile = 12;
+constexpr size_t kFlipsAFile = 12;
+
+uint64_t every = 0;  // 0: a sample
 
 // Events in several files and in part trimmed, two snapshots, of which one lies over the other.
 void MakeFolder(const std::string& path) {
@@ -113,7 +122,11 @@ TEST_F(RocksStoreCorruptionTest, EachFileDeleted) {
 TEST_F(RocksStoreCorruptionTest, EachFileTruncated) {
   for (const std::string& file : files_) {
     const uint64_t size = fs::file_size(original_ + "/" + file);
-    for (const uint64_t length : {uint64_t{0}, size / 2, size - 1}) {
+    std::vector<uint64_t> lengths = {0, size / 2, size - 1};
+    for (uint64_t length = 0; every > 0 && length < size; length += every) {
+      lengths.push_back(length);
+    }
+    for (const uint64_t length : lengths) {
       if (length >= size) continue;
       Try(file, absl::StrCat("truncated to ", length),
           [length](const std::string& path) { fs::resize_file(path, length); });
@@ -126,8 +139,12 @@ TEST_F(RocksStoreCorruptionTest, BitsFlippedInEachFile) {
   for (const std::string& file : files_) {
     const uint64_t size = fs::file_size(original_ + "/" + file);
     if (size == 0) continue;
-    for (int i = 0; i < kFlipsAFile; ++i) {
-      const uint64_t bit = random() % (size * 8);
+    std::vector<uint64_t> bits;
+    for (uint64_t byte = 0; every > 0 && byte < size; byte += every) {
+      bits.push_back(byte * 8 + random() % 8);
+    }
+    while (every == 0 && bits.size() < kFlipsAFile) bits.push_back(random() % (size * 8));
+    for (const uint64_t bit : bits) {
       Try(file, absl::StrCat("bit ", bit, " flipped"), [bit](const std::string& path) {
         std::string contents = ReadAll(path);
         contents[bit / 8] = static_cast<char>(contents[bit / 8] ^ (1 << (bit % 8)));
@@ -180,3 +197,17 @@ TEST_F(RocksStoreCorruptionTest, TwoFilesSwapped) {
 
 }  // namespace
 }  // namespace factord
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (absl::ConsumePrefix(&argument, "--every=") && absl::SimpleAtoi(argument, &factord::every) &&
+        factord::every > 0) {
+      continue;
+    }
+    std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
+    return 2;
+  }
+  return RUN_ALL_TESTS();
+}
