@@ -1,0 +1,112 @@
+// Folders that earlier programs wrote, of each format version, open with the state that they were
+// left in. They are kept for good:
+//
+//   testdata/format-N/closed    closed cleanly
+//   testdata/format-N/killed    as a crash leaves it, with events in the WAL alone
+//   testdata/format-N/HASHES    "FOLDER SEQUENCE HASH" for each
+//
+// `golden_folder_test --make FOLDER closed|killed` makes one with this program, and prints its
+// line.
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "base/temp_folder.h"
+#include "engine/engine.h"
+#include "engine/test_util.h"
+#include "engine/verify.h"
+#include "gtest/gtest.h"
+
+namespace factord {
+namespace {
+
+namespace fs = std::filesystem;
+
+EngineOptions GoldenOptions(const std::string& path) {
+  EngineOptions options = TestOptions(path);
+  options.log_retention = LogRetention::kAll;
+  options.config.event_types = {{"click", 0.5F, 2}};
+  return options;
+}
+
+// Ratings and events of another type, with and without ids and numbers.
+std::vector<Event> GoldenEvents(const std::vector<OwnedRating>& ratings) {
+  std::vector<Event> events;
+  for (size_t i = 0; i < ratings.size(); ++i) {
+    Event event = ToEvent(ratings[i]);
+    if (i % 5 == 0) {
+      event.kind = EventKind::kTaken;
+      event.rating = 0;
+    }
+    events.push_back(event);
+  }
+  return events;
+}
+
+void RecordAll(Engine& engine, uint32_t seed) {
+  std::vector<OwnedRating> ratings = RandomRatings(seed, 100);
+  for (size_t i = 0; i < ratings.size(); ++i) {
+    const std::string number = std::to_string(i + 1);
+    if (i % 3 == 0) ratings[i].event_id = std::to_string(seed) + "-" + number;
+    if (i % 3 == 1) ratings[i].producer = "producer " + std::to_string(seed);
+    if (i % 3 == 1) ratings[i].number = static_cast<int64_t>(i + 1);
+  }
+  RecordRequest request;
+  request.events = GoldenEvents(ratings);
+  std::promise<RecordResult> promise;
+  request.done = [&promise](RecordResult result) { promise.set_value(std::move(result)); };
+  engine.Record(std::move(request));
+  EXPECT_TRUE(promise.get_future().get().status.ok());
+}
+
+// Two snapshots, of which the second has some of the rows, and events behind them.
+int Make(const std::string& path, const std::string& end) {
+  auto engine = OpenOrDie(GoldenOptions(path));
+  RecordAll(*engine, 1);
+  EXPECT_TRUE(engine->CreateSnapshot().ok());
+  RecordAll(*engine, 2);
+  EXPECT_TRUE(engine->CreateSnapshot().ok());
+  RecordAll(*engine, 3);
+  std::cout << end << " " << engine->Info().sequence << " " << HashOf(*engine) << std::endl;
+  if (end == "killed") _exit(0);
+  return engine->Close().ok() ? 0 : 1;
+}
+
+TEST(GoldenFolderTest, OpensWithTheStateThatItWasLeftIn) {
+  int folders = 0;
+  for (const auto& version : fs::directory_iterator(FACTORD_GOLDEN_FOLDERS)) {
+    std::ifstream hashes(version.path() / "HASHES");
+    std::string name, hash;
+    for (int64_t sequence = 0; hashes >> name >> sequence >> hash; ++folders) {
+      SCOPED_TRACE(version.path() / name);
+      const TempFolder folder(TempFolder::Place::kMemory);
+      fs::copy(version.path() / name, folder / "data", fs::copy_options::recursive);
+      const auto verified = VerifyFolder(folder / "data");
+      ASSERT_TRUE(verified.ok()) << verified.status();
+      EXPECT_EQ(verified->hash.ToHex(), hash);
+      auto engine = OpenOrDie(GoldenOptions(folder / "data"));
+      ASSERT_NE(engine, nullptr);
+      EXPECT_EQ(engine->Info().sequence, sequence);
+      EXPECT_EQ(HashOf(*engine), hash);
+      RecordAll(*engine, 4);
+      EXPECT_EQ(engine->Info().sequence, sequence + 100);
+      ASSERT_TRUE(engine->Close().ok());
+      engine.reset();
+      EXPECT_TRUE(VerifyFolder(folder / "data").ok());
+    }
+  }
+  EXPECT_GE(folders, 2);
+}
+
+}  // namespace
+}  // namespace factord
+
+int main(int argc, char** argv) {
+  if (argc == 4 && std::string(argv[1]) == "--make") return factord::Make(argv[2], argv[3]);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
