@@ -56,6 +56,10 @@ absl::Status MeasureRound(const Rounds& rounds, const StartLoad& start, Reached*
     std::this_thread::sleep_for(rounds.warm_up);
     meter.Start();
     std::this_thread::sleep_for(rounds.measured);
+    // A machine that is busy with something else may not have got to one in a smoke run's while.
+    while (meter.units() == 0 && meter.status().ok()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     meter.Stop();
   }
   FACTORD_RETURN_IF_ERROR(meter.status());

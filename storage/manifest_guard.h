@@ -18,22 +18,28 @@ namespace factord {
 // Thread-safe.
 class ManifestGuard : public rocksdb::FileSystemWrapper {
  public:
-  explicit ManifestGuard(const std::shared_ptr<rocksdb::FileSystem>& files)
-      : FileSystemWrapper(files) {}
+  // `folder` is the database's. Other folders, as of a backup, are left alone.
+  ManifestGuard(const std::string& folder, const std::shared_ptr<rocksdb::FileSystem>& files)
+      : FileSystemWrapper(files), prefix_(folder + "/") {}
   const char* Name() const override { return "ManifestGuard"; }
 
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* debug) override;
-  rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
-                               const rocksdb::IOOptions& options,
-                               rocksdb::IODebugContext* debug) override;
+  rocksdb::IOStatus NewDirectory(const std::string& path, const rocksdb::IOOptions& options,
+                                 std::unique_ptr<rocksdb::FSDirectory>* result,
+                                 rocksdb::IODebugContext* debug) override;
   rocksdb::IOStatus DeleteFile(const std::string& path, const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* debug) override;
 
  private:
   class Manifest;
+  class Directory;
 
+  // The name of a file of the database; empty: it is none.
+  std::string NameOf(const std::string& path) const;
+
+  const std::string prefix_;
   std::atomic<bool> is_in_doubt_{false};
 };
 

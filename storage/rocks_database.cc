@@ -228,7 +228,7 @@ absl::StatusOr<std::unique_ptr<RocksDatabase>> RocksDatabase::Open(const std::st
                                                                    FailureLatch* failure) {
   if (env == nullptr) env = rocksdb::Env::Default();
   std::unique_ptr<rocksdb::Env> guarded =
-      rocksdb::NewCompositeEnv(std::make_shared<ManifestGuard>(env->GetFileSystem()));
+      rocksdb::NewCompositeEnv(std::make_shared<ManifestGuard>(path, env->GetFileSystem()));
   rocksdb::Options options = DatabaseOptions(guarded.get(), failure);
   options.create_if_missing = mode == Mode::kCreate;
   options.create_missing_column_families = mode == Mode::kCreate;

@@ -303,6 +303,34 @@ TEST_F(RocksStoreFaultTest, AManifestThatMayListTheNewSnapshotCanBeOpened) {
   }
 }
 
+// It has a manifest as well, which says nothing of the one in use: tables are removed as before.
+TEST_F(RocksStoreFaultTest, ABackupThatFailsKeepsNoTableAlive) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 20));
+  const auto tables = [this] {
+    int count = 0;
+    for (const auto& entry : fs::directory_iterator(path_ + "/db")) count += IsTable(entry.path());
+    return count;
+  };
+  const std::string backup = folder_ / "backup";
+  files_->SetFault([backup](Operation operation, const std::string& path) {
+    return operation == Operation::kAppend && absl::StartsWith(path, backup) &&
+                   absl::StrContains(path, "MANIFEST")
+               ? rocksdb::IOStatus::NoSpace("full")
+               : rocksdb::IOStatus::OK();
+  });
+  EXPECT_CODE(store->CopyTo(backup, {20, Hash128()}), kResourceExhausted);
+  files_->SetFault(nullptr);
+  // Enough of them for compactions.
+  for (int i = 0; i < 40; ++i) ASSERT_OK(TakeTestSnapshot(store.get(), 20));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (tables() > 100 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_LE(tables(), 100);
+}
+
 TEST_F(RocksStoreFaultTest, ASnapshotThatFindsTheDiskFullLeavesTheFormerAndTheLogAlone) {
   const auto store = Open();
   ASSERT_NE(store, nullptr);

@@ -121,24 +121,44 @@ const char* Save(const char* path, char (&saved)[PATH_MAX]) {
   return LinkNext(path, saved) == 0 ? saved : "-";
 }
 
-void NoteSync(int fd, const char* path) {
+// What is there before the sync is on the disk after it, and nothing else is known to be.
+int Sync(int fd, int (*sync)(int)) {
+  static std::atomic<int> last{0};
+  char path[PATH_MAX];
+  if (!WatchedPath(fd, path)) return sync(fd);
+  if (!MayPass(kDiskSync)) return -1;
   struct stat file;
-  if (Get().journal_fd < 0 || fstat(fd, &file) != 0) return;
-  if (S_ISDIR(file.st_mode)) {
-    Note("folder %s\n", path);
+  if (fstat(fd, &file) != 0) return sync(fd);
+  const bool is_folder = S_ISDIR(file.st_mode);
+  const int number = ++last;
+  if (is_folder) Note("folder %s %d\n", path, number);
+  const int result = sync(fd);
+  if (result != 0) return result;
+  if (is_folder) {
+    Note("folder_safe %s %d\n", path, number);
   } else {
     Note("safe %llu %lld\n", static_cast<unsigned long long>(file.st_ino),
          static_cast<long long>(file.st_size));
   }
+  return 0;
 }
 
-int Sync(int fd, int (*sync)(int)) {
-  char path[PATH_MAX];
-  if (!WatchedPath(fd, path)) return sync(fd);
-  if (!MayPass(kDiskSync)) return -1;
-  const int result = sync(fd);
-  if (result == 0) NoteSync(fd, path);
-  return result;
+// Before a name is taken away. False, with errno: it shall stay.
+bool MayRemove(const char* path, bool is_folder) {
+  if (!IsWatched(path) || access(path, F_OK) != 0) return true;
+  if (!MayPass(kDiskUnlink)) return false;
+  char saved[PATH_MAX];
+  if (is_folder) {
+    Note("gone_folder %s\n", path);
+  } else {
+    Note("gone %s %s\n", path, Save(path, saved));
+  }
+  return true;
+}
+
+bool IsFolder(const char* path) {
+  struct stat file;
+  return stat(path, &file) == 0 && S_ISDIR(file.st_mode);
 }
 
 }  // namespace
@@ -146,6 +166,7 @@ int Sync(int fd, int (*sync)(int)) {
 
 using factord::IsWatched;
 using factord::MayPass;
+using factord::MayRemove;
 using factord::NextFunction;
 using factord::Note;
 using factord::Save;
@@ -163,6 +184,10 @@ int open(const char* path, int flags, ...) {
       if (!MayPass(factord::kDiskCreate)) return -1;
       Note("new %s\n", path);
     }
+  }
+  struct stat file;
+  if ((flags & O_TRUNC) != 0 && IsWatched(path) && stat(path, &file) == 0) {
+    Note("safe %llu 0\n", static_cast<unsigned long long>(file.st_ino));
   }
   return factord::OpenNext(path, flags, mode);
 }
@@ -227,12 +252,17 @@ int link(const char* from, const char* to) noexcept {
 
 int unlink(const char* path) noexcept {
   static const auto next = NextFunction<int (*)(const char*)>("unlink");
-  if (IsWatched(path) && access(path, F_OK) == 0) {
-    if (!MayPass(factord::kDiskUnlink)) return -1;
-    char saved[PATH_MAX];
-    Note("gone %s %s\n", path, Save(path, saved));
-  }
-  return next(path);
+  return MayRemove(path, false) ? next(path) : -1;
+}
+
+int rmdir(const char* path) noexcept {
+  static const auto next = NextFunction<int (*)(const char*)>("rmdir");
+  return MayRemove(path, true) ? next(path) : -1;
+}
+
+int remove(const char* path) noexcept {
+  static const auto next = NextFunction<int (*)(const char*)>("remove");
+  return MayRemove(path, factord::IsFolder(path)) ? next(path) : -1;
 }
 
 int unlinkat(int folder, const char* path, int flags) noexcept {
@@ -242,16 +272,14 @@ int unlinkat(int folder, const char* path, int flags) noexcept {
     return next(folder, path, flags);
   }
   snprintf(full, sizeof(full), "%s%s%s", base, base[0] != '\0' ? "/" : "", path);
-  if (IsWatched(full) && access(full, F_OK) == 0) {
-    if (!MayPass(factord::kDiskUnlink)) return -1;
-    char saved[PATH_MAX];
-    if ((flags & AT_REMOVEDIR) != 0) {
-      Note("gone_folder %s\n", full);
-    } else {
-      Note("gone %s %s\n", full, Save(full, saved));
-    }
-  }
-  return next(folder, path, flags);
+  return MayRemove(full, (flags & AT_REMOVEDIR) != 0) ? next(folder, path, flags) : -1;
+}
+
+int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
+  static const auto next = NextFunction<int (*)(int, off_t, off_t, unsigned)>("sync_file_range");
+  // It promises nothing; without flags it does nothing either.
+  if (flags != 0 && IsWatched(fd) && !MayPass(factord::kDiskSync)) return -1;
+  return next(fd, offset, size, flags);
 }
 
 int ftruncate(int fd, off_t size) noexcept {

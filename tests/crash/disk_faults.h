@@ -7,7 +7,7 @@
 
 namespace factord {
 
-// On what lies in the watched folder.
+// On what lies in the watched folder. Reads are not counted.
 enum DiskOperation : int32_t {
   kDiskCreate,  // of a file or folder
   kDiskWrite,
@@ -43,7 +43,8 @@ struct DiskControl {
 // The journal, `journal` in its folder, has a line for each of these, fields with a space between.
 // Names and their changes stand there before they are made, what is safe after it is.
 //   safe INODE BYTES    so much of a file is on the disk
-//   folder PATH         the names in this folder are
+//   folder PATH N       a sync of this folder begins
+//   folder_safe PATH N  the names that it had then are on the disk
 //   new PATH            a name is made
 //   gone PATH SAVED     a name is taken away; SAVED, in the journal's folder, is another one of it
 //   gone_folder PATH    an empty folder is removed

@@ -35,8 +35,7 @@ void LoseTheEnd(const fs::path& path, uint64_t safe, std::mt19937_64& random) {
   const uint64_t choice = random() % 4;
   const uint64_t kept = choice == 0 ? 0 : choice == 1 ? unsafe : random() % (unsafe + 1);
   fs::resize_file(path, safe + kept);
-  // RocksDB's manifest has no defence against the zeros that a file system without ordered writes
-  // leaves in place of data; docs/operations.md names those that do not.
+  // Zeros in place of data at the end of a manifest are DATA_LOSS (docs/storage-format.md).
   if (kept > 0 && random() % 2 == 0 && path.extension() == ".log") {
     ZeroTheEnd(path, safe + kept, 1 + random() % kept);
   }
@@ -110,6 +109,7 @@ void FaultyDisk::LosePower(std::mt19937_64* random) {
   std::map<uint64_t, uint64_t> safe;  // inode -> bytes
   std::vector<Change> changes;
   std::map<fs::path, std::vector<size_t>> pending;  // folder -> places in `changes`
+  std::map<int, size_t> syncs;                      // how many changes there were when it began
   std::ifstream journal(journal_folder_ / kDiskJournal);
   for (std::string line; std::getline(journal, line);) {
     std::istringstream fields(line);
@@ -119,9 +119,15 @@ void FaultyDisk::LosePower(std::mt19937_64* random) {
       uint64_t inode = 0, bytes = 0;
       fields >> inode >> bytes;
       safe[inode] = bytes;
-    } else if (change.kind == "folder") {
-      fields >> change.path;
-      pending.erase(change.path);
+    } else if (change.kind == "folder" || change.kind == "folder_safe") {
+      int number = 0;
+      fields >> change.path >> number;
+      if (change.kind == "folder") {
+        syncs[number] = changes.size();
+      } else {
+        std::erase_if(pending[change.path],
+                      [end = syncs[number]](size_t place) { return place < end; });
+      }
     } else {
       fields >> change.path;
       if (change.kind == "moved") fields >> change.target;
