@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 
 namespace factord {
+
 // A manifest that is being written.
 class ManifestGuard::Manifest : public rocksdb::FSWritableFileOwnerWrapper {
  public:

@@ -4,7 +4,8 @@
 // what it says on disk is unknown; yet RocksDB (7.8) then removes the tables that it had just
 // ingested, and a manifest that does list them cannot be opened any more. So from such a failure
 // on, until another manifest has taken its place, no table is removed: the next start, which knows
-// what is listed, removes what is not.
+// what is listed, removes what is not. Another manifest has taken its place once CURRENT, which
+// names it, was renamed and the folder synced.
 #pragma once
 
 #include <atomic>

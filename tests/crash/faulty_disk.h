@@ -2,8 +2,10 @@
 // what was not synced.
 //
 //   FaultyDisk disk(folder / "data");
+//   std::vector<std::string> environment;
+//   disk.Prepare(&environment);
 //   disk.Fail(kDiskSync, 3, EIO, /*stays=*/false);
-//   ServerProcess server(flags, disk.Environment());
+//   ServerProcess server(flags, environment);
 //   ...
 //   server.Kill();
 //   disk.LosePower(&random);
