@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Takes protections away, one by one, and expects the test that is named for each to fail: a test that
+# stays green guards nothing.
+#   tools/check_guards.sh [NAME...]    of tests/guards/NAME.patch; default: all
+# A patch begins with what it takes away, the binary of the test, and the test. Works on a copy of the
+# last commit in build/guards, and takes some ten minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+names=("$@")
+if [[ $# -eq 0 ]]; then
+  for patch in tests/guards/*.patch; do names+=("$(basename "$patch" .patch)"); done
+fi
+
+tree="$PWD/build/guards"
+rm -rf "$tree"
+mkdir -p "$tree"
+git archive HEAD | tar -x -C "$tree"
+export CCACHE_BASEDIR="$tree" CCACHE_NOHASHDIR=1
+CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
+export CMAKE_BUILD_PARALLEL_LEVEL
+cd "$tree"
+cmake --preset release -DFACTORD_BUILD_BENCH=OFF >build.log
+
+build() {  # BINARY
+  cmake --build --preset release --target "${1//\//_}" >build.log 2>&1 && return
+  tail -20 build.log
+  exit 1
+}
+is_green() {  # BINARY TEST
+  timeout 300 "build/release/$1" --gtest_filter="$2" >test.log 2>&1
+}
+
+green=()
+for name in "${names[@]}"; do
+  patch="tests/guards/$name.patch"
+  binary="$(sed -n 's/^binary: //p' "$patch")"
+  test="$(sed -n 's/^test: //p' "$patch")"
+  build "$binary"
+  is_green "$binary" "$test" || { echo "$name: the test fails as it is"; tail -20 test.log; exit 1; }
+  patch --quiet --strip=1 --input="$patch"
+  build "$binary"
+  if is_green "$binary" "$test"; then
+    green+=("$name")
+    echo "GREEN $name: $(head -1 "$patch")"
+  else
+    echo "red   $name: $(head -1 "$patch")"
+  fi
+  patch --quiet --strip=1 --reverse --input="$patch"
+done
+if [[ ${#green[@]} -gt 0 ]]; then
+  echo "tests that guard nothing: ${green[*]}" >&2
+  exit 1
+fi
+echo "${#names[@]} protections, and a test for each that fails without it"
