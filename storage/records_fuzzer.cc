@@ -1,0 +1,88 @@
+// Any bytes at all: the decoders of what lies in a data folder neither crash nor take bytes that
+// they would not have written. The first byte says which one.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "storage/identity.h"
+#include "storage/records.h"
+
+namespace {
+
+using namespace factord;  // NOLINT: a program of one function
+
+void Check(bool condition) {
+  if (!condition) std::abort();
+}
+
+void TryLogRecord(absl::string_view bytes) {
+  std::vector<Event> events;
+  if (!DecodeLogRecord(bytes, 1, &events).ok()) return;
+  std::string again;
+  EncodeLogRecord(events, &again);
+  Check(again == bytes);
+}
+
+void TryRow(absl::string_view bytes) {
+  Row row;
+  if (!DecodeRow(bytes, 0, &row).ok()) return;
+  std::string again;
+  EncodeRow({.index = row.index,
+             .id = row.id,
+             .count = row.count,
+             .bias = row.bias,
+             .bias_variance = row.bias_variance,
+             .confidence = row.confidence,
+             .mood = row.mood,
+             .quality_taste = row.quality_taste,
+             .popularity_taste = row.popularity_taste,
+             .factors = row.factors,
+             .auxiliary = row.auxiliary,
+             .history_items = row.history_items,
+             .history_ratings = row.history_ratings},
+            &again);
+  Check(again == bytes);
+}
+
+void TryDedupeEntry(absl::string_view bytes) {
+  DedupeEntry entry;
+  if (!DecodeDedupeEntry(bytes, &entry).ok()) return;
+  std::string again;
+  EncodeDedupeEntry(entry, &again);
+  Check(again == bytes);
+}
+
+void TryProducer(absl::string_view bytes) {
+  Producer producer;
+  if (!DecodeProducer(bytes, "producer", &producer).ok()) return;
+  std::string again;
+  EncodeProducer(producer, &again);
+  Check(again == bytes);
+}
+
+void TrySnapshotMeta(absl::string_view bytes) {
+  SnapshotMeta meta;
+  if (!DecodeSnapshotMeta(bytes, &meta).ok()) return;
+  std::string again;
+  EncodeSnapshotMeta(meta, &again);
+  Check(again == bytes);
+}
+
+void TryText(absl::string_view bytes) {
+  const auto identity = DecodeIdentity(bytes);
+  if (identity.ok()) Check(EncodeIdentity(*identity) == bytes);
+  (void)DecodeEvidence(bytes, std::string(32, '0'));
+  (void)Unseal("key", bytes);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  constexpr void (*kDecoders[])(absl::string_view) = {TryLogRecord, TryRow,          TryDedupeEntry,
+                                                      TryProducer,  TrySnapshotMeta, TryText};
+  if (size == 0) return 0;
+  const size_t decoder = data[0] % (sizeof(kDecoders) / sizeof(kDecoders[0]));
+  kDecoders[decoder]({reinterpret_cast<const char*>(data) + 1, size - 1});
+  return 0;
+}
