@@ -54,6 +54,15 @@ class CredentialsTest : public testing::Test {
     if (!client.ok()) return client.status();
     return (*client)->CheckHealth("").status();
   }
+  // A client with a certificate, whose files are live.pem, own.pem and own.key.
+  absl::StatusOr<std::unique_ptr<Client>> CreateMutual(const FakeServer& server,
+                                                       const TestCertificate& own) const {
+    return Client::Create({.target = server.target(),
+                           .tls_ca_file = Write("live.pem", ca_.pem()),
+                           .tls_cert_file = Write("own.pem", own.certificate),
+                           .tls_key_file = Write("own.key", own.key),
+                           .tls_reload_interval = absl::Seconds(1)});
+  }
   static absl::Status Check(const Client::Options& options) { return options.Validate(); }
   static std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
@@ -115,11 +124,7 @@ TEST_F(CredentialsTest, ShowsItsOwnCertificate) {
 TEST_F(CredentialsTest, ANewConnectionUsesTheFilesAsTheyAreNow) {
   FakeServer server(ServerTls(server_certificate_, &ca_));
   const TestCertificate own = ca_.Issue("client", {}), other = other_ca_.Issue("client", {});
-  auto client = Client::Create({.target = server.target(),
-                                .tls_ca_file = Write("live.pem", ca_.pem()),
-                                .tls_cert_file = Write("own.pem", own.certificate),
-                                .tls_key_file = Write("own.key", own.key),
-                                .tls_reload_interval = absl::Seconds(1)});
+  auto client = CreateMutual(server, own);
   ASSERT_TRUE(client.ok()) << client.status();
   ASSERT_TRUE((*client)->GetModel({}).ok());
 
@@ -139,11 +144,7 @@ TEST_F(CredentialsTest, ANewConnectionUsesTheFilesAsTheyAreNow) {
 TEST_F(CredentialsTest, WhatIsBadOrDoesNotFitChangesNothing) {
   FakeServer server(ServerTls(server_certificate_, &ca_));
   const TestCertificate own = ca_.Issue("client", {}), other = other_ca_.Issue("client", {});
-  auto client = Client::Create({.target = server.target(),
-                                .tls_ca_file = Write("live.pem", ca_.pem()),
-                                .tls_cert_file = Write("own.pem", own.certificate),
-                                .tls_key_file = Write("own.key", own.key),
-                                .tls_reload_interval = absl::Seconds(1)});
+  auto client = CreateMutual(server, own);
   ASSERT_TRUE(client.ok()) << client.status();
   ASSERT_TRUE((*client)->GetModel({}).ok());
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "storage/identity.h"
-#include "storage/records.h"
+#include "storage/records_test_util.h"
 
 namespace {
 
@@ -28,20 +28,7 @@ void TryRow(absl::string_view bytes) {
   Row row;
   if (!DecodeRow(bytes, 0, &row).ok()) return;
   std::string again;
-  EncodeRow({.index = row.index,
-             .id = row.id,
-             .count = row.count,
-             .bias = row.bias,
-             .bias_variance = row.bias_variance,
-             .confidence = row.confidence,
-             .mood = row.mood,
-             .quality_taste = row.quality_taste,
-             .popularity_taste = row.popularity_taste,
-             .factors = row.factors,
-             .auxiliary = row.auxiliary,
-             .history_items = row.history_items,
-             .history_ratings = row.history_ratings},
-            &again);
+  EncodeRow(Borrow(row), &again);
   Check(again == bytes);
 }
 

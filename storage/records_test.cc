@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/records_test_util.h"
 
 namespace factord {
 namespace {
@@ -102,22 +103,6 @@ void ExpectSame(const Event& a, const Event& b) {
   EXPECT_EQ(a.recommendation_id, b.recommendation_id);
   EXPECT_EQ(a.producer_id, b.producer_id);
   EXPECT_EQ(a.producer_number, b.producer_number);
-}
-
-RowRef Borrow(const Row& row) {
-  return {.index = row.index,
-          .id = row.id,
-          .count = row.count,
-          .bias = row.bias,
-          .bias_variance = row.bias_variance,
-          .confidence = row.confidence,
-          .mood = row.mood,
-          .quality_taste = row.quality_taste,
-          .popularity_taste = row.popularity_taste,
-          .factors = row.factors,
-          .auxiliary = row.auxiliary,
-          .history_items = row.history_items,
-          .history_ratings = row.history_ratings};
 }
 
 std::string Encode(const Row& row) {

@@ -5,7 +5,6 @@
 // --every=N: of each file a bit of every Nth byte is flipped, and it is cut off there; without it
 // of some bytes. For all of them, in parts that may run beside each other:
 //   build/release/storage/rocks_store_corruption_test --every=1
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -13,10 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/strip.h"
 #include "base/coding.h"
 #include "base/temp_folder.h"
+#include "base/test_every.h"
 #include "storage/store_test_util.h"
 
 namespace factord {
@@ -198,16 +196,4 @@ TEST_F(RocksStoreCorruptionTest, TwoFilesSwapped) {
 }  // namespace
 }  // namespace factord
 
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  for (int i = 1; i < argc; ++i) {
-    absl::string_view argument = argv[i];
-    if (absl::ConsumePrefix(&argument, "--every=") && absl::SimpleAtoi(argument, &factord::every) &&
-        factord::every > 0) {
-      continue;
-    }
-    std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
-    return 2;
-  }
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char** argv) { return factord::RunTestsOfEvery(argc, argv, &factord::every); }

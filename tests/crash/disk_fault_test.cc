@@ -15,10 +15,9 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/temp_folder.h"
+#include "base/test_every.h"
 #include "server/test_channel.h"
 #include "tests/crash/faulty_disk.h"
 #include "tests/e2e/server_process.h"
@@ -299,16 +298,4 @@ INSTANTIATE_TEST_SUITE_P(Durability, PowerLossTest, ::testing::Values(true, fals
 }  // namespace
 }  // namespace factord
 
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  for (int i = 1; i < argc; ++i) {
-    absl::string_view argument = argv[i];
-    if (absl::ConsumePrefix(&argument, "--every=") && absl::SimpleAtoi(argument, &factord::every) &&
-        factord::every > 0) {
-      continue;
-    }
-    std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
-    return 2;
-  }
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char** argv) { return factord::RunTestsOfEvery(argc, argv, &factord::every); }
