@@ -333,7 +333,8 @@ TEST(AbuseTest, ThoseWhoDoNotReadTheirAnswersLoseTheirCalls) {
   EXPECT_TRUE(was_served);
 }
 
-// Those who read are served so many times, however long others have their answers kept.
+// Those who read are served so many times, however long others have their answers kept. Some of
+// their calls may be refused or, if the server cannot send for a second, be among the cancelled.
 void ExpectServed(const ServerProcess& server, int times) {
   const auto stub = v1::RecommendationService::NewStub(server.channel());
   v1::RecommendItemsRequest request;
@@ -346,7 +347,9 @@ void ExpectServed(const ServerProcess& server, int times) {
     const grpc::Status status = stub->RecommendItems(&context, request, &response);
     served += status.ok();
     if (status.ok()) continue;
-    EXPECT_THAT(status.error_message(), testing::HasSubstr("--max_unread_answer_bytes"));
+    if (status.error_code() != grpc::StatusCode::CANCELLED) {
+      EXPECT_THAT(status.error_message(), testing::HasSubstr("--max_unread_answer_bytes"));
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_EQ(served, times);
