@@ -77,62 +77,33 @@ absl::Status RunStopPasses(Engine* engine, const v1::StopPassesRequest&,
 }  // namespace
 
 template <typename Request, typename Response>
-grpc::ServerUnaryReactor* AdminService::Run(Rpc rpc, grpc::CallbackServerContext* context,
-                                            const grpc::ByteBuffer* request,
-                                            grpc::ByteBuffer* response, Where where,
-                                            Operation<Request, Response> operation) {
+void AdminService::AddOperation(CallGate* gate, Rpc rpc, Where where,
+                                Operation<Request, Response> operation) {
   using Call = UnaryCall<Request, Response>;
-  return Call::Start(
-      gate_, rpc, context, request, response, [this, where, operation](Call* call) -> absl::Status {
-        FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
-                                 engines_->Get(call->request().model()));
-        const auto run = [call, operation, engine = serving->engine] {
-          call->Finish(call->IsCancelled() ? absl::CancelledError("")
-                                           : operation(engine, call->request(), call->response()));
-        };
-        if (where == Where::kOnWorker) {
-          worker_->Run(run);
-        } else {
-          run();
-        }
-        return absl::OkStatus();
-      });
+  AddUnary<Request, Response>(gate, rpc, [this, where, operation](Call* call) -> absl::Status {
+    FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
+                             engines_->Get(call->request().model()));
+    const auto run = [call, operation, engine = serving->engine] {
+      call->Finish(call->IsCancelled() ? absl::CancelledError("")
+                                       : operation(engine, call->request(), call->response()));
+    };
+    if (where == Where::kOnWorker) {
+      worker_->Run(run);
+    } else {
+      run();
+    }
+    return absl::OkStatus();
+  });
 }
 
-grpc::ServerUnaryReactor* AdminService::CreateSnapshot(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* request,
-                                                       grpc::ByteBuffer* response) {
-  return Run(Rpc::kCreateSnapshot, context, request, response, Where::kOnWorker, RunCreateSnapshot);
-}
-
-grpc::ServerUnaryReactor* AdminService::ComputeHash(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request,
-                                                    grpc::ByteBuffer* response) {
-  return Run(Rpc::kComputeHash, context, request, response, Where::kOnWorker, RunComputeHash);
-}
-
-grpc::ServerUnaryReactor* AdminService::Backup(grpc::CallbackServerContext* context,
-                                               const grpc::ByteBuffer* request,
-                                               grpc::ByteBuffer* response) {
-  return Run(Rpc::kBackup, context, request, response, Where::kOnWorker, RunBackup);
-}
-
-grpc::ServerUnaryReactor* AdminService::StartPasses(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request,
-                                                    grpc::ByteBuffer* response) {
-  return Run(Rpc::kStartPasses, context, request, response, Where::kAtOnce, RunStartPasses);
-}
-
-grpc::ServerUnaryReactor* AdminService::GetPasses(grpc::CallbackServerContext* context,
-                                                  const grpc::ByteBuffer* request,
-                                                  grpc::ByteBuffer* response) {
-  return Run(Rpc::kGetPasses, context, request, response, Where::kAtOnce, RunGetPasses);
-}
-
-grpc::ServerUnaryReactor* AdminService::StopPasses(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* request,
-                                                   grpc::ByteBuffer* response) {
-  return Run(Rpc::kStopPasses, context, request, response, Where::kOnWorker, RunStopPasses);
+AdminService::AdminService(const EngineHolder* engines, CallGate* gate, WorkerPool* worker)
+    : engines_(engines), worker_(worker) {
+  AddOperation(gate, Rpc::kCreateSnapshot, Where::kOnWorker, RunCreateSnapshot);
+  AddOperation(gate, Rpc::kComputeHash, Where::kOnWorker, RunComputeHash);
+  AddOperation(gate, Rpc::kBackup, Where::kOnWorker, RunBackup);
+  AddOperation(gate, Rpc::kStartPasses, Where::kAtOnce, RunStartPasses);
+  AddOperation(gate, Rpc::kGetPasses, Where::kAtOnce, RunGetPasses);
+  AddOperation(gate, Rpc::kStopPasses, Where::kOnWorker, RunStopPasses);
 }
 
 }  // namespace factord

@@ -15,6 +15,9 @@ namespace {
 constexpr std::chrono::milliseconds kPushback{100};
 // Answers that are on their way to somebody who reads are younger.
 constexpr std::chrono::seconds kMinUnread{1};
+// Calls that are refused and have not been told so yet, mostly since their clients do not read:
+// beyond, they are cancelled instead, which leaves nothing of them.
+constexpr int32_t kMaxRefusals = 1'000;
 // Somebody who tries tokens must not fill the disk with the log of it.
 constexpr std::chrono::seconds kTokenLogInterval{1};
 
@@ -39,11 +42,7 @@ std::string Address(const std::string& peer) { return peer.substr(0, peer.rfind(
 
 CallGate::Call::Call(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* context)
     : gate_(gate), rpc_(rpc), context_(context) {
-  if (InfoOf(rpc).is_timed) StartTimer();
-  MutexLock lock(&gate_->mu_);
-  gate_->calls_.insert(this);
-  ++gate_->unsettled_;
-  ++gate_->in_flight_[static_cast<size_t>(rpc)];
+  StartTimer();
 }
 
 CallGate::Call::~Call() {
@@ -51,20 +50,39 @@ CallGate::Call::~Call() {
   MutexLock lock(&gate_->mu_);
   gate_->SettleLocked(this);
   gate_->calls_.erase(this);
-  --gate_->in_flight_[static_cast<size_t>(rpc_)];
+  if (has_place_) {
+    --gate_->in_flight_[static_cast<size_t>(rpc_)];
+    --gate_->admitted_;
+  }
   if (gate_->calls_.empty()) gate_->fewer_.NotifyAll();
 }
 
 absl::Status CallGate::Call::Admit() {
-  FACTORD_RETURN_IF_ERROR(Authenticate());
-  if (gate_->call_rate_.is_on()) {
-    const auto wait = gate_->call_rate_.TryTake(client(), 1, Clock::now());
-    if (wait > wait.zero()) {
-      return gate_->Refuse(Refusal::kRateLimit,
-                           RetryAfter(wait, "too many calls (--client_calls_per_second)"));
-    }
+  absl::Status status = CheckClient();
+  MutexLock lock(&gate_->mu_);
+  if (status.ok()) status = TakePlaceLocked();
+  gate_->calls_.insert(this);
+  if (gate_->calls_.size() > static_cast<size_t>(gate_->admitted_ + kMaxRefusals)) {
+    context_->TryCancel();
   }
-  return CheckRoom();
+  return status;
+}
+
+absl::Status CallGate::Call::CheckClient() {
+  if (rpc_ == Rpc::kUnknown) return absl::UnimplementedError("there is no such method");
+  FACTORD_RETURN_IF_ERROR(Authenticate());
+  if (!gate_->call_rate_.is_on()) return absl::OkStatus();
+  const auto wait = gate_->call_rate_.TryTake(client(), 1, Clock::now());
+  if (wait == wait.zero()) return absl::OkStatus();
+  return gate_->Refuse(Refusal::kRateLimit,
+                       RetryAfter(wait, "too many calls (--client_calls_per_second)"));
+}
+
+void CallGate::Call::Received() {
+  if (!InfoOf(rpc_).is_timed) StopTimer();
+  MutexLock lock(&gate_->mu_);
+  is_settled_ = false;
+  ++gate_->unsettled_;
 }
 
 absl::Status CallGate::Call::Authenticate() {
@@ -114,29 +132,26 @@ absl::StatusOr<const Token*> CallGate::Call::FindToken(const TokenTable& tokens)
   return known;
 }
 
-absl::Status CallGate::Call::CheckRoom() const {
+absl::Status CallGate::Call::TakePlaceLocked() {
   const bool is_stream = rpc_ == Rpc::kStreamRatings;
   const int32_t max_calls = is_stream ? gate_->options_.max_streams : InfoOf(rpc_).max_calls;
-  size_t calls = 0;
-  int32_t of_this_kind = 0;
-  {
-    MutexLock lock(&gate_->mu_);
-    calls = gate_->calls_.size();
-    of_this_kind = gate_->in_flight_[static_cast<size_t>(rpc_)];
-  }
-  if (max_calls > 0 && of_this_kind > max_calls) {
+  int32_t& of_this_kind = gate_->in_flight_[static_cast<size_t>(rpc_)];
+  if (max_calls > 0 && of_this_kind >= max_calls) {
     return gate_->Refuse(is_stream ? Refusal::kStreams : Refusal::kCalls,
                          RetryAfter(kPushback, absl::StrCat("there are ", max_calls, " calls of ",
                                                             InfoOf(rpc_).method, " already",
                                                             is_stream ? " (--max_streams)" : "")));
   }
-  if (calls > static_cast<size_t>(gate_->options_.max_concurrent_calls)) {
+  if (gate_->admitted_ >= gate_->options_.max_concurrent_calls) {
     return gate_->Refuse(Refusal::kCalls,
                          RetryAfter(kPushback, "too many calls (--max_concurrent_calls)"));
   }
   if (gate_->unread_answer_bytes() > gate_->options_.max_unread_answer_bytes) {
     return NoRoomForAnswers();
   }
+  ++of_this_kind;
+  ++gate_->admitted_;
+  has_place_ = true;
   return absl::OkStatus();
 }
 

@@ -2,7 +2,8 @@
 // take; and a list of those that run, so that a drain can wait for them.
 //
 //   CallGate::Call call(&gate, Rpc::kGetModel, context);   // a member of whatever lives as long
-//   absl::Status status = call.Admit();                    // before anything is done for it
+//   absl::Status status = call.Admit();                    // when its headers are there
+//   call.Received();                                       // when its request is
 //   ...
 //   call.Answered(status);
 //
@@ -43,12 +44,13 @@ class CallGate {
   using Clock = std::chrono::steady_clock;
 
   struct Options {
-    // Calls at once, of all kinds.
+    // Calls at once, of all kinds, from their headers on.
     int32_t max_concurrent_calls = 10'000;
     // Of them, StreamRatings.
     int32_t max_streams = 1'000;
     // A read or a RecordRatings that takes longer, also because its client does not read the
-    // answer, is cancelled; so is a stream whose client does not read acknowledgements for so long.
+    // answer, is cancelled; so are calls whose request does not come, and a stream whose client
+    // does not read acknowledgements for so long.
     std::chrono::milliseconds max_call_time = std::chrono::minutes(1);
     // Bytes of answers that are made and not sent yet. Beyond half of it, those that have waited
     // longest, and a second at least, are cancelled; beyond it, calls are refused.
@@ -75,6 +77,9 @@ class CallGate {
 
     // REQUIRES: called once, and nothing else after an error but Answered.
     absl::Status Admit();
+    // Its request is there: a drain waits from here on until it is settled. REQUIRES: called once,
+    // before the engine is asked for.
+    void Received();
 
     // For a call that goes on for long, before anything more is done for it: UNAVAILABLE when its
     // token has been taken away meanwhile, since a client may have a new one by now. Not
@@ -110,10 +115,12 @@ class CallGate {
     friend class CallGate;
     static constexpr Clock::rep kNever = Clock::duration::max().count();
 
+    // Its token, and its client's rate.
+    absl::Status CheckClient();
     absl::Status Authenticate();
     // The call's token, with the scope that the call needs.
     absl::StatusOr<const Token*> FindToken(const TokenTable& tokens) const;
-    absl::Status CheckRoom() const;
+    absl::Status TakePlaceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(gate_->mu_);
     absl::Status NoRoomForAnswers() const;
     // What rates are counted by.
     const std::string& client();
@@ -129,7 +136,9 @@ class CallGate {
     std::atomic<Clock::rep> held_since_{kNever};
     std::string client_;
     std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
-    bool is_settled_ = false;                   // guarded by the gate's mu_
+    // Guarded by the gate's mu_.
+    bool has_place_ = false;
+    bool is_settled_ = true;
   };
 
   // Whether all calls were settled at a moment before `deadline`.
@@ -160,6 +169,7 @@ class CallGate {
   mutable Mutex mu_;
   CondVar fewer_;  // no call is left, or none that is not settled
   absl::flat_hash_set<Call*> calls_ ABSL_GUARDED_BY(mu_);
+  int32_t admitted_ ABSL_GUARDED_BY(mu_) = 0;  // of them
   int64_t unsettled_ ABSL_GUARDED_BY(mu_) = 0;
   std::array<int32_t, kRpcs> in_flight_ ABSL_GUARDED_BY(mu_) = {};
 };

@@ -79,13 +79,14 @@ ABSL_FLAG(int64_t, max_connections, 20'000,
 ABSL_FLAG(int32_t, max_calls_per_connection, 100,
           "Calls at once on one connection; a client holds more back.");
 ABSL_FLAG(int32_t, max_concurrent_calls, 10'000,
-          "Calls at once; more are refused (RESOURCE_EXHAUSTED).");
+          "Calls at once, from their headers on; more are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(int32_t, max_streams, 1'000,
           "StreamRatings calls at once; more are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(
     absl::Duration, max_call_time, absl::Minutes(1),
     "A read or a RecordRatings that takes longer is cancelled, also when it is the client that "
-    "does not read the answer; so is a stream whose acknowledgements are not read.");
+    "does not read the answer; so are a call whose request does not come and a stream whose "
+    "acknowledgements are not read.");
 ABSL_FLAG(
     ByteSize, max_unread_answer_bytes, ByteSize{256 << 20},
     "Answers that are made and not sent yet, mostly since clients do not read. Beyond half of it, "

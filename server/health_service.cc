@@ -7,14 +7,34 @@ namespace factord {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
+namespace {
+
+constexpr size_t kMaxChecks = 1'000;
+constexpr size_t kMaxWatches = 1'000;
+
+HealthCheckResponse::ServingStatus ToStatus(bool serving) {
+  return serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
+}
+
+grpc::Status Draining() {
+  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
+}
+
+grpc::Status NoRequest() {
+  return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                      "the request: there is none, or it is malformed");
+}
+
+}  // namespace
+
 // One call of Watch: writes the latest status whenever it differs from the last one written.
-class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
+class HealthWatch final : public HealthService::Reactor,
                           public std::enable_shared_from_this<HealthWatch> {
  public:
-  HealthWatch(HealthService* health, std::string service)
-      : health_(health), service_(std::move(service)) {}
+  explicit HealthWatch(HealthService* health) : health_(health) {}
 
-  const std::string& service() const { return service_; }
+  // Reads what to watch.
+  void Open() { StartRead(&request_); }
 
   void Set(HealthCheckResponse::ServingStatus status) {
     MutexLock lock(&mu_);
@@ -30,6 +50,13 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
     AdvanceLocked();
   }
 
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      health_->Begin(this, request_.service());
+    } else {
+      End(NoRequest());
+    }
+  }
   void OnWriteDone(bool ok) override {
     MutexLock lock(&mu_);
     is_writing_ = false;
@@ -59,7 +86,7 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
   }
 
   HealthService* const health_;
-  const std::string service_;
+  HealthCheckRequest request_;
 
   Mutex mu_;
   HealthCheckResponse::ServingStatus latest_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
@@ -72,7 +99,7 @@ class HealthWatch final : public grpc::ServerWriteReactor<HealthCheckResponse>,
 };
 
 // One call of Check. It leaves the list, at the latest, before its context goes.
-class HealthCheck final : public grpc::ServerUnaryReactor {
+class HealthCheck final : public HealthService::Reactor {
  public:
   HealthCheck(HealthService* health, grpc::CallbackServerContext* context)
       : health_(health), context_(context) {}
@@ -86,6 +113,17 @@ class HealthCheck final : public grpc::ServerUnaryReactor {
     health_->checks_.erase(place_);
     context_->TryCancel();
   }
+  // Reads what to check, and answers.
+  void Open() { StartRead(&request_); }
+
+  void OnReadDone(bool ok) override {
+    const grpc::Status status = ok ? health_->Answer(request_, &response_) : NoRequest();
+    if (status.ok()) {
+      StartWriteAndFinish(&response_, grpc::WriteOptions(), status);
+    } else {
+      Finish(status);
+    }
+  }
   void OnDone() override {
     {
       MutexLock lock(&health_->mu_);
@@ -97,27 +135,19 @@ class HealthCheck final : public grpc::ServerUnaryReactor {
  private:
   HealthService* const health_;
   grpc::CallbackServerContext* const context_;
+  HealthCheckRequest request_;
+  HealthCheckResponse response_;
   // Guarded by the service's lock.
   std::list<HealthCheck*>::iterator place_;
   bool is_listed_ = true;
 };
 
-namespace {
-
-constexpr size_t kMaxChecks = 1'000;
-constexpr size_t kMaxWatches = 1'000;
-
-HealthCheckResponse::ServingStatus ToStatus(bool serving) {
-  return serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
-}
-
-grpc::Status Draining() {
-  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
-}
-
-}  // namespace
-
 HealthService::HealthService() {
+  constexpr const char* kName = "grpc.health.v1.Health";
+  Add<HealthCheckRequest, HealthCheckResponse>(
+      kName, "Check", [this](grpc::CallbackServerContext* context) { return Check(context); });
+  Add<HealthCheckRequest, HealthCheckResponse>(
+      kName, "Watch", [this](grpc::CallbackServerContext* context) { return Watch(context); });
   SetReads(false);
   SetWrites(false);
   MutexLock lock(&mu_);
@@ -127,8 +157,8 @@ HealthService::HealthService() {
 void HealthService::Set(std::initializer_list<const char*> services, bool serving) {
   for (const char* service : services) {
     serving_[service] = serving;
-    for (const auto& watch : watches_) {
-      if (watch->service() == service) watch->Set(ToStatus(serving));
+    for (const auto& [watch, watched] : watches_) {
+      if (watched == service) watch->Set(ToStatus(serving));
     }
   }
 }
@@ -160,44 +190,53 @@ void HealthService::Drain() {
   SetWrites(false);
   MutexLock lock(&mu_);
   draining_ = true;
-  for (const auto& watch : watches_) watch->End(Draining());
+  for (const auto& [watch, service] : watches_) watch->End(Draining());
 }
 
-grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context,
-                                               const HealthCheckRequest* request,
-                                               HealthCheckResponse* response) {
-  auto* const reactor = new HealthCheck(this, context);  // OnDone deletes it
-  grpc::Status status;
+HealthService::Reactor* HealthService::Check(grpc::CallbackServerContext* context) {
+  auto* const check = new HealthCheck(this, context);  // OnDone deletes it
   {
     MutexLock lock(&mu_);
-    reactor->Enter();
+    check->Enter();
     if (checks_.size() > kMaxChecks) checks_.front()->Cancel();
-    const auto found = serving_.find(request->service());
-    if (found == serving_.end()) {
-      status = grpc::Status(grpc::StatusCode::NOT_FOUND, "service: unknown");
-    } else {
-      response->set_status(ToStatus(found->second));
-    }
   }
-  reactor->Finish(status);
-  return reactor;
+  check->Open();
+  return check;
 }
 
-grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(
-    grpc::CallbackServerContext*, const HealthCheckRequest* request) {
-  auto watch = std::make_shared<HealthWatch>(this, request->service());
+grpc::Status HealthService::Answer(const HealthCheckRequest& request,
+                                   HealthCheckResponse* response) const {
   MutexLock lock(&mu_);
-  watches_.insert(watch);
-  const auto found = serving_.find(request->service());
-  if (watches_.size() > kMaxWatches) {
-    // Without a message, which would wait to be read.
-    watch->End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
-    return watch.get();
+  const auto found = serving_.find(request.service());
+  if (found == serving_.end()) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "service: unknown");
   }
+  response->set_status(ToStatus(found->second));
+  return grpc::Status::OK;
+}
+
+HealthService::Reactor* HealthService::Watch(grpc::CallbackServerContext* context) {
+  auto watch = std::make_shared<HealthWatch>(this);
+  MutexLock lock(&mu_);
+  watches_.emplace(watch, std::nullopt);
+  if (watches_.size() > kMaxWatches) {
+    // Without a message, which would wait to be read; and where so many do not even read why, it is
+    // cancelled.
+    watch->End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
+    if (watches_.size() > 2 * kMaxWatches) context->TryCancel();
+  } else {
+    watch->Open();
+  }
+  return watch.get();
+}
+
+void HealthService::Begin(HealthWatch* watch, const std::string& service) {
+  MutexLock lock(&mu_);
+  watches_[watch->shared_from_this()] = service;
+  const auto found = serving_.find(service);
   watch->Set(found == serving_.end() ? HealthCheckResponse::SERVICE_UNKNOWN
                                      : ToStatus(found->second));
   if (draining_) watch->End(Draining());
-  return watch.get();
 }
 
 void HealthService::Remove(const std::shared_ptr<HealthWatch>& watch) {

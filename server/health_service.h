@@ -12,12 +12,13 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
-#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/health/v1/health.pb.h"
+#include "server/call_service.h"
 
 namespace factord {
 
@@ -25,7 +26,7 @@ class HealthCheck;
 class HealthWatch;
 
 // Thread-safe.
-class HealthService final : public grpc::health::v1::Health::CallbackService {
+class HealthService final : public CallService {
  public:
   // Everything but liveness is NOT_SERVING.
   HealthService();
@@ -38,20 +39,21 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   // and later ones at once.
   void Drain();
 
-  // NOT_FOUND for an unknown service. Where a thousand answers are not read, the oldest of these
-  // calls is cancelled: a probe is always answered.
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
-                                  const grpc::health::v1::HealthCheckRequest* request,
-                                  grpc::health::v1::HealthCheckResponse* response) override;
-  // SERVICE_UNKNOWN for an unknown service, as the protocol wants it. RESOURCE_EXHAUSTED when there
-  // are a thousand already.
-  grpc::ServerWriteReactor<grpc::health::v1::HealthCheckResponse>* Watch(
-      grpc::CallbackServerContext* context,
-      const grpc::health::v1::HealthCheckRequest* request) override;
-
  private:
   friend class HealthCheck;
   friend class HealthWatch;
+  using Reactor =
+      ReactorOf<grpc::health::v1::HealthCheckRequest, grpc::health::v1::HealthCheckResponse>;
+
+  // NOT_FOUND for an unknown service. Where there are a thousand, whose requests do not come or
+  // whose answers are not read, the oldest is cancelled: a probe is always answered.
+  Reactor* Check(grpc::CallbackServerContext* context);
+  grpc::Status Answer(const grpc::health::v1::HealthCheckRequest& request,
+                      grpc::health::v1::HealthCheckResponse* response) const;
+  // SERVICE_UNKNOWN for an unknown service, as the protocol wants it. RESOURCE_EXHAUSTED when there
+  // are a thousand already.
+  Reactor* Watch(grpc::CallbackServerContext* context);
+  void Begin(HealthWatch* watch, const std::string& service);
 
   void Set(std::initializer_list<const char*> services, bool serving)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -62,7 +64,9 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   // Taken before a watch's own.
   mutable Mutex mu_;
   absl::flat_hash_map<std::string, bool> serving_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_set<std::shared_ptr<HealthWatch>> watches_ ABSL_GUARDED_BY(mu_);
+  // What each watches, once it has said so.
+  absl::flat_hash_map<std::shared_ptr<HealthWatch>, std::optional<std::string>> watches_
+      ABSL_GUARDED_BY(mu_);
   std::list<HealthCheck*> checks_ ABSL_GUARDED_BY(mu_);  // the oldest first
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
 };

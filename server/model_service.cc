@@ -150,6 +150,14 @@ absl::Status GetPage(const EngineHolder::Serving& serving, const v1::GetFactorsR
 
 }  // namespace
 
+ModelService::ModelService(const EngineHolder* engines, CallGate* gate, const Limits& limits,
+                           WorkerPool* workers)
+    : engines_(engines), limits_(limits), workers_(workers) {
+  AddUnary(gate, Rpc::kGetModel, this, &ModelService::ReadModel);
+  AddUnary(gate, Rpc::kListTopics, this, &ModelService::ReadTopics);
+  AddUnary(gate, Rpc::kGetFactors, this, &ModelService::ReadFactors);
+}
+
 absl::Status ModelService::ReadModel(ModelCall* call) const {
   FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving,
                            engines_->Get(call->request().model()));

@@ -32,6 +32,14 @@ void Convert(const EventResult& event, v1::RatingResult* result) {
 
 }  // namespace
 
+RatingService::RatingService(const EngineHolder* engines, CallGate* gate, const Limits& limits,
+                             int32_t stream_window_events)
+    : engines_(engines), limits_(limits), streams_(engines, gate, limits, stream_window_events) {
+  AddUnary(gate, Rpc::kRecordRatings, this, &RatingService::Record, limits_.events());
+  Add(Rpc::kStreamRatings,
+      [this](grpc::CallbackServerContext* context) { return streams_.Open(context); });
+}
+
 absl::Status RatingService::Record(RecordRatingsCall* call) const {
   const v1::RecordRatingsRequest& request = call->request();
   FACTORD_ASSIGN_OR_RETURN(const EngineHolder::Serving* serving, engines_->Get(request.model()));

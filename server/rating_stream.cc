@@ -38,6 +38,7 @@ class RatingStream final : public RatingStreams::Reactor,
   RatingStream(RatingStreams* streams, grpc::CallbackServerContext* context)
       : streams_(streams), context_(context) {
     call_.emplace(streams->gate_, Rpc::kStreamRatings, context);
+    call_->Received();  // as far as a drain goes, which ends it
   }
 
   void Begin() {

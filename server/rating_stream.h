@@ -27,8 +27,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
-#include "factord/v1/rating_service.grpc.pb.h"
+#include "factord/v1/rating_service.pb.h"
 #include "server/call_gate.h"
+#include "server/call_service.h"
 #include "server/engine_holder.h"
 #include "server/validation.h"
 
@@ -39,7 +40,7 @@ class RatingStream;
 // The open streams. Thread-safe.
 class RatingStreams {
  public:
-  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+  using Reactor = CallService::Reactor;
 
   // `engines` and `gate` must outlive it. `window_events`: how many events a stream may have
   // unacknowledged.

@@ -72,6 +72,16 @@ absl::Status ReadPredictions(const Engine& engine, const v1::PredictRatingsReque
 
 }  // namespace
 
+RecommendationService::RecommendationService(const EngineHolder* engines, CallGate* gate,
+                                             const Limits& limits,
+                                             std::chrono::milliseconds max_sequence_wait,
+                                             WorkerPool* waiters)
+    : engines_(engines), limits_(limits), max_sequence_wait_(max_sequence_wait), waiters_(waiters) {
+  AddUnary(gate, Rpc::kRecommendItems, this, &RecommendationService::Recommend,
+           limits_.deny_item_ids());
+  AddUnary(gate, Rpc::kPredictRatings, this, &RecommendationService::Predict, limits_.pairs());
+}
+
 template <typename Call, typename Read>
 void RecommendationService::ReadAtSequence(Engine* engine, Call* call, Read read) const {
   auto finish = [call, read = std::move(read)] {

@@ -1,4 +1,4 @@
-// The RPCs of factord.v1, and what every call of one has in common.
+// The RPCs of factord.v1 and what is none, and what every call of one has in common.
 #pragma once
 
 #include <array>
@@ -28,8 +28,9 @@ enum class Rpc : uint8_t {
   kStartPasses,
   kGetPasses,
   kStopPasses,
+  kUnknown,  // none of them
 };
-inline constexpr size_t kRpcs = 13;
+inline constexpr size_t kRpcs = 14;
 
 struct RpcInfo {
   const char* service;
@@ -56,6 +57,7 @@ inline constexpr std::array<RpcInfo, kRpcs> kRpcInfos = {{
     {"factord.v1.AdminService", "StartPasses", kScopeAdmin, 16, true},
     {"factord.v1.AdminService", "GetPasses", kScopeAdmin, 16, true},
     {"factord.v1.AdminService", "StopPasses", kScopeAdmin, 16, false},
+    {"unknown", "unknown", kScopeRead, 0, true},
 }};
 
 inline const RpcInfo& InfoOf(Rpc rpc) { return kRpcInfos[static_cast<size_t>(rpc)]; }

@@ -120,6 +120,8 @@ Server::Server(ServerOptions options)
                        &read_workers_),
       model_(&engines_, &gate_, options_.limits, &read_workers_),
       admin_(&engines_, &gate_, &admin_worker_),
+      unknown_(&gate_),
+      unknown_to_probes_(&gate_),
       next_reload_(std::chrono::steady_clock::now() + options_.reload_interval) {}
 
 Server::~Server() {
@@ -191,6 +193,7 @@ absl::Status Server::ListenForCalls() {
   builder.RegisterService(&recommendations_);
   builder.RegisterService(&model_);
   builder.RegisterService(&admin_);
+  builder.RegisterCallbackGenericService(&unknown_);
   FACTORD_ASSIGN_OR_RETURN(api_.server,
                            StartServer(&builder, api_.listener.get(),
                                        certificates_ ? TlsServerCredentials(certificates_.get())
@@ -208,6 +211,7 @@ absl::Status Server::ListenForProbes() {
   SetArguments(network, &builder);
   SetQuota("health", kProbeMemoryBytes, &builder);
   builder.RegisterService(&health_);
+  builder.RegisterCallbackGenericService(&unknown_to_probes_);
   FACTORD_ASSIGN_OR_RETURN(probes_.server, StartServer(&builder, probes_.listener.get(),
                                                        grpc::InsecureServerCredentials()));
   return absl::OkStatus();

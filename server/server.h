@@ -39,6 +39,7 @@
 #include "server/rating_service.h"
 #include "server/recommendation_service.h"
 #include "server/tokens.h"
+#include "server/unknown_calls.h"
 #include "server/validation.h"
 #include "server/worker_pool.h"
 
@@ -169,6 +170,8 @@ class Server {
   RecommendationService recommendations_;
   ModelService model_;
   AdminService admin_;
+  UnknownCalls unknown_;
+  UnknownCalls unknown_to_probes_;
   GrpcPort api_;
   GrpcPort probes_;
   std::shared_ptr<MetricsCollector> metrics_;

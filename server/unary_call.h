@@ -1,20 +1,20 @@
 // One unary call, from the gate and the request's bytes to the status.
 //
-//   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-//                                      const grpc::ByteBuffer* request,
-//                                      grpc::ByteBuffer* response) override {
-//     return GetModelCall::Start(gate_, Rpc::kGetModel, context, request, response,
-//                                [this](GetModelCall* call) { return GetModel(call); });
+//   ModelService::ModelService(...) {
+//     AddUnary(gate, Rpc::kGetModel, this, &ModelService::GetModel);
 //   }
 #pragma once
 
 #include <grpcpp/server_context.h>
-#include <grpcpp/support/server_callback.h>
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "server/call_gate.h"
+#include "server/call_service.h"
 #include "server/message.h"
 #include "server/status.h"
 
@@ -23,25 +23,28 @@ namespace factord {
 // Owns the request and the response. Lives until gRPC has sent the status, so at least until
 // Finish.
 template <typename Request, typename Response>
-class UnaryCall final : public grpc::ServerUnaryReactor {
+class UnaryCall final : public CallService::Reactor {
  public:
-  // Admits the call, parses the request, whose list, if it has one, is `list`, and runs `handler`
-  // on it, an absl::Status(UnaryCall*). If it returns an error, that ends the call. If it returns
-  // OK, it has called Finish, or somebody will.
-  template <typename Handler>
-  static grpc::ServerUnaryReactor* Start(CallGate* gate, Rpc rpc,
-                                         grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* request,
-                                         grpc::ByteBuffer* response, const Handler& handler,
-                                         const ListRule& list = {}) {
-    auto* const call = new UnaryCall(gate, rpc, context, response);  // OnDone deletes it
-    absl::Status status = call->admission_.Admit();
-    if (status.ok()) status = ParseRequest(*request, list, &*call->request_);
-    // gRPC would keep the bytes until the answer is sent; it looks at them no more.
-    const_cast<grpc::ByteBuffer*>(request)->Clear();
-    if (status.ok()) status = handler(call);
-    if (!status.ok()) call->Finish(status);
-    return call;
+  // What all calls of one RPC share.
+  struct Method {
+    CallGate* gate;
+    Rpc rpc;
+    // If it returns an error, that ends the call. If it returns OK, it has called Finish, or
+    // somebody will.
+    std::function<absl::Status(UnaryCall*)> handler;
+    ListRule list;  // of the request, if it has one
+  };
+
+  // Admits the call, waits for the request, parses it and runs the handler on it. `method` outlives
+  // it.
+  UnaryCall(const Method* method, grpc::CallbackServerContext* context)
+      : method_(method), context_(context), admission_(method->gate, method->rpc, context) {
+    const absl::Status status = admission_.Admit();
+    if (status.ok()) {
+      StartRead(&bytes_);
+    } else {
+      Finish(status);
+    }
   }
 
   // Both until Finish.
@@ -55,28 +58,80 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // Ends the call: with the response if `status` is OK. To be called once, from any thread; the
   // call may be gone when it returns.
   void Finish(absl::Status status) {
-    if (status.ok()) status = Serialize(*response_, response_bytes_);
+    bytes_.Clear();
+    if (status.ok()) status = Serialize(*response_, &bytes_);
     // It may take a while until the client reads: only the bytes of the answer stay.
     request_.reset();
     response_.reset();
-    if (status.ok()) status = admission_.HoldAnswer(response_bytes_->Length());
-    if (!status.ok()) response_bytes_->Clear();
+    if (status.ok()) status = admission_.HoldAnswer(bytes_.Length());
+    if (!status.ok()) bytes_.Clear();
     admission_.Answered(status.raw_code());
-    grpc::ServerUnaryReactor::Finish(ToGrpc(context_, status));
+    const grpc::Status sent = ToGrpc(context_, status);
+    if (sent.ok()) {
+      StartWriteAndFinish(&bytes_, grpc::WriteOptions(), sent);
+    } else {
+      CallService::Reactor::Finish(sent);
+    }
   }
 
  private:
-  UnaryCall(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* context,
-            grpc::ByteBuffer* response)
-      : admission_(gate, rpc, context), context_(context), response_bytes_(response) {}
-
+  void OnReadDone(bool ok) override {
+    const absl::Status status = ok ? Run() : NoRequest();
+    if (!status.ok()) Finish(status);
+  }
   void OnDone() override { delete this; }
 
-  CallGate::Call admission_;
+  absl::Status Run() {
+    admission_.Received();
+    request_.emplace();
+    FACTORD_RETURN_IF_ERROR(ParseRequest(bytes_, method_->list, &*request_));
+    bytes_.Clear();  // gRPC would keep them until the answer is sent
+    response_.emplace();
+    return method_->handler(this);
+  }
+  absl::Status NoRequest() const {
+    if (IsCancelled()) return absl::CancelledError("");
+    return absl::InvalidArgumentError("the request: there is none");
+  }
+
+  const Method* const method_;
   grpc::CallbackServerContext* const context_;
-  grpc::ByteBuffer* const response_bytes_;  // gRPC's
-  std::optional<Request> request_{std::in_place};
-  std::optional<Response> response_{std::in_place};
+  CallGate::Call admission_;
+  grpc::ByteBuffer bytes_;  // of the request, then of the response
+  std::optional<Request> request_;
+  std::optional<Response> response_;
+};
+
+// A service of such calls.
+class UnaryService : public CallService {
+ protected:
+  // Each as Add (server/call_service.h). `gate` and `service` outlive the service's calls; `list`
+  // is the one of the request, if it has one.
+  template <typename Request, typename Response>
+  void AddUnary(CallGate* gate, Rpc rpc,
+                std::function<absl::Status(UnaryCall<Request, Response>*)> handler,
+                const ListRule& list = {}) {
+    using Call = UnaryCall<Request, Response>;
+    auto method = std::make_shared<const typename Call::Method>(
+        typename Call::Method{gate, rpc, std::move(handler), list});
+    Add(rpc, [method = std::move(method)](grpc::CallbackServerContext* context) {
+      return new Call(method.get(), context);  // OnDone deletes it
+    });
+  }
+  template <typename Service, typename Request, typename Response>
+  void AddUnary(CallGate* gate, Rpc rpc, const Service* service,
+                absl::Status (Service::*handler)(UnaryCall<Request, Response>*) const,
+                const ListRule& list = {}) {
+    AddUnary<Request, Response>(
+        gate, rpc,
+        [service, handler](UnaryCall<Request, Response>* call) {
+          return (service->*handler)(call);
+        },
+        list);
+  }
+  void Add(Rpc rpc, std::function<Reactor*(grpc::CallbackServerContext*)> open) {
+    CallService::Add(InfoOf(rpc).service, InfoOf(rpc).method, std::move(open));
+  }
 };
 
 }  // namespace factord

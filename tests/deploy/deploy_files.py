@@ -23,8 +23,11 @@ DEPLOY = ROOT / "deploy"
 FACTORD = os.environ.get("FACTORD_BINARY", str(ROOT / "build/release/server/factord"))
 FACTORCTL = os.environ.get("FACTORCTL_BINARY", str(ROOT / "build/release/factorctl/factorctl"))
 
-# Of an idle connection with TLS (docs/security.md has the test that measures it).
+# Of an idle connection with TLS, and of a call with the longest headers (docs/security.md has the tests
+# that measure them). A thousand calls that are refused may wait to be told so.
 CONNECTION_BYTES = 74_000
+CALL_BYTES = 33_000
+REFUSED_CALLS = 1_000
 
 PORTS = {"api": 7070, "metrics": 7071, "health": 7072}
 UID = 10001
@@ -69,7 +72,8 @@ def planned_memory(settings):
     return (quantity(settings["FACTORD_MEMORY_LIMIT"]) + quantity(settings["FACTORD_NETWORK_MEMORY_BYTES"]) +
             quantity(settings.get("FACTORD_MAX_QUEUED_BYTES", default)) +
             quantity(settings.get("FACTORD_MAX_UNREAD_ANSWER_BYTES", default)) +
-            int(settings["FACTORD_MAX_CONNECTIONS"]) * CONNECTION_BYTES)
+            int(settings["FACTORD_MAX_CONNECTIONS"]) * CONNECTION_BYTES +
+            (int(settings["FACTORD_MAX_CONCURRENT_CALLS"]) + REFUSED_CALLS) * CALL_BYTES)
 
 
 def seconds(duration):

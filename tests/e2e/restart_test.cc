@@ -2,11 +2,15 @@
 // shipped client: no call fails, and every rating is there exactly once. Prints the longest gap
 // that a caller saw.
 #include <gmock/gmock.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/temp_folder.h"
 #include "client/client.h"
+#include "client/event_ids.h"
 #include "storage/store.h"
 #include "tests/e2e/closed_loop.h"
 #include "tests/e2e/server_process.h"
@@ -141,6 +146,39 @@ TEST(RestartTest, NoCallFailsAndEveryRatingIsThereOnce) {
   for (const double gap : {gaps.reads, gaps.writes, gaps.streamed}) {
     EXPECT_LT(gap, gaps.restart + 4);
   }
+}
+
+// A client of another language, which has client/service_config.json and no more.
+TEST(RestartTest, NoCallFailsWithTheServiceConfigAlone) {
+  TempFolder dir;
+  std::vector<std::string> flags = {"--durability=async", "--data_dir=" + (dir / "data")};
+  auto server = std::make_unique<ServerProcess>(flags);
+  server->WaitUntilServing();
+  flags.push_back(absl::StrCat("--listen=127.0.0.1:", server->port()));
+  std::ifstream config(FACTORD_SOURCE_DIR "/client/service_config.json");
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON({std::istreambuf_iterator<char>(config), {}});
+  const auto stub = v1::RatingService::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials(), arguments));
+  EventIdSource ids;
+  ClosedLoop writes("RecordRatings", [&](int64_t number) {
+    v1::RecordRatingsRequest request;
+    *request.add_events() = RatingNumber(number);
+    StampEventIds(&ids, &request);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    v1::RecordRatingsResponse response;
+    const grpc::Status status = stub->RecordRatings(&context, request, &response);
+    return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  });
+  for (int restart = 0; restart < 2; ++restart) {
+    ASSERT_TRUE(writes.WaitForCalls(50)) << server->output();
+    ASSERT_EQ(server->Stop(), kExitOk);
+    server = std::make_unique<ServerProcess>(flags);
+    server->WaitUntilServing();
+  }
+  ASSERT_TRUE(writes.WaitForCalls(50)) << server->output();
+  writes.Stop();
 }
 
 // What users have who set nothing: every restart is over before the deadline of a call.
