@@ -15,9 +15,9 @@ namespace {
 constexpr std::chrono::milliseconds kPushback{100};
 // Answers that are on their way to somebody who reads are younger.
 constexpr std::chrono::seconds kMinUnread{1};
-// Calls that are refused and have not been told so yet, mostly since their clients do not read:
-// beyond, they are cancelled instead, which leaves nothing of them.
-constexpr int32_t kMaxRefusals = 1'000;
+// Calls that are refused and have not been told so yet, mostly since their clients do not read.
+// Beyond, the oldest are cancelled.
+constexpr size_t kMaxRefusals = 1'000;
 // Somebody who tries tokens must not fill the disk with the log of it.
 constexpr std::chrono::seconds kTokenLogInterval{1};
 
@@ -54,6 +54,7 @@ CallGate::Call::~Call() {
     --gate_->in_flight_[static_cast<size_t>(rpc_)];
     --gate_->admitted_;
   }
+  if (is_refused_) gate_->refused_.erase(refused_place_);
   if (gate_->calls_.empty()) gate_->fewer_.NotifyAll();
 }
 
@@ -62,10 +63,19 @@ absl::Status CallGate::Call::Admit() {
   MutexLock lock(&gate_->mu_);
   if (status.ok()) status = TakePlaceLocked();
   gate_->calls_.insert(this);
-  if (gate_->calls_.size() > static_cast<size_t>(gate_->admitted_ + kMaxRefusals)) {
-    context_->TryCancel();
-  }
+  if (!status.ok()) WaitToBeToldLocked();
   return status;
+}
+
+void CallGate::Call::WaitToBeToldLocked() {
+  std::list<Call*>& refused = gate_->refused_;
+  refused_place_ = refused.insert(refused.end(), this);
+  is_refused_ = true;
+  if (refused.size() <= kMaxRefusals) return;
+  Call* const oldest = refused.front();
+  refused.pop_front();
+  oldest->is_refused_ = false;
+  oldest->context_->TryCancel();
 }
 
 absl::Status CallGate::Call::CheckClient() {
@@ -79,7 +89,12 @@ absl::Status CallGate::Call::CheckClient() {
 }
 
 void CallGate::Call::Received() {
-  if (!InfoOf(rpc_).is_timed) StopTimer();
+  received_ = Clock::now();
+  if (InfoOf(rpc_).is_timed) {
+    StartTimer();
+  } else {
+    StopTimer();
+  }
   MutexLock lock(&gate_->mu_);
   is_settled_ = false;
   ++gate_->unsettled_;
@@ -209,7 +224,8 @@ void CallGate::Call::Settled() {
 }
 
 void CallGate::Call::Answered(int code) {
-  const Clock::duration time = Clock::now() - start_;
+  const Clock::time_point now = Clock::now();
+  const Clock::duration time = now - start_;
   // Whoever has not waited has seen this, whatever was still sent. A client's deadline is over
   // before the call's here: gRPC rounds the time up, by a hundredth at the most, and it is on its
   // way for a moment.
@@ -217,8 +233,10 @@ void CallGate::Call::Answered(int code) {
   if (context_->IsCancelled() && context_->deadline() - early <= std::chrono::system_clock::now()) {
     code = grpc::StatusCode::DEADLINE_EXCEEDED;
   }
-  const double seconds = std::chrono::duration<double>(time).count();
-  gate_->metrics_.durations(rpc_, code).Observe(seconds);
+  // Not how long its client took to send it; nor is one that never came a failure of ours.
+  const bool has_come = received_ != Clock::time_point();
+  const double seconds = has_come ? std::chrono::duration<double>(now - received_).count() : 0;
+  if (has_come || !has_place_) gate_->metrics_.durations(rpc_, code).Observe(seconds);
   if (log::IsOn(log::Level::kDebug)) {
     log::Debug("call", {{"method", InfoOf(rpc_).method},
                         {"code", code},

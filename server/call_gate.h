@@ -24,6 +24,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <string>
 
@@ -77,8 +78,8 @@ class CallGate {
 
     // REQUIRES: called once, and nothing else after an error but Answered.
     absl::Status Admit();
-    // Its request is there: a drain waits from here on until it is settled. REQUIRES: called once,
-    // before the engine is asked for.
+    // Its request is there: its time counts from here on, and a drain waits until it is settled.
+    // REQUIRES: admitted; called once, before the engine is asked for.
     void Received();
 
     // For a call that goes on for long, before anything more is done for it: UNAVAILABLE when its
@@ -121,6 +122,7 @@ class CallGate {
     // The call's token, with the scope that the call needs.
     absl::StatusOr<const Token*> FindToken(const TokenTable& tokens) const;
     absl::Status TakePlaceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(gate_->mu_);
+    void WaitToBeToldLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(gate_->mu_);
     absl::Status NoRoomForAnswers() const;
     // What rates are counted by.
     const std::string& client();
@@ -131,14 +133,17 @@ class CallGate {
     const Rpc rpc_;
     grpc::CallbackServerContext* const context_;
     const Clock::time_point start_ = Clock::now();
+    Clock::time_point received_;
     std::atomic<Clock::rep> overdue_{kNever};
     std::atomic<int64_t> held_{0};  // bytes of its answer
     std::atomic<Clock::rep> held_since_{kNever};
     std::string client_;
     std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
+    bool has_place_ = false;                    // from Admit on
     // Guarded by the gate's mu_.
-    bool has_place_ = false;
     bool is_settled_ = true;
+    bool is_refused_ = false;  // and in the list of those
+    std::list<Call*>::iterator refused_place_;
   };
 
   // Whether all calls were settled at a moment before `deadline`.
@@ -169,7 +174,8 @@ class CallGate {
   mutable Mutex mu_;
   CondVar fewer_;  // no call is left, or none that is not settled
   absl::flat_hash_set<Call*> calls_ ABSL_GUARDED_BY(mu_);
-  int32_t admitted_ ABSL_GUARDED_BY(mu_) = 0;  // of them
+  int32_t admitted_ ABSL_GUARDED_BY(mu_) = 0;      // of them
+  std::list<Call*> refused_ ABSL_GUARDED_BY(mu_);  // of the others, the oldest first
   int64_t unsettled_ ABSL_GUARDED_BY(mu_) = 0;
   std::array<int32_t, kRpcs> in_flight_ ABSL_GUARDED_BY(mu_) = {};
 };

@@ -9,32 +9,32 @@ using grpc::health::v1::HealthCheckResponse;
 
 namespace {
 
-constexpr size_t kMaxChecks = 1'000;
 constexpr size_t kMaxWatches = 1'000;
+// Of those that wait for their requests, and of those whose answers are not read.
+constexpr size_t kMaxIdle = 250;
 
 HealthCheckResponse::ServingStatus ToStatus(bool serving) {
   return serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }
 
-grpc::Status Draining() {
-  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
-}
-
-grpc::Status NoRequest() {
-  return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
-                      "the request: there is none, or it is malformed");
-}
-
 }  // namespace
 
-// One call of Watch: writes the latest status whenever it differs from the last one written.
-class HealthWatch final : public HealthService::Reactor,
-                          public std::enable_shared_from_this<HealthWatch> {
+// One call. A watch writes the latest status whenever it differs from the last one written; a check
+// writes it once.
+class HealthCall final : public HealthService::Reactor,
+                         public std::enable_shared_from_this<HealthCall> {
  public:
-  explicit HealthWatch(HealthService* health) : health_(health) {}
+  HealthCall(HealthService* service, grpc::CallbackServerContext* context, bool is_watch)
+      : service_(service), health_(service->health_), context_(context), is_watch_(is_watch) {}
 
-  // Reads what to watch.
-  void Open() { StartRead(&request_); }
+  void Open() {
+    {
+      MutexLock lock(&health_->mu_);
+      self_ = shared_from_this();
+      EnterLocked(&service_->waiting_);
+    }
+    StartRead(&request_);
+  }
 
   void Set(HealthCheckResponse::ServingStatus status) {
     MutexLock lock(&mu_);
@@ -50,12 +50,11 @@ class HealthWatch final : public HealthService::Reactor,
     AdvanceLocked();
   }
 
+ private:
   void OnReadDone(bool ok) override {
-    if (ok) {
-      health_->Begin(this, request_.service());
-    } else {
-      End(NoRequest());
-    }
+    if (ok) return Answer();
+    End(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                     "the request: there is none, or it is malformed"));
   }
   void OnWriteDone(bool ok) override {
     MutexLock lock(&mu_);
@@ -70,9 +69,54 @@ class HealthWatch final : public HealthService::Reactor,
     is_ending_ = true;
     AdvanceLocked();
   }
-  void OnDone() override { health_->Remove(shared_from_this()); }
+  void OnDone() override {
+    const std::shared_ptr<HealthCall> self = shared_from_this();
+    MutexLock lock(&health_->mu_);
+    health_->watches_.erase(self);
+    LeaveLocked();
+    self_.reset();
+  }
 
- private:
+  void Answer() {
+    MutexLock lock(&health_->mu_);
+    const std::string& service = request_.service();
+    const auto found = health_->serving_.find(service);
+    if (!is_watch_) {
+      EnterLocked(&service_->answered_);
+      if (found == health_->serving_.end()) {
+        return End(grpc::Status(grpc::StatusCode::NOT_FOUND, "service: unknown"));
+      }
+      Set(ToStatus(found->second));
+      return End(grpc::Status::OK);
+    }
+    if (service_->watching_.size() >= kMaxWatches) {
+      // Without a message, which would wait to be read.
+      EnterLocked(&service_->answered_);
+      return End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
+    }
+    EnterLocked(&service_->watching_);
+    health_->watches_[shared_from_this()] = service;
+    Set(found == health_->serving_.end() ? HealthCheckResponse::SERVICE_UNKNOWN
+                                         : ToStatus(found->second));
+    if (health_->draining_) End(Draining());
+  }
+
+  // Moves the call to the end of `calls`, whose oldest is cancelled where they are too many.
+  void EnterLocked(HealthService::Calls* calls) ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_->mu_) {
+    LeaveLocked();
+    calls_ = calls;
+    place_ = calls->insert(calls->end(), this);
+    if (calls == &service_->watching_ || calls->size() <= kMaxIdle) return;
+    HealthCall* const oldest = calls->front();
+    oldest->LeaveLocked();
+    oldest->context_->TryCancel();  // it leaves the list, at the latest, before its context goes
+  }
+  // No analysis: of another call, whose health is the same.
+  void LeaveLocked() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (calls_ != nullptr) calls_->erase(place_);
+    calls_ = nullptr;
+  }
+
   void AdvanceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (is_writing_ || is_finished_) return;
     if (latest_ != response_.status() && !is_broken_) {
@@ -85,8 +129,20 @@ class HealthWatch final : public HealthService::Reactor,
     }
   }
 
-  HealthService* const health_;
+  friend class Health;
+  static grpc::Status Draining() {
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
+  }
+
+  HealthService* const service_;
+  Health* const health_;
+  grpc::CallbackServerContext* const context_;
+  const bool is_watch_;
   HealthCheckRequest request_;
+  // Guarded by the lock of health_.
+  std::shared_ptr<HealthCall> self_;
+  HealthService::Calls* calls_ = nullptr;  // that it is in
+  HealthService::Calls::iterator place_;
 
   Mutex mu_;
   HealthCheckResponse::ServingStatus latest_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
@@ -98,63 +154,14 @@ class HealthWatch final : public HealthService::Reactor,
   grpc::Status end_ ABSL_GUARDED_BY(mu_) = grpc::Status::CANCELLED;
 };
 
-// One call of Check. It leaves the list, at the latest, before its context goes.
-class HealthCheck final : public HealthService::Reactor {
- public:
-  HealthCheck(HealthService* health, grpc::CallbackServerContext* context)
-      : health_(health), context_(context) {}
-  // REQUIRES: the service's lock. Enters the service's list.
-  void Enter() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    place_ = health_->checks_.insert(health_->checks_.end(), this);
-  }
-  // REQUIRES: the service's lock, and to be in its list, which it leaves.
-  void Cancel() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    is_listed_ = false;
-    health_->checks_.erase(place_);
-    context_->TryCancel();
-  }
-  // Reads what to check, and answers.
-  void Open() { StartRead(&request_); }
-
-  void OnReadDone(bool ok) override {
-    const grpc::Status status = ok ? health_->Answer(request_, &response_) : NoRequest();
-    if (status.ok()) {
-      StartWriteAndFinish(&response_, grpc::WriteOptions(), status);
-    } else {
-      Finish(status);
-    }
-  }
-  void OnDone() override {
-    {
-      MutexLock lock(&health_->mu_);
-      if (is_listed_) health_->checks_.erase(place_);
-    }
-    delete this;
-  }
-
- private:
-  HealthService* const health_;
-  grpc::CallbackServerContext* const context_;
-  HealthCheckRequest request_;
-  HealthCheckResponse response_;
-  // Guarded by the service's lock.
-  std::list<HealthCheck*>::iterator place_;
-  bool is_listed_ = true;
-};
-
-HealthService::HealthService() {
-  constexpr const char* kName = "grpc.health.v1.Health";
-  Add<HealthCheckRequest, HealthCheckResponse>(
-      kName, "Check", [this](grpc::CallbackServerContext* context) { return Check(context); });
-  Add<HealthCheckRequest, HealthCheckResponse>(
-      kName, "Watch", [this](grpc::CallbackServerContext* context) { return Watch(context); });
+Health::Health() {
   SetReads(false);
   SetWrites(false);
   MutexLock lock(&mu_);
   Set({"liveness"}, true);
 }
 
-void HealthService::Set(std::initializer_list<const char*> services, bool serving) {
+void Health::Set(std::initializer_list<const char*> services, bool serving) {
   for (const char* service : services) {
     serving_[service] = serving;
     for (const auto& [watch, watched] : watches_) {
@@ -163,7 +170,7 @@ void HealthService::Set(std::initializer_list<const char*> services, bool servin
   }
 }
 
-void HealthService::SetReads(bool serving) {
+void Health::SetReads(bool serving) {
   MutexLock lock(&mu_);
   if (draining_) return;
   Set({"", "factord.v1.RecommendationService", "factord.v1.ModelService",
@@ -171,77 +178,42 @@ void HealthService::SetReads(bool serving) {
       serving);
 }
 
-void HealthService::SetWrites(bool serving) {
+void Health::SetWrites(bool serving) {
   MutexLock lock(&mu_);
   if (draining_) return;
   Set({"factord.v1.RatingService"}, serving);
 }
 
-bool HealthService::Serves(const char* service) const {
+bool Health::Serves(const char* service) const {
   MutexLock lock(&mu_);
   return serving_.at(service);
 }
 
-bool HealthService::serves_reads() const { return Serves(""); }
-bool HealthService::serves_writes() const { return Serves("factord.v1.RatingService"); }
+bool Health::serves_reads() const { return Serves(""); }
+bool Health::serves_writes() const { return Serves("factord.v1.RatingService"); }
 
-void HealthService::Drain() {
+void Health::Drain() {
   SetReads(false);
   SetWrites(false);
   MutexLock lock(&mu_);
   draining_ = true;
-  for (const auto& [watch, service] : watches_) watch->End(Draining());
+  for (const auto& [watch, service] : watches_) watch->End(HealthCall::Draining());
 }
 
-HealthService::Reactor* HealthService::Check(grpc::CallbackServerContext* context) {
-  auto* const check = new HealthCheck(this, context);  // OnDone deletes it
-  {
-    MutexLock lock(&mu_);
-    check->Enter();
-    if (checks_.size() > kMaxChecks) checks_.front()->Cancel();
+HealthService::HealthService(Health* health) : health_(health) {
+  constexpr const char* kName = "grpc.health.v1.Health";
+  for (const auto& [method, is_watch] : {std::pair{"Check", false}, std::pair{"Watch", true}}) {
+    Add<HealthCheckRequest, HealthCheckResponse>(
+        kName, method, [this, is_watch = is_watch](grpc::CallbackServerContext* context) {
+          return Open(context, is_watch);
+        });
   }
-  check->Open();
-  return check;
 }
 
-grpc::Status HealthService::Answer(const HealthCheckRequest& request,
-                                   HealthCheckResponse* response) const {
-  MutexLock lock(&mu_);
-  const auto found = serving_.find(request.service());
-  if (found == serving_.end()) {
-    return grpc::Status(grpc::StatusCode::NOT_FOUND, "service: unknown");
-  }
-  response->set_status(ToStatus(found->second));
-  return grpc::Status::OK;
-}
-
-HealthService::Reactor* HealthService::Watch(grpc::CallbackServerContext* context) {
-  auto watch = std::make_shared<HealthWatch>(this);
-  MutexLock lock(&mu_);
-  watches_.emplace(watch, std::nullopt);
-  if (watches_.size() > kMaxWatches) {
-    // Without a message, which would wait to be read; and where so many do not even read why, it is
-    // cancelled.
-    watch->End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watches of health"));
-    if (watches_.size() > 2 * kMaxWatches) context->TryCancel();
-  } else {
-    watch->Open();
-  }
-  return watch.get();
-}
-
-void HealthService::Begin(HealthWatch* watch, const std::string& service) {
-  MutexLock lock(&mu_);
-  watches_[watch->shared_from_this()] = service;
-  const auto found = serving_.find(service);
-  watch->Set(found == serving_.end() ? HealthCheckResponse::SERVICE_UNKNOWN
-                                     : ToStatus(found->second));
-  if (draining_) watch->End(Draining());
-}
-
-void HealthService::Remove(const std::shared_ptr<HealthWatch>& watch) {
-  MutexLock lock(&mu_);
-  watches_.erase(watch);
+HealthService::Reactor* HealthService::Open(grpc::CallbackServerContext* context, bool is_watch) {
+  const auto call = std::make_shared<HealthCall>(this, context, is_watch);
+  call->Open();
+  return call.get();
 }
 
 }  // namespace factord

@@ -12,7 +12,6 @@
 
 #include <list>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -22,14 +21,13 @@
 
 namespace factord {
 
-class HealthCheck;
-class HealthWatch;
+class HealthCall;
 
-// Thread-safe.
-class HealthService final : public CallService {
+// What serves. Thread-safe.
+class Health {
  public:
   // Everything but liveness is NOT_SERVING.
-  HealthService();
+  Health();
 
   void SetReads(bool serving);
   void SetWrites(bool serving);
@@ -40,35 +38,41 @@ class HealthService final : public CallService {
   void Drain();
 
  private:
-  friend class HealthCheck;
-  friend class HealthWatch;
-  using Reactor =
-      ReactorOf<grpc::health::v1::HealthCheckRequest, grpc::health::v1::HealthCheckResponse>;
-
-  // NOT_FOUND for an unknown service. Where there are a thousand, whose requests do not come or
-  // whose answers are not read, the oldest is cancelled: a probe is always answered.
-  Reactor* Check(grpc::CallbackServerContext* context);
-  grpc::Status Answer(const grpc::health::v1::HealthCheckRequest& request,
-                      grpc::health::v1::HealthCheckResponse* response) const;
-  // SERVICE_UNKNOWN for an unknown service, as the protocol wants it. RESOURCE_EXHAUSTED when there
-  // are a thousand already.
-  Reactor* Watch(grpc::CallbackServerContext* context);
-  void Begin(HealthWatch* watch, const std::string& service);
+  friend class HealthCall;
 
   void Set(std::initializer_list<const char*> services, bool serving)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Remove(const std::shared_ptr<HealthWatch>& watch);
-
   bool Serves(const char* service) const;
 
-  // Taken before a watch's own.
+  // Taken before a call's own.
   mutable Mutex mu_;
   absl::flat_hash_map<std::string, bool> serving_ ABSL_GUARDED_BY(mu_);
-  // What each watches, once it has said so.
-  absl::flat_hash_map<std::shared_ptr<HealthWatch>, std::optional<std::string>> watches_
-      ABSL_GUARDED_BY(mu_);
-  std::list<HealthCheck*> checks_ ABSL_GUARDED_BY(mu_);  // the oldest first
+  absl::flat_hash_map<std::shared_ptr<HealthCall>, std::string> watches_ ABSL_GUARDED_BY(mu_);
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// Tells it at one port. Check: NOT_FOUND for an unknown service. Watch: SERVICE_UNKNOWN for one, as
+// the protocol wants it; RESOURCE_EXHAUSTED when there are a thousand already. Of the calls whose
+// requests do not come, and of those whose answers are not read, the oldest are cancelled where
+// there are many: a probe is always answered, whatever goes on at another port. Thread-safe.
+class HealthService final : public CallService {
+ public:
+  // `health` must outlive it.
+  explicit HealthService(Health* health);
+
+ private:
+  friend class HealthCall;
+  using Reactor =
+      ReactorOf<grpc::health::v1::HealthCheckRequest, grpc::health::v1::HealthCheckResponse>;
+  // The oldest first; guarded by the lock of health_.
+  using Calls = std::list<HealthCall*>;
+
+  Reactor* Open(grpc::CallbackServerContext* context, bool is_watch);
+
+  Health* const health_;
+  Calls waiting_;  // for their requests
+  Calls watching_;
+  Calls answered_;
 };
 
 }  // namespace factord

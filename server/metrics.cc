@@ -77,7 +77,7 @@ constexpr const char* kCodeNames[CallMetrics::kCodes] = {
 void AddCalls(const CallGate& gate, MetricFamilies* metrics) {
   std::vector<MetricFamilies::Labelled<HistogramSnapshot>> durations;
   std::vector<MetricFamilies::Labelled<double>> in_flight;
-  for (size_t i = 0; i < kRpcs; ++i) {
+  for (size_t i = 0; i < static_cast<size_t>(Rpc::kUnknown); ++i) {
     const auto rpc = static_cast<Rpc>(i);
     const RpcInfo& info = InfoOf(rpc);
     const MetricFamilies::Labels labels = {{"service", info.service}, {"method", info.method}};
@@ -90,10 +90,11 @@ void AddCalls(const CallGate& gate, MetricFamilies* metrics) {
       durations.back().labels.emplace_back("code", kCodeNames[code]);
     }
   }
-  metrics->Histogram("factord_rpc_duration_seconds",
-                     "From a call's arrival until its status was decided; StreamRatings: how long "
-                     "streams were open.",
-                     durations);
+  metrics->Histogram(
+      "factord_rpc_duration_seconds",
+      "From a request's arrival until its status was decided; StreamRatings: how long "
+      "streams were open.",
+      durations);
   metrics->Gauge("factord_rpc_in_flight", "Calls that run.", in_flight);
   metrics->Gauge("factord_streams", "StreamRatings calls that are open.",
                  static_cast<double>(gate.in_flight(Rpc::kStreamRatings)));

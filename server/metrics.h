@@ -26,7 +26,7 @@ namespace factord {
 // Where the numbers come from. All outlive the collector.
 struct MetricsSources {
   const CallGate* gate = nullptr;
-  const HealthService* health = nullptr;
+  const Health* health = nullptr;
   Listener* listener = nullptr;
   const CertificateStore* certificates = nullptr;  // null: no TLS
   const Reloadable<TokenTable>* tokens = nullptr;  // null: no tokens

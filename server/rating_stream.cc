@@ -38,13 +38,15 @@ class RatingStream final : public RatingStreams::Reactor,
   RatingStream(RatingStreams* streams, grpc::CallbackServerContext* context)
       : streams_(streams), context_(context) {
     call_.emplace(streams->gate_, Rpc::kStreamRatings, context);
-    call_->Received();  // as far as a drain goes, which ends it
   }
 
-  void Begin() {
-    const absl::Status admitted = call_->Admit();
+  void Begin(bool draining) {
+    absl::Status status = call_->Admit();
+    if (status.ok() && draining) status = Draining();
     MutexLock lock(&mu_);
-    if (!admitted.ok()) return CloseLocked(admitted);
+    if (!status.ok()) return CloseLocked(status);
+    if (closing_.has_value()) return;  // by a drain, meanwhile
+    call_->Received();
     call_->StartTimer();  // until it has started
     ReadLocked();
   }
@@ -429,11 +431,7 @@ RatingStreams::Reactor* RatingStreams::Open(grpc::CallbackServerContext* context
     streams_.insert(stream);
     draining = draining_;
   }
-  if (draining) {
-    stream->Stop(Draining());
-  } else {
-    stream->Begin();
-  }
+  stream->Begin(draining);
   return stream.get();
 }
 

@@ -188,7 +188,7 @@ absl::Status Server::ListenForCalls() {
   grpc::ServerBuilder builder;
   SetArguments(options_.network, &builder);
   SetQuota("api", options_.network.memory_bytes, &builder);
-  builder.RegisterService(&health_);
+  builder.RegisterService(&api_health_);
   builder.RegisterService(&ratings_);
   builder.RegisterService(&recommendations_);
   builder.RegisterService(&model_);
@@ -210,7 +210,7 @@ absl::Status Server::ListenForProbes() {
   network.max_connection_idle = kProbeConnectionIdle;
   SetArguments(network, &builder);
   SetQuota("health", kProbeMemoryBytes, &builder);
-  builder.RegisterService(&health_);
+  builder.RegisterService(&probe_health_);
   builder.RegisterCallbackGenericService(&unknown_to_probes_);
   FACTORD_ASSIGN_OR_RETURN(probes_.server, StartServer(&builder, probes_.listener.get(),
                                                        grpc::InsecureServerCredentials()));

@@ -165,7 +165,9 @@ class Server {
   CallGate gate_;
   WorkerPool read_workers_;
   WorkerPool admin_worker_;
-  HealthService health_;
+  Health health_;
+  HealthService api_health_{&health_};
+  HealthService probe_health_{&health_};
   RatingService ratings_;
   RecommendationService recommendations_;
   ModelService model_;

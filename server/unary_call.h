@@ -91,7 +91,8 @@ class UnaryCall final : public CallService::Reactor {
   }
   absl::Status NoRequest() const {
     if (IsCancelled()) return absl::CancelledError("");
-    return absl::InvalidArgumentError("the request: there is none");
+    // gRPC itself tells the client of one that is too large.
+    return absl::InvalidArgumentError("the request: there is none, or not all of it");
   }
 
   const Method* const method_;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that factord needs. Does nothing when all are there.
 #   tools/install_deps.sh [--python] [--checks] [--image] [--bench]
-# --python: for the Python client, and the tests written in Python. --checks: for tools/check_*.sh, and
-# promtool. --image: for tools/build_image.sh where there is no docker or podman. --bench: for
+# --python: for the Python client, and the tests written in Python. --checks: for tools/check_*.sh, promtool, and
+# shells to complete in. --image: for tools/build_image.sh where there is no docker or podman. --bench: for
 # tools/bench.sh.
 set -euo pipefail
 
@@ -19,7 +19,7 @@ python_packages=(
 command -v kubectl >/dev/null || python_packages+=(kubernetes-client)
 check_packages=(
   clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy
-  python3-typeshed prometheus
+  python3-typeshed prometheus zsh fish
 )
 bench_packages=(libbenchmark-dev libfaiss-dev libhnswlib-dev python3)
 image_packages=(buildah debootstrap iproute2 openssl)

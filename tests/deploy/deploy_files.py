@@ -24,10 +24,11 @@ FACTORD = os.environ.get("FACTORD_BINARY", str(ROOT / "build/release/server/fact
 FACTORCTL = os.environ.get("FACTORCTL_BINARY", str(ROOT / "build/release/factorctl/factorctl"))
 
 # Of an idle connection with TLS, and of a call with the longest headers (docs/security.md has the tests
-# that measure them). A thousand calls that are refused may wait to be told so.
+# that measure them). A thousand calls that are refused may wait to be told so, and each of the two ports may have 1,500
+# calls of health.
 CONNECTION_BYTES = 74_000
 CALL_BYTES = 33_000
-REFUSED_CALLS = 1_000
+UNCOUNTED_CALLS = 4_000
 
 PORTS = {"api": 7070, "metrics": 7071, "health": 7072}
 UID = 10001
@@ -73,7 +74,7 @@ def planned_memory(settings):
             quantity(settings.get("FACTORD_MAX_QUEUED_BYTES", default)) +
             quantity(settings.get("FACTORD_MAX_UNREAD_ANSWER_BYTES", default)) +
             int(settings["FACTORD_MAX_CONNECTIONS"]) * CONNECTION_BYTES +
-            (int(settings["FACTORD_MAX_CONCURRENT_CALLS"]) + REFUSED_CALLS) * CALL_BYTES)
+            (int(settings["FACTORD_MAX_CONCURRENT_CALLS"]) + UNCOUNTED_CALLS) * CALL_BYTES)
 
 
 def seconds(duration):

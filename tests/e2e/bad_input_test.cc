@@ -171,6 +171,21 @@ TEST_F(BadInputTest, BytesThatAreNoMessage) {
   expect_unparsable(kRecord, bytes.substr(0, bytes.size() - 1), "RecordRatingsRequest");
 }
 
+TEST_F(BadInputTest, NoRequestAtAll) {
+  struct Reactor final : grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+    void OnDone(const grpc::Status& status) override { done.set_value(status); }
+    std::promise<grpc::Status> done;
+  } reactor;
+  grpc::ClientContext context;
+  grpc::GenericStub stub(server_->channel());
+  stub.PrepareBidiStreamingCall(&context, kRecord, grpc::StubOptions(), &reactor);
+  reactor.StartWritesDone();
+  reactor.StartCall();
+  const grpc::Status status = reactor.done.get_future().get();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("the request: there is none"));
+}
+
 TEST_F(BadInputTest, AnUnknownMethod) {
   EXPECT_EQ(Send("/factord.v1.RatingService/NoSuchMethod", "").error_code(),
             grpc::StatusCode::UNIMPLEMENTED);
