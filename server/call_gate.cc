@@ -75,6 +75,7 @@ void CallGate::Call::WaitToBeToldLocked() {
   Call* const oldest = refused.front();
   refused.pop_front();
   oldest->is_refused_ = false;
+  gate_->metrics_.CountRefusal(Refusal::kUnreadRefusals);
   oldest->context_->TryCancel();
 }
 
@@ -236,7 +237,11 @@ void CallGate::Call::Answered(int code) {
   // Not how long its client took to send it; nor is one that never came a failure of ours.
   const bool has_come = received_ != Clock::time_point();
   const double seconds = has_come ? std::chrono::duration<double>(now - received_).count() : 0;
-  if (has_come || !has_place_) gate_->metrics_.durations(rpc_, code).Observe(seconds);
+  if (has_come || !has_place_) {
+    gate_->metrics_.durations(rpc_, code).Observe(seconds);
+  } else {
+    gate_->metrics_.CountRefusal(Refusal::kNoRequest);
+  }
   if (log::IsOn(log::Level::kDebug)) {
     log::Debug("call", {{"method", InfoOf(rpc_).method},
                         {"code", code},

@@ -25,8 +25,10 @@ enum class Refusal {
   kAuthMissing,
   kAuthUnknown,
   kAuthScope,
+  kNoRequest,       // admitted, and its request did not come
+  kUnreadRefusals,  // refused, and cancelled since too many others waited to be told so
 };
-inline constexpr size_t kRefusals = 8;
+inline constexpr size_t kRefusals = 10;
 
 // Thread-safe.
 class CallMetrics {

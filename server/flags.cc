@@ -479,7 +479,7 @@ CallGate::Options ToCallOptions(Mistakes* mistakes) {
   options.max_concurrent_calls = AtLeast<int32_t>(
       "max_concurrent_calls", 1, absl::GetFlag(FLAGS_max_concurrent_calls), mistakes);
   options.max_streams =
-      AtLeast<int32_t>("max_streams", 0, absl::GetFlag(FLAGS_max_streams), mistakes);
+      AtLeast<int32_t>("max_streams", 1, absl::GetFlag(FLAGS_max_streams), mistakes);
   options.max_call_time = Milliseconds("max_call_time", absl::Milliseconds(1),
                                        absl::GetFlag(FLAGS_max_call_time), mistakes);
   options.max_unread_answer_bytes =

@@ -23,23 +23,28 @@
 namespace factord {
 namespace {
 
-sigset_t StopSignals() {
+sigset_t WatchedSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   return signals;
 }
 
-// Calls server->Stop() on SIGTERM or SIGINT, as often as they come, for as long as it lives. The
-// signals must be blocked in every thread.
+// Calls server->Stop() on SIGTERM or SIGINT and server->Reload() on SIGHUP, as often as they come,
+// for as long as it lives. The signals must be blocked in every thread.
 class SignalWatcher {
  public:
   explicit SignalWatcher(Server* server)
       : thread_([this, server] {
-          const sigset_t signals = StopSignals();
+          const sigset_t signals = WatchedSignals();
           int signal = 0;
           while (sigwait(&signals, &signal) == 0 && !done_) {
+            if (signal == SIGHUP) {
+              server->Reload();
+              continue;
+            }
             log::Info("stopping", {{"signal", strsignal(signal)}});
             server->Stop();
           }
@@ -72,7 +77,7 @@ ExitCode Main(const std::vector<std::string>& arguments) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 
   // Before any thread starts, so that all of them inherit it.
-  const sigset_t signals = StopSignals();
+  const sigset_t signals = WatchedSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 

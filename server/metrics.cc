@@ -159,6 +159,8 @@ void AddRefusals(const CallMetrics& calls, const EngineMetrics::Refusals& engine
   add("auth_missing", calls.refusals(Refusal::kAuthMissing));
   add("auth_unknown", calls.refusals(Refusal::kAuthUnknown));
   add("auth_scope", calls.refusals(Refusal::kAuthScope));
+  add("no_request", calls.refusals(Refusal::kNoRequest));
+  add("unread_refusals", calls.refusals(Refusal::kUnreadRefusals));
   add("queue", engine.queue);
   add("users", engine.users);
   add("items", engine.items);

@@ -40,9 +40,10 @@ class RatingStream final : public RatingStreams::Reactor,
     call_.emplace(streams->gate_, Rpc::kStreamRatings, context);
   }
 
-  void Begin(bool draining) {
-    absl::Status status = call_->Admit();
-    if (status.ok() && draining) status = Draining();
+  // Before anybody else knows of it.
+  absl::Status Admit() { return call_->Admit(); }
+
+  void Begin(const absl::Status& status) {
     MutexLock lock(&mu_);
     if (!status.ok()) return CloseLocked(status);
     if (closing_.has_value()) return;  // by a drain, meanwhile
@@ -425,13 +426,13 @@ void RatingStream::CountAnswerLocked() {
 
 RatingStreams::Reactor* RatingStreams::Open(grpc::CallbackServerContext* context) {
   auto stream = std::make_shared<RatingStream>(this, context);
-  bool draining = false;
+  absl::Status status = stream->Admit();
   {
     MutexLock lock(&mu_);
     streams_.insert(stream);
-    draining = draining_;
+    if (status.ok() && draining_) status = Draining();
   }
-  stream->Begin(draining);
+  stream->Begin(status);
   return stream.get();
 }
 

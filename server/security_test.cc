@@ -1,8 +1,10 @@
 // Who may call what: tokens, TLS, client certificates, and their replacement while the server runs.
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <future>
 #include <string>
 #include <vector>
 
@@ -252,6 +254,35 @@ TEST_F(TlsTest, ServesThoseWhoTrustTheCertificateAndNobodyInPlainText) {
   for (const grpc::Status& status :
        {probe.Read(), probe.Write(), probe.Operate(), probe.Stream()}) {
     EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
+  }
+}
+
+// Whether there is reflection at `port`.
+bool Reflects(int port) {
+  grpc::GenericStub stub(
+      grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials()));
+  const grpc::Slice list_services("\x3a\x01*");
+  const grpc::ByteBuffer request(&list_services, 1);
+  grpc::ByteBuffer response;
+  grpc::ClientContext context;
+  std::promise<grpc::Status> done;
+  stub.UnaryCall(&context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", {},
+                 &request, &response, [&](const grpc::Status& status) { done.set_value(status); });
+  const grpc::Status status = done.get_future().get();
+  EXPECT_THAT(status.error_code(), testing::AnyOf(StatusCode::OK, StatusCode::UNIMPLEMENTED))
+      << status.error_message();
+  return status.ok();
+}
+
+// Once it was at every port, whatever the option said.
+TEST(ReflectionTest, IsAtThePortOfTheApiUnlessSwitchedOff) {
+  for (const bool on : {true, false}) {
+    TestServer server([&](ServerOptions* options) {
+      options->reflection = on;
+      options->health_listen = "127.0.0.1:0";
+    });
+    EXPECT_EQ(Reflects(server.server().port()), on);
+    EXPECT_FALSE(Reflects(server.server().health_port()));
   }
 }
 

@@ -83,6 +83,19 @@ void SetQuota(const char* name, int64_t bytes, grpc::ServerBuilder* builder) {
   builder->SetResourceQuota(quota);
 }
 
+// Debian's library of reflection puts it into every server of the process.
+class WithoutReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->erase(std::remove_if(plugins->begin(), plugins->end(),
+                                  [](const auto& plugin) {
+                                    return plugin->name() == "proto_server_reflection";
+                                  }),
+                   plugins->end());
+  }
+};
+
 // Builds the server, whose connections come from `listener`, and starts both.
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
     grpc::ServerBuilder* builder, Listener* listener,
@@ -181,13 +194,14 @@ absl::Status Server::Listen() {
 }
 
 absl::Status Server::ListenForCalls() {
-  if (options_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();  // or it would not be linked
   FACTORD_ASSIGN_OR_RETURN(
       api_.listener,
       Listener::Open(options_.listen, ConnectionsThatFit(options_.network.max_connections)));
   grpc::ServerBuilder builder;
   SetArguments(options_.network, &builder);
   SetQuota("api", options_.network.memory_bytes, &builder);
+  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(&api_health_);
   builder.RegisterService(&ratings_);
   builder.RegisterService(&recommendations_);
@@ -210,6 +224,7 @@ absl::Status Server::ListenForProbes() {
   network.max_connection_idle = kProbeConnectionIdle;
   SetArguments(network, &builder);
   SetQuota("health", kProbeMemoryBytes, &builder);
+  builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(&probe_health_);
   builder.RegisterCallbackGenericService(&unknown_to_probes_);
   FACTORD_ASSIGN_OR_RETURN(probes_.server, StartServer(&builder, probes_.listener.get(),
@@ -271,6 +286,12 @@ void Server::Recover() {
   changed_.NotifyAll();
 }
 
+void Server::Reload() {
+  MutexLock lock(&mu_);
+  reload_requested_ = true;
+  changed_.NotifyAll();
+}
+
 void Server::Stop() {
   MutexLock lock(&mu_);
   stop_requested_ = true;
@@ -306,7 +327,7 @@ bool Server::ServeUntilStopped() {
     std::unique_ptr<Engine> engine;
     {
       MutexLock lock(&mu_);
-      if (!stop_requested_ && !opened_.has_value()) {
+      if (!stop_requested_ && !reload_requested_ && !opened_.has_value()) {
         changed_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kHousekeepingInterval);
       }
       if (stop_requested_) return true;
@@ -340,8 +361,16 @@ void Server::Housekeep() {
     next_room_check_ = now + kRoomCheckInterval;
     CheckRoom();
   }
-  if (now < next_reload_) return;
-  next_reload_ = now + options_.reload_interval;
+  if (now >= next_reload_ || WasReloadRequested()) ReloadFiles();
+}
+
+bool Server::WasReloadRequested() {
+  MutexLock lock(&mu_);
+  return std::exchange(reload_requested_, false);
+}
+
+void Server::ReloadFiles() {
+  next_reload_ = std::chrono::steady_clock::now() + options_.reload_interval;
   if (certificates_ != nullptr) certificates_->Reload();
   WarnOfExpiry();
   if (tokens_ != nullptr) tokens_->Reload();

@@ -131,6 +131,8 @@ class Server {
   // Makes Run drain and return. Returns at once; further calls change nothing. Thread-safe, but not
   // for use in a signal handler.
   void Stop();
+  // Has certificates and tokens looked at now rather than after reload_interval. As Stop.
+  void Reload();
 
  private:
   // A port that speaks gRPC.
@@ -153,6 +155,8 @@ class Server {
   void Serve(std::unique_ptr<Engine> engine);
   // What is done now and then.
   void Housekeep();
+  bool WasReloadRequested();
+  void ReloadFiles();
   void CheckWrites();
   void CheckRoom();
   void WarnOfExpiry();
@@ -191,6 +195,7 @@ class Server {
   Mutex mu_;
   CondVar changed_;
   bool stop_requested_ ABSL_GUARDED_BY(mu_) = false;
+  bool reload_requested_ ABSL_GUARDED_BY(mu_) = false;
   bool drained_ ABSL_GUARDED_BY(mu_) = false;
   // What recovery came to, until somebody takes it.
   std::optional<absl::StatusOr<std::unique_ptr<Engine>>> opened_ ABSL_GUARDED_BY(mu_);

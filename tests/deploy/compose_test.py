@@ -40,6 +40,9 @@ class Compose(unittest.TestCase):
         self.assertGreaterEqual(files.seconds(FACTORD["stop_grace_period"]),
                                 files.seconds(FACTORD["environment"]["FACTORD_DRAIN_TIMEOUT"]) + 10)
 
+    def test_reflection_is_off(self):
+        self.assertEqual(FACTORD["environment"]["FACTORD_REFLECTION"], "false")
+
     def test_memory_has_room_for_the_rest(self):
         self.assertLess(files.planned_memory(FACTORD["environment"]),
                         files.quantity(FACTORD["mem_limit"]) * 0.85)

@@ -163,6 +163,7 @@ class Rendered:
         self.assertIs(pod["automountServiceAccountToken"], False)
         self.assertEqual(pod["serviceAccountName"], self.one("ServiceAccount")["metadata"]["name"])
         self.assertNotIn("FACTORD_ALLOW_PLAINTEXT", self.settings())
+        self.assertEqual(self.settings()["FACTORD_REFLECTION"], "false")
 
     def test_limits(self):
         resources = self.container()["resources"]

@@ -23,6 +23,7 @@ def settings():
 class Systemd(unittest.TestCase):
     def test_settings_are_flags(self):
         self.assertEqual(files.unknown_settings(settings()), [])
+        self.assertEqual(settings()["FACTORD_REFLECTION"], "false")
 
     def test_credentials_are_those_that_are_read(self):
         loaded = {line.split(":")[0] for line in values("LoadCredential")}

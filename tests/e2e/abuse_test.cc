@@ -424,7 +424,7 @@ TEST(AbuseTest, HealthIsToldHoweverManyDoNotReadIt) {
       clients.back()->Call(1 + 2 * i, "/grpc.health.v1.Health/Check");
     }
   }
-  // The oldest are dropped beyond a thousand: some calls end with a frame RST_STREAM, long before
+  // The oldest are dropped beyond some hundred: some calls end with a frame RST_STREAM, long before
   // the connections do since nobody answers their pings.
   const std::string reset("\0\0\4\3\0", 5);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -444,6 +444,52 @@ TEST(AbuseTest, HealthIsToldHoweverManyDoNotReadIt) {
     grpc::health::v1::HealthCheckResponse response;
     EXPECT_TRUE(stub->Check(&context, {}, &response).ok());
   }
+}
+
+TEST(AbuseTest, HealthHasItsRoomAtEachPort) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--health_listen=127.0.0.1:0"});
+  server.WaitUntilServing();
+  std::vector<std::unique_ptr<Client>> clients;
+  const auto connect = [&]() -> Client* {
+    clients.push_back(std::make_unique<Client>(server.port()));
+    clients.back()->Greet(65'535);
+    return clients.back().get();
+  };
+  const auto probe = [](int port,
+                        const std::function<grpc::StatusCode(grpc::health::v1::Health::Stub*,
+                                                             grpc::ClientContext*)>& call) {
+    const auto stub = grpc::health::v1::Health::NewStub(grpc::CreateChannel(
+        "127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    return call(stub.get(), &context);
+  };
+  const auto check = [](grpc::health::v1::Health::Stub* stub, grpc::ClientContext* context) {
+    grpc::health::v1::HealthCheckResponse response;
+    return stub->Check(context, {}, &response).error_code();
+  };
+  // The first status; without one, why not.
+  const auto watch = [](grpc::health::v1::Health::Stub* stub, grpc::ClientContext* context) {
+    const auto reader = stub->Watch(context, {});
+    grpc::health::v1::HealthCheckResponse response;
+    if (!reader->Read(&response)) return reader->Finish().error_code();
+    context->TryCancel();
+    (void)reader->Finish();
+    return grpc::StatusCode::OK;
+  };
+  Client* const silent = connect();
+  for (uint32_t i = 0; i < 1'000; ++i) silent->Begin(1 + 2 * i, "/grpc.health.v1.Health/Check");
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (probe(server.port(), watch) != grpc::StatusCode::RESOURCE_EXHAUSTED &&
+         std::chrono::steady_clock::now() < deadline) {
+    Client* const watching = connect();
+    for (uint32_t i = 0; i < 100; ++i) watching->Call(1 + 2 * i, "/grpc.health.v1.Health/Watch");
+  }
+  EXPECT_EQ(probe(server.port(), watch), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(probe(server.port(), check), grpc::StatusCode::OK);
+  EXPECT_EQ(probe(server.health_port(), check), grpc::StatusCode::OK);
+  EXPECT_EQ(probe(server.health_port(), watch), grpc::StatusCode::OK);
 }
 
 // Each such client once made a stop wait for half of --drain_timeout.

@@ -204,6 +204,24 @@ TEST_F(SecureServerTest, TokensAndCertificatesAreReplacedWithoutARestart) {
   EXPECT_TRUE(recorded.ok()) << recorded.status();
 }
 
+// It once ended the server.
+TEST_F(SecureServerTest, SighupHasTokensReadAgain) {
+  StartServer(/*mutual=*/false, {"--reload_interval=1h"});
+  const auto [line, token] = NewToken("shop", "read");
+  Write("tokens", token_lines_ + line + "\n");
+  Client::Options options = Options("shop");
+  options.token_file.clear();
+  options.token = token;
+  const auto client = Connect(options);
+  EXPECT_EQ(client->GetModel({}).status().code(), absl::StatusCode::kUnauthenticated);
+  server_->Signal(SIGHUP);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!client->GetModel({}).ok() && std::chrono::steady_clock::now() < end) {
+  }
+  const auto model = client->GetModel({});
+  EXPECT_TRUE(model.ok()) << model.status();
+}
+
 // New certificates of the same CA, then a change of the CA by way of a file that holds both, while
 // connections live for a third of a second each.
 TEST_F(SecureServerTest, CertificatesAreReplacedUnderLoad) {

@@ -72,7 +72,9 @@ ServerProcess::ServerProcess(std::vector<std::string> flags,
   pid_ = Spawn(command, environment, &output_fd_);
   reader_ = std::thread([this] { ReadOutput(); });
   if (!WaitForOutput("listening")) return;
-  std::ifstream(port_file) >> port_;
+  std::string health;
+  std::ifstream(port_file) >> port_ >> health >> health_port_;
+  if (health != "health") health_port_ = 0;
   EXPECT_NE(port_, 0) << "no port in the port file";
   channel_ = LazyTestChannel(port_);  // it may speak TLS
 }

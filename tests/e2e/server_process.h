@@ -60,6 +60,8 @@ class ServerProcess {
   // False: it has ended instead.
   bool listening() const { return port_ != 0; }
   int port() const { return port_; }
+  // 0: there is none.
+  int health_port() const { return health_port_; }
   pid_t pid() const { return pid_; }
   // A new connection, which is there; several calls give several.
   std::shared_ptr<grpc::Channel> NewChannel() const;
@@ -88,6 +90,7 @@ class ServerProcess {
   pid_t pid_ = -1;
   int output_fd_ = -1;
   int port_ = 0;
+  int health_port_ = 0;
   std::shared_ptr<grpc::Channel> channel_;
 
   mutable std::mutex mu_;
