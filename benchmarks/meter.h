@@ -74,6 +74,11 @@ class Meter {
     replies_.fetch_add(1, std::memory_order_relaxed);
     bytes_.fetch_add(bytes, std::memory_order_relaxed);
   }
+  // Loads call it: the server had no room (RESOURCE_EXHAUSTED) for something that is done with at
+  // `now`.
+  void Refused(Clock::time_point now) {
+    if (IsWithin(now)) refused_.fetch_add(1, std::memory_order_relaxed);
+  }
   // Loads call it. The first failure is kept.
   void Fail(const absl::Status& status) {
     MutexLock lock(&mu_);
@@ -81,6 +86,7 @@ class Meter {
   }
 
   int64_t units() const { return units_.load(std::memory_order_relaxed); }
+  int64_t refused() const { return refused_.load(std::memory_order_relaxed); }
   // Units a second. REQUIRES: stopped.
   double rate() const {
     return static_cast<double>(units()) /
@@ -107,6 +113,7 @@ class Meter {
   Clock::rep measured_ = 0;
   Latencies latencies_;
   std::atomic<int64_t> units_{0};
+  std::atomic<int64_t> refused_{0};
   std::atomic<int64_t> replies_{0};
   std::atomic<int64_t> bytes_{0};
 

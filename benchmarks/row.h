@@ -45,6 +45,7 @@ absl::Status BenchIngest(const BenchOptions& options, std::vector<Measurement>* 
 absl::Status BenchStream(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchUnary(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchRecommend(const BenchOptions& options, std::vector<Measurement>* results);
+absl::Status BenchOverload(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchMixed(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* results);
 absl::Status BenchTopKUniform(const BenchOptions& options, std::vector<Measurement>* results);

@@ -22,6 +22,15 @@ namespace {
 constexpr std::chrono::seconds kPatience(60);
 constexpr std::chrono::milliseconds kPollInterval(5);
 
+// Of all its threads; later ones get those of the thread that starts them.
+void SetCores(pid_t process, const cpu_set_t& cores) {
+  const std::string threads = absl::StrCat("/proc/", process, "/task");
+  std::error_code ignored;
+  for (const auto& thread : std::filesystem::directory_iterator(threads, ignored)) {
+    sched_setaffinity(std::stoi(thread.path().filename()), sizeof(cores), &cores);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::StartFactord(
@@ -61,11 +70,28 @@ absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::Start(
 }
 
 ServerUnderLoad::~ServerUnderLoad() {
+  if (cores_of_load_.has_value()) SetCores(getpid(), *cores_of_load_);
   if (pid_ > 0) {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
   std::filesystem::remove_all(folder_);
+}
+
+absl::Status ServerUnderLoad::PinApart() {
+  cpu_set_t allowed;
+  sched_getaffinity(0, sizeof(allowed), &allowed);
+  std::vector<cpu_set_t> cores;
+  for (size_t core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed)) continue;
+    CPU_ZERO(&cores.emplace_back());
+    CPU_SET(core, &cores.back());
+  }
+  if (cores.size() < 2) return absl::FailedPreconditionError("there is one core only");
+  cores_of_load_ = allowed;
+  SetCores(pid_, cores[0]);
+  SetCores(getpid(), cores[1]);
+  return absl::OkStatus();
 }
 
 absl::Status ServerUnderLoad::WaitForPort() {

@@ -5,9 +5,11 @@
 //   CallLoad load(server->Connect(4), ...);
 #pragma once
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,10 @@ class ServerUnderLoad {
   ServerUnderLoad(const ServerUnderLoad&) = delete;
   ServerUnderLoad& operator=(const ServerUnderLoad&) = delete;
 
+  // Lets it run on one core alone, and whoever puts load on it, this process, on another one, as
+  // long as the server lives. FAILED_PRECONDITION where there is one core only.
+  absl::Status PinApart();
+
   // So many new connections.
   Channels Connect(int count) const;
 
@@ -45,6 +51,7 @@ class ServerUnderLoad {
   const std::string folder_;
   pid_t pid_ = -1;
   int port_ = 0;
+  std::optional<cpu_set_t> cores_of_load_;  // before it was pinned
 };
 
 }  // namespace factord

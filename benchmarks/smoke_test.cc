@@ -63,5 +63,9 @@ TEST(Smoke, Mixed) {
                             "mixed/writes-beside-snapshots"}));
 }
 
+TEST(Smoke, Overload) {
+  EXPECT_THAT(Measure("overload"), IsSupersetOf({"overload-p99", "overload/after-p99"}));
+}
+
 }  // namespace
 }  // namespace factord

@@ -1,0 +1,77 @@
+// More calls than a server can answer: it refuses the rest, and answers those it takes as if there
+// were none. The server has a core of its own, and so has the load.
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "benchmarks/row.h"
+#include "benchmarks/server_rows.h"
+
+namespace factord {
+namespace {
+
+// As many as keep the core busy. Without such a limit calls wait for each other instead of being
+// refused, up to ten thousand of them.
+constexpr int kCallsAtOnce = 64;
+
+}  // namespace
+
+absl::Status BenchOverload(const BenchOptions& options, std::vector<Measurement>* results) {
+  const Rounds rounds = RoundsOf(options);
+  RatingRequests requests(MovieLens10M(), options.seed, options.smoke ? 20'000 : 2'000'000);
+  FACTORD_ASSIGN_OR_RETURN(
+      const auto server,
+      ServerUnderLoad::StartFactord(options.scratch_dir + "/overload",
+                                    {absl::StrCat("--max_concurrent_calls=", kCallsAtOnce)}));
+  FACTORD_RETURN_IF_ERROR(server->PinApart());
+  FACTORD_RETURN_IF_ERROR(Learn(*server, options.smoke ? 10'000 : 500'000, &requests));
+  const auto measure = [&](std::optional<double> per_second, Meter* meter) -> absl::Status {
+    const CallLoad load(server->Connect(kConnections),
+                        {.method = kRecommendItems,
+                         .make_request = [&requests] { return requests.Recommend(); },
+                         .in_flight = kCallsAtOnce,
+                         .per_second = per_second,
+                         .may_be_refused = true},
+                        meter);
+    std::this_thread::sleep_for(rounds.warm_up);
+    meter->Start();
+    std::this_thread::sleep_for(rounds.measured);
+    meter->Stop();
+    return meter->status();
+  };
+  Meter capacity, half, overload, after;
+  FACTORD_RETURN_IF_ERROR(measure(std::nullopt, &capacity));
+  FACTORD_RETURN_IF_ERROR(measure(capacity.rate() / 2, &half));
+  FACTORD_RETURN_IF_ERROR(measure(2 * capacity.rate(), &overload));
+  FACTORD_RETURN_IF_ERROR(measure(capacity.rate() / 2, &after));
+
+  const auto p99 = [](const Meter& meter) { return meter.latencies().Percentile(99); };
+  const double seconds = static_cast<double>(overload.units()) / overload.rate();
+  results->push_back({.name = "overload-p99",
+                      .value = p99(overload),
+                      .unit = "us",
+                      .reference = "at capacity",
+                      .reference_value = p99(capacity),
+                      .at_most = 3});
+  results->push_back({.name = "overload/answered",
+                      .value = overload.rate(),
+                      .unit = "calls/s",
+                      .reference = "capacity",
+                      .reference_value = capacity.rate()});
+  results->push_back({.name = "overload/refused",
+                      .value = static_cast<double>(overload.refused()) / seconds,
+                      .unit = "calls/s",
+                      .reference = "what was sent",
+                      .reference_value = 2 * capacity.rate()});
+  results->push_back({.name = "overload/after-p99",
+                      .value = p99(after),
+                      .unit = "us",
+                      .reference = "at half, before",
+                      .reference_value = p99(half),
+                      .at_most = 1.5});
+  return absl::OkStatus();
+}
+
+}  // namespace factord
