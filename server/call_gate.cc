@@ -97,6 +97,7 @@ void CallGate::Call::Received() {
     StopTimer();
   }
   MutexLock lock(&gate_->mu_);
+  is_received_ = true;
   is_settled_ = false;
   ++gate_->unsettled_;
 }
@@ -237,11 +238,7 @@ void CallGate::Call::Answered(int code) {
   // Not how long its client took to send it; nor is one that never came a failure of ours.
   const bool has_come = received_ != Clock::time_point();
   const double seconds = has_come ? std::chrono::duration<double>(now - received_).count() : 0;
-  if (has_come || !has_place_) {
-    gate_->metrics_.durations(rpc_, code).Observe(seconds);
-  } else {
-    gate_->metrics_.CountRefusal(Refusal::kNoRequest);
-  }
+  if (has_come || !has_place_) gate_->metrics_.durations(rpc_, code).Observe(seconds);
   if (log::IsOn(log::Level::kDebug)) {
     log::Debug("call", {{"method", InfoOf(rpc_).method},
                         {"code", code},
@@ -288,6 +285,7 @@ void CallGate::CancelOverdue(Clock::time_point now) {
   std::vector<std::pair<Clock::rep, Call*>> waiting;  // since when an answer has not been read
   for (Call* call : calls_) {
     if (call->overdue_.load(std::memory_order_relaxed) <= now.time_since_epoch().count()) {
+      if (call->has_place_ && !call->is_received_) metrics_.CountRefusal(Refusal::kNoRequest);
       cancel(call);
     } else if (excess > 0 && call->held_.load(std::memory_order_acquire) > 0) {
       const Clock::rep since = call->held_since_.load(std::memory_order_relaxed);

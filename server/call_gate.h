@@ -49,9 +49,9 @@ class CallGate {
     int32_t max_concurrent_calls = 10'000;
     // Of them, StreamRatings.
     int32_t max_streams = 1'000;
-    // A read or a RecordRatings that takes longer, also because its client does not read the
-    // answer, is cancelled; so are calls whose request does not come, and a stream whose client
-    // does not read acknowledgements for so long.
+    // A read or a RecordRatings that takes longer is cancelled; so are a call whose request does
+    // not come or whose answer is not read for so long, and a stream whose acknowledgements are
+    // not.
     std::chrono::milliseconds max_call_time = std::chrono::minutes(1);
     // Bytes of answers that are made and not sent yet. Beyond half of it, those that have waited
     // longest, and a second at least, are cancelled; beyond it, calls are refused.
@@ -141,6 +141,7 @@ class CallGate {
     std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
     bool has_place_ = false;                    // from Admit on
     // Guarded by the gate's mu_.
+    bool is_received_ = false;
     bool is_settled_ = true;
     bool is_refused_ = false;  // and in the list of those
     std::list<Call*>::iterator refused_place_;

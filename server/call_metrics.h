@@ -15,7 +15,7 @@
 
 namespace factord {
 
-// Why the gate refused a call.
+// Why the gate refused a call, or cancelled it.
 enum class Refusal {
   kCalls,
   kStreams,
@@ -25,7 +25,7 @@ enum class Refusal {
   kAuthMissing,
   kAuthUnknown,
   kAuthScope,
-  kNoRequest,       // admitted, and its request did not come
+  kNoRequest,       // admitted, and its request did not come in time
   kUnreadRefusals,  // refused, and cancelled since too many others waited to be told so
 };
 inline constexpr size_t kRefusals = 10;
@@ -41,7 +41,7 @@ class CallMetrics {
     }
   }
 
-  // From the call's arrival until its status was decided.
+  // From the request's arrival until the status was decided; 0 where none was waited for.
   Histogram& durations(Rpc rpc, int code) const {
     return *durations_[static_cast<size_t>(rpc) * kCodes +
                        static_cast<size_t>(std::clamp(code, 0, kCodes - 1))];

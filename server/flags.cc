@@ -64,7 +64,7 @@ ABSL_FLAG(std::string, token_file, "",
           "File with a bearer token a line: NAME SCOPES TOKEN. Calls must carry one whose scopes "
           "(read, write, admin) allow them. Empty: none is asked for.");
 ABSL_FLAG(absl::Duration, reload_interval, absl::Seconds(10),
-          "How often certificates and tokens are read again.");
+          "How often certificates and tokens are read again; SIGHUP has it done at once.");
 ABSL_FLAG(bool, allow_plaintext, false,
           "Serve an address that others can reach without TLS, tokens included. For networks that "
           "encrypt by themselves.");
@@ -84,9 +84,9 @@ ABSL_FLAG(int32_t, max_streams, 1'000,
           "StreamRatings calls at once; more are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(
     absl::Duration, max_call_time, absl::Minutes(1),
-    "A read or a RecordRatings that takes longer is cancelled, also when it is the client that "
-    "does not read the answer; so are a call whose request does not come and a stream whose "
-    "acknowledgements are not read.");
+    "A read or a RecordRatings that takes longer is cancelled; so are a call whose request does "
+    "not come or whose answer is not read for so long, and a stream whose acknowledgements are "
+    "not.");
 ABSL_FLAG(
     ByteSize, max_unread_answer_bytes, ByteSize{256 << 20},
     "Answers that are made and not sent yet, mostly since clients do not read. Beyond half of it, "
