@@ -1,9 +1,8 @@
 // More calls than a server can answer: it refuses the rest, and answers those it takes as if there
 // were none. The server has a core of its own, and so has the load.
-#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "benchmarks/row.h"
@@ -30,32 +29,32 @@ absl::Status BenchOverload(const BenchOptions& options, std::vector<Measurement>
                                      "--max_calls_per_connection=10000"}));
   FACTORD_RETURN_IF_ERROR(server->PinApart());
   FACTORD_RETURN_IF_ERROR(Learn(*server, options.smoke ? 10'000 : 500'000, &requests));
-  const auto measure = [&](std::optional<double> per_second, Meter* meter) -> absl::Status {
-    const CallLoad load(server->Connect(kConnections),
-                        {.method = kRecommendItems,
-                         .make_request = [&requests] { return requests.Recommend(); },
-                         .in_flight = kInFlight,
-                         .per_second = per_second,
-                         .may_be_refused = true},
-                        meter);
-    std::this_thread::sleep_for(rounds.warm_up);
-    meter->Start();
-    std::this_thread::sleep_for(rounds.measured);
-    meter->Stop();
-    return meter->status();
+  const auto measure = [&](std::optional<double> per_second, Reached* reached) {
+    return MeasureRound(
+        rounds,
+        [&](Meter* meter) {
+          return std::make_unique<CallLoad>(
+              server->Connect(kConnections),
+              CallLoad::Options{.method = kRecommendItems,
+                                .make_request = [&requests] { return requests.Recommend(); },
+                                .in_flight = kInFlight,
+                                .per_second = per_second,
+                                .may_be_refused = true},
+              meter);
+        },
+        reached);
   };
-  Meter capacity, half, overload, after;
+  Reached capacity, half, overload, after;
   FACTORD_RETURN_IF_ERROR(measure(std::nullopt, &capacity));
   FACTORD_RETURN_IF_ERROR(measure(capacity.rate() / 2, &half));
   FACTORD_RETURN_IF_ERROR(measure(2 * capacity.rate(), &overload));
   FACTORD_RETURN_IF_ERROR(measure(capacity.rate() / 2, &after));
 
-  const auto p99 = [](const Meter& meter) { return meter.latencies().Percentile(99); };
   results->push_back({.name = "overload-p99",
-                      .value = p99(overload),
+                      .value = overload.Latency(99),
                       .unit = "us",
                       .reference = "at capacity",
-                      .reference_value = p99(capacity),
+                      .reference_value = capacity.Latency(99),
                       .at_most = 3});
   results->push_back({.name = "overload/answered",
                       .value = overload.rate(),
@@ -70,10 +69,10 @@ absl::Status BenchOverload(const BenchOptions& options, std::vector<Measurement>
                         .reference_value = static_cast<double>(overload.units())});
   }
   results->push_back({.name = "overload/after-p99",
-                      .value = p99(after),
+                      .value = after.Latency(99),
                       .unit = "us",
                       .reference = "at half, before",
-                      .reference_value = p99(half),
+                      .reference_value = half.Latency(99),
                       .at_most = 1.5});
   return absl::OkStatus();
 }

@@ -88,6 +88,8 @@ void Reached::Add(const Meter& meter) {
   std::vector<double>& latencies = latencies_.emplace_back();
   for (const double percent : kPercents) latencies.push_back(meter.latencies().Percentile(percent));
   mean_bytes_ = meter.mean_bytes();
+  units_ += meter.units();
+  refused_ += meter.refused();
 }
 
 double Reached::rate() const { return *std::max_element(rates_.begin(), rates_.end()); }

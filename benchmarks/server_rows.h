@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,11 +40,16 @@ class Reached {
   // The median of the rounds' percentiles, in microseconds.
   double Latency(double percent) const;
   double mean_bytes() const { return mean_bytes_; }
+  // In all rounds.
+  int64_t units() const { return units_; }
+  int64_t refused() const { return refused_; }
 
  private:
   std::vector<double> rates_;
   std::vector<std::vector<double>> latencies_;  // as kPercents has them
   double mean_bytes_ = 0;
+  int64_t units_ = 0;
+  int64_t refused_ = 0;
 };
 
 // Lets the load that `start` makes run on `server`, measures it once it has warmed up, and adds
