@@ -1,6 +1,7 @@
 #include "server/flags.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -283,8 +284,15 @@ T Choose(absl::string_view flag, absl::string_view text,
 
 template <typename T>
 T AtLeast(absl::string_view flag, T min, T value, Mistakes* mistakes) {
-  // So that NaN is refused, too.
-  if (!(value >= min)) mistakes->push_back(absl::StrCat("--", flag, ": must be at least ", min));
+  if (value < min) mistakes->push_back(absl::StrCat("--", flag, ": must be at least ", min));
+  return value;
+}
+
+// Units a second, 0 for no limit.
+double Rate(absl::string_view flag, double value, Mistakes* mistakes) {
+  if (!std::isfinite(value) || value < 0) {
+    mistakes->push_back(absl::StrCat("--", flag, ": must be a number of at least 0, is ", value));
+  }
   return value;
 }
 
@@ -485,10 +493,10 @@ CallGate::Options ToCallOptions(Mistakes* mistakes) {
   options.max_unread_answer_bytes =
       Bytes("max_unread_answer_bytes", int64_t{16} << 20, std::numeric_limits<int64_t>::max(),
             absl::GetFlag(FLAGS_max_unread_answer_bytes), mistakes);
-  options.client_calls_per_second = AtLeast<double>(
-      "client_calls_per_second", 0, absl::GetFlag(FLAGS_client_calls_per_second), mistakes);
-  options.client_events_per_second = AtLeast<double>(
-      "client_events_per_second", 0, absl::GetFlag(FLAGS_client_events_per_second), mistakes);
+  options.client_calls_per_second =
+      Rate("client_calls_per_second", absl::GetFlag(FLAGS_client_calls_per_second), mistakes);
+  options.client_events_per_second =
+      Rate("client_events_per_second", absl::GetFlag(FLAGS_client_events_per_second), mistakes);
   return options;
 }
 

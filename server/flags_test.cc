@@ -111,12 +111,26 @@ TEST_F(FlagsTest, TakesBothForms) {
 }
 
 TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
-  const std::string mistakes = Mistakes(
-      {"--rnak=3", "stray", "--rank=many", "--durability=maybe", "--log_retention=some",
-       "--listen=7070", "--snapshot_interval=-1s", "--stream_window_events=9",
-       "--max_message_bytes=1", "--max_queued_events=0", "--min_free_bytes=-1",
-       "--drain_timeout=0s", "--log_level=loud", "--event_types=click:a", "--solver=quick",
-       "--max_items=300000000", "--max_users=-1", "--client_calls_per_second=nan", "--port_file"});
+  const std::string mistakes = Mistakes({"--rnak=3",
+                                         "stray",
+                                         "--rank=many",
+                                         "--durability=maybe",
+                                         "--log_retention=some",
+                                         "--listen=7070",
+                                         "--snapshot_interval=-1s",
+                                         "--stream_window_events=9",
+                                         "--max_message_bytes=1",
+                                         "--max_queued_events=0",
+                                         "--min_free_bytes=-1",
+                                         "--drain_timeout=0s",
+                                         "--log_level=loud",
+                                         "--event_types=click:a",
+                                         "--solver=quick",
+                                         "--max_items=300000000",
+                                         "--max_users=-1",
+                                         "--client_calls_per_second=nan",
+                                         "--client_events_per_second=inf",
+                                         "--port_file"});
   for (const char* expected :
        {"--rnak: unknown flag",
         "unexpected argument: stray",
@@ -135,7 +149,8 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
         "--solver: must be exact or bisection or approximate, is \"quick\"",
         "--max_items: must be 0 to 268435456, is 300000000",
         "--max_users: must be 0 to 268435456, is -1",
-        "--client_calls_per_second: must be at least 0",
+        "--client_calls_per_second: must be a number of at least 0, is nan",
+        "--client_events_per_second: must be a number of at least 0, is inf",
         "--port_file: needs a value",
         "--data_dir: must be given"}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
