@@ -16,6 +16,23 @@ absl::Status CheckHash(absl::string_view what, int64_t sequence, const Hash128& 
                                           " as recorded"));
 }
 
+absl::Status LoadAndReplay(Store& store, ModelState& state, RecoveryProgress* progress) {
+  const SnapshotMeta snapshot = store.snapshot();
+  const int64_t last = store.log()->range().last;
+  if (progress != nullptr) {
+    progress->Begin(static_cast<int64_t>(snapshot.users + snapshot.items) + last -
+                    snapshot.sequence);
+  }
+  KillPoint("recovery.begin");
+  FACTORD_RETURN_IF_ERROR(LoadSnapshot(store, state, progress));
+  KillPoint("recovery.loaded");
+  FACTORD_RETURN_IF_ERROR(Replay(*store.log(), last, state, progress));
+  const std::optional<StateEvidence> evidence = store.evidence();
+  if (!evidence.has_value()) return absl::OkStatus();
+  // The store has checked the evidence's sequence.
+  return CheckHash("the folder", evidence->sequence, evidence->hash, state.RunningHash());
+}
+
 }  // namespace
 
 absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* progress) {
@@ -107,21 +124,15 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProg
   return absl::OkStatus();
 }
 
+absl::Status NameDamage(Store& store, const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  const absl::Status files = store.CheckFiles();
+  if (files.ok()) return status;
+  return absl::DataLossError(absl::StrCat(status.message(), "; ", files.message()));
+}
+
 absl::Status Recover(Store& store, ModelState& state, RecoveryProgress* progress) {
-  const SnapshotMeta snapshot = store.snapshot();
-  const int64_t last = store.log()->range().last;
-  if (progress != nullptr) {
-    progress->Begin(static_cast<int64_t>(snapshot.users + snapshot.items) + last -
-                    snapshot.sequence);
-  }
-  KillPoint("recovery.begin");
-  FACTORD_RETURN_IF_ERROR(LoadSnapshot(store, state, progress));
-  KillPoint("recovery.loaded");
-  FACTORD_RETURN_IF_ERROR(Replay(*store.log(), last, state, progress));
-  const std::optional<StateEvidence> evidence = store.evidence();
-  if (!evidence.has_value()) return absl::OkStatus();
-  // The store has checked the evidence's sequence.
-  return CheckHash("the folder", evidence->sequence, evidence->hash, state.RunningHash());
+  return NameDamage(store, LoadAndReplay(store, state, progress));
 }
 
 }  // namespace factord

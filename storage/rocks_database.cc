@@ -11,6 +11,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/coding.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/convenience.h"
@@ -18,6 +20,7 @@
 #include "rocksdb/table.h"
 #include "storage/file_util.h"
 #include "storage/manifest_guard.h"
+#include "storage/table_check.h"
 
 namespace factord {
 namespace {
@@ -125,10 +128,15 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const rocksdb::Options& options, Fami
 // database are meant.
 absl::Status OpenStatus(const rocksdb::Status& status, const std::string& path) {
   const std::string what = absl::StrCat("open ", path);
-  if (status.IsInvalidArgument() || status.IsNotFound() || status.IsNotSupported()) {
-    return absl::DataLossError(absl::StrCat(what, ": ", status.ToString()));
+  const bool is_loss = status.IsInvalidArgument() || status.IsNotFound() || status.IsNotSupported();
+  const absl::Status result = ToStatus(status, what);
+  if (!is_loss && !absl::IsDataLoss(result)) return result;
+  // RocksDB looks for a missing table under an older name at last, and names that.
+  std::string message = absl::StrReplaceAll(result.message(), {{".ldb", ".sst"}});
+  if (const std::vector<std::string> tables = TablesWithoutFooter(path); !tables.empty()) {
+    absl::StrAppend(&message, "; no tables by their end: ", absl::StrJoin(tables, ", "));
   }
-  return ToStatus(status, what);
+  return absl::DataLossError(message);
 }
 
 // What a damaged record is called.

@@ -10,7 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "storage/rocks_snapshot.h"
 #include "storage/table_check.h"
@@ -85,10 +88,28 @@ absl::Status NoIdentity(const std::string& path) {
   return absl::FailedPreconditionError(absl::StrCat(path, " is not a data folder of factord"));
 }
 
+// The file of a database that names its manifest.
+absl::Status CheckCurrent(const std::string& database) {
+  const std::string path = Join(database, "CURRENT");
+  // RocksDB takes a database without it for one that is not there yet.
+  if (!PathExists(path)) return absl::DataLossError(absl::StrCat(path, " is missing"));
+  FACTORD_ASSIGN_OR_RETURN(const std::string content, ReadSmallFile(path));
+  const absl::string_view manifest = absl::StripSuffix(content, "\n");
+  if (absl::StartsWith(manifest, "MANIFEST-") && PathExists(Join(database, manifest))) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      absl::StrCat(path, " names \"", absl::CHexEscape(manifest), "\", which is not there"));
+}
+
 }  // namespace
 
 absl::Status Store::Create(const std::string& path, const ConfigFields& config) {
   const bool is_new = !PathExists(path);
+  if (!is_new && !Exists(path)) {
+    const absl::Status status = NoIdentity(path);
+    if (absl::IsDataLoss(status)) return status;
+  }
   FACTORD_RETURN_IF_ERROR(MakeFolder(path));
   if (is_new) FACTORD_RETURN_IF_ERROR(SyncFolder(ParentFolder(path)));
   FACTORD_RETURN_IF_ERROR(CheckCreatable(path));
@@ -152,10 +173,7 @@ absl::Status RocksStore::OpenFolder() {
 
 absl::Status RocksStore::OpenDatabase(rocksdb::Env* env) {
   const std::string path = PathOf(kDatabaseFolder);
-  // RocksDB takes a database without it for one that is not there yet.
-  if (!PathExists(Join(path, "CURRENT"))) {
-    return absl::DataLossError(absl::StrCat(Join(path, "CURRENT"), " is missing"));
-  }
+  FACTORD_RETURN_IF_ERROR(CheckCurrent(path));
   FACTORD_RETURN_IF_ERROR(CheckTableFiles(path));
   const RocksDatabase::Mode mode =
       options_.read_only ? RocksDatabase::Mode::kReadOnly : RocksDatabase::Mode::kReadWrite;
@@ -190,8 +208,9 @@ absl::Status RocksStore::ReadEvidence() {
   if (!evidence.ok()) return Annotate(evidence.status(), path);
   const int64_t last = log_->range().last;
   if (evidence->sequence != last) {
-    return absl::DataLossError(absl::StrCat("the folder was closed at sequence ",
-                                            evidence->sequence, ", but its log ends at ", last));
+    return absl::DataLossError(absl::StrCat(
+        path, ": the folder was closed at sequence ", evidence->sequence, ", but its log ends at ",
+        last, ": the end of the database's MANIFEST or of its log is lost"));
   }
   MutexLock lock(&mu_);
   evidence_ = *evidence;

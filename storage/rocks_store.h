@@ -37,6 +37,9 @@ class RocksStore : public Store {
   absl::Status CloseClean(const StateEvidence& evidence) override;
   absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) override;
   absl::StatusOr<int64_t> FreeBytes() const override;
+  absl::Status CheckFiles() override {
+    return ToStatus(database_->db()->VerifyChecksum(), "verify the files");
+  }
   int64_t MemoryBytes() const override { return database_->MemoryBytes(); }
 
  private:

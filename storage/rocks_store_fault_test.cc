@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "base/temp_folder.h"
+#include "base/test_file.h"
 #include "base/test_mount.h"
 #include "storage/fault_file_system.h"
 #include "storage/rocks_store.h"

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/temp_folder.h"
+#include "base/test_file.h"
 #include "storage/identity.h"
 #include "storage/store_test_util.h"
 
@@ -143,7 +144,7 @@ TEST_F(RocksStoreTest, AChangedOrSwappedIdentityIsRefused) {
   EXPECT_ERROR(OpenStatus(), kDataLoss, "IDENTITY");
   fs::remove(path_ + "/IDENTITY");
   EXPECT_ERROR(OpenStatus(), kDataLoss, "IDENTITY");
-  EXPECT_CODE(Store::Create(path_, TestConfig()), kFailedPrecondition);
+  EXPECT_ERROR(Store::Create(path_, TestConfig()), kDataLoss, "IDENTITY");
   WriteAll(path_ + "/IDENTITY", text);
   EXPECT_OK(OpenStatus());
 }

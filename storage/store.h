@@ -74,8 +74,9 @@ class Store {
     bool read_only = false;
   };
 
-  // Makes a folder. FAILED_PRECONDITION if `path` holds anything already; creates it (not its
-  // parents) if it is not there. A creation that was cut off is completed by calling it again.
+  // Makes a folder. FAILED_PRECONDITION if `path` holds anything already, DATA_LOSS if that is a
+  // store that has lost its identity; creates it (not its parents) if it is not there. A creation
+  // that was cut off is completed by calling it again.
   static absl::Status Create(const std::string& path, const ConfigFields& config);
 
   // True if `path` holds a completely created store.
@@ -120,6 +121,11 @@ class Store {
   // the store as it is now and `evidence` in it. No append may run meanwhile. Files are hard links
   // where the file system allows it.
   virtual absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) = 0;
+
+  // DATA_LOSS, naming a file, if the checksum of any block of the database does not match. Reads
+  // all of it: to be asked when something is known to be wrong. A scan, RocksDB 7.8's, does not
+  // say it itself where the first block of a file is damaged: it ends there as if all were read.
+  virtual absl::Status CheckFiles() = 0;
 
   // Free bytes on the folder's file system, for this process.
   virtual absl::StatusOr<int64_t> FreeBytes() const = 0;

@@ -1,14 +1,17 @@
 #include "storage/table_check.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/coding.h"
 #include "base/hash128.h"
 #include "storage/file_util.h"
@@ -20,6 +23,7 @@ namespace {
 constexpr uint64_t kFooterBytes = 1 + 40 + 4 + 8;
 constexpr uint64_t kTableMagic = 0x88e241b785f4cff7;
 constexpr uint8_t kXxh3 = 4;
+constexpr uint32_t kFormatVersion = 5;
 // Behind each block: compression type, checksum.
 constexpr uint64_t kTrailerBytes = 1 + 4;
 // Properties take a few kilobytes; more is a damaged handle.
@@ -54,9 +58,11 @@ class TableFile {
     if (size_ < kFooterBytes) return std::nullopt;
     const std::optional<std::string> footer = Read(size_ - kFooterBytes, kFooterBytes);
     if (!footer.has_value()) return std::nullopt;
-    Reader magic(absl::string_view(*footer).substr(kFooterBytes - 8));
+    Reader end(absl::string_view(*footer).substr(kFooterBytes - 4 - 8));
     Reader reader(*footer);
-    if (magic.Fixed64() != kTableMagic || reader.Byte() != kXxh3) return std::nullopt;
+    if (end.Fixed32() != kFormatVersion || end.Fixed64() != kTableMagic || reader.Byte() != kXxh3) {
+      return std::nullopt;
+    }
     BlockHandle handle;
     handle.offset = reader.Varint();
     handle.size = reader.Varint();
@@ -98,34 +104,49 @@ bool ChecksumMatches(absl::string_view block_and_trailer) {
 }
 
 // False only if the properties are there and damaged.
-bool PropertiesAreWhole(const std::string& path, uint64_t size) {
-  TableFile file(path, size);
-  const std::optional<BlockHandle> meta_index = file.MetaIndex();
+bool PropertiesAreWhole(TableFile* file) {
+  const std::optional<BlockHandle> meta_index = file->MetaIndex();
   if (!meta_index.has_value()) return true;
-  const std::optional<std::string> meta_index_block = file.Read(*meta_index);
+  const std::optional<std::string> meta_index_block = file->Read(*meta_index);
   if (!meta_index_block.has_value()) return true;
   const std::optional<BlockHandle> properties = FindProperties(*meta_index_block);
   if (!properties.has_value()) return true;
-  const std::optional<std::string> block = file.Read(*properties);
+  const std::optional<std::string> block = file->Read(*properties);
   return !block.has_value() || ChecksumMatches(*block);
 }
 
-}  // namespace
-
-absl::Status CheckTableFiles(const std::string& folder) {
+// The names of the table files in `folder` for which `matches` is true.
+absl::StatusOr<std::vector<std::string>> FindTables(
+    const std::string& folder, const std::function<bool(TableFile*)>& matches) {
   FACTORD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  std::vector<std::string> found;
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, ".sst")) continue;
     const std::string path = absl::StrCat(folder, "/", name);
     std::error_code error;
     const uint64_t size = std::filesystem::file_size(path, error);
     if (error) continue;
-    if (!PropertiesAreWhole(path, size)) {
-      return absl::DataLossError(
-          absl::StrCat(path, ": its properties do not match their checksum"));
-    }
+    TableFile file(path, size);
+    if (matches(&file)) found.push_back(name);
   }
-  return absl::OkStatus();
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace
+
+absl::Status CheckTableFiles(const std::string& folder) {
+  FACTORD_ASSIGN_OR_RETURN(
+      const std::vector<std::string> damaged,
+      FindTables(folder, [](TableFile* file) { return !PropertiesAreWhole(file); }));
+  if (damaged.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(folder, "/", absl::StrJoin(damaged, ", "),
+                                          ": properties that do not match their checksum"));
+}
+
+std::vector<std::string> TablesWithoutFooter(const std::string& folder) {
+  return FindTables(folder, [](TableFile* file) { return !file->MetaIndex().has_value(); })
+      .value_or(std::vector<std::string>());
 }
 
 }  // namespace factord

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -15,5 +16,9 @@ namespace factord {
 // match its checksum. Files that end in no footer of a table are left to RocksDB, which knows
 // whether they matter.
 absl::Status CheckTableFiles(const std::string& folder);
+
+// The names of those files: cut off, overwritten, or not finished when the process ended. RocksDB
+// does not always say which file it could not take for a table.
+std::vector<std::string> TablesWithoutFooter(const std::string& folder);
 
 }  // namespace factord

@@ -1,0 +1,150 @@
+// For tests: a small, cleanly closed folder, damaged in one place after the other.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "base/temp_folder.h"
+#include "base/test_file.h"
+
+namespace factord {
+
+class DamageTest : public ::testing::Test {
+ protected:
+  using Damage = std::function<void(const std::string& path)>;
+
+  // OK: all that was in the undamaged folder is in `folder`. May change it.
+  virtual absl::Status Check(const std::string& folder) = 0;
+
+  // To be called when original() has been made.
+  void FindFiles() {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(original_)) {
+      if (entry.is_regular_file()) {
+        files_.push_back(std::filesystem::relative(entry.path(), original_).string());
+      }
+    }
+    std::sort(files_.begin(), files_.end());
+  }
+
+  // Damages a copy of the folder's `file` and looks at what comes of it: everything is there, or it
+  // is called DATA_LOSS.
+  absl::Status TryUnnamed(const std::string& file, const std::string& what, const Damage& damage) {
+    SCOPED_TRACE(absl::StrCat(file, ": ", what));
+    std::filesystem::remove_all(copy_);
+    std::filesystem::copy(original_, copy_, std::filesystem::copy_options::recursive);
+    damage(absl::StrCat(copy_, "/", file));
+    const absl::Status status = Check(copy_);
+    EXPECT_TRUE(status.ok() || absl::IsDataLoss(status)) << status;
+    ++(status.ok() ? harmless_ : noticed_);
+    return status;
+  }
+
+  // And the file is named.
+  void Try(const std::string& file, const std::string& what, const Damage& damage) {
+    const absl::Status status = TryUnnamed(file, what, damage);
+    std::string name = std::filesystem::path(file).filename().string();
+    // Which of the two has lost its end cannot be told.
+    if (absl::StrContains(status.message(), "the database's MANIFEST or of its log")) {
+      name = name.substr(0, name.find('-'));
+    }
+    EXPECT_TRUE(status.ok() || absl::StrContains(status.message(), name))
+        << file << ": " << what << ": " << status;
+  }
+
+  void TryEachFileDeleted() {
+    for (const std::string& file : files_) {
+      Try(file, "deleted", [](const std::string& path) { std::filesystem::remove(path); });
+    }
+  }
+
+  // At each `every`th of its bytes; 0: at some.
+  void TryEachFileTruncated(uint64_t every) {
+    for (const std::string& file : files_) {
+      const uint64_t size = SizeOf(file);
+      std::vector<uint64_t> lengths = {0, size / 2, size - 1};
+      for (uint64_t length = 0; every > 0 && length < size; length += every) {
+        lengths.push_back(length);
+      }
+      for (const uint64_t length : lengths) {
+        if (length >= size) continue;
+        Try(file, absl::StrCat("truncated to ", length),
+            [length](const std::string& path) { std::filesystem::resize_file(path, length); });
+      }
+    }
+  }
+
+  // A bit of each `every`th byte; 0: of some.
+  void TryBitsFlippedInEachFile(uint64_t every) {
+    constexpr uint32_t kSeed = 7;
+    constexpr size_t kFlipsAFile = 12;
+    std::mt19937 random(kSeed);
+    for (const std::string& file : files_) {
+      const uint64_t size = SizeOf(file);
+      if (size == 0) continue;
+      std::vector<uint64_t> bits;
+      for (uint64_t byte = 0; every > 0 && byte < size; byte += every) {
+        bits.push_back(byte * 8 + random() % 8);
+      }
+      while (every == 0 && bits.size() < kFlipsAFile) bits.push_back(random() % (size * 8));
+      for (const uint64_t bit : bits) {
+        Try(file, absl::StrCat("bit ", bit, " flipped"), [bit](const std::string& path) {
+          std::string contents = ReadAll(path);
+          contents[bit / 8] = static_cast<char>(contents[bit / 8] ^ (1 << (bit % 8)));
+          WriteAll(path, contents);
+        });
+      }
+    }
+  }
+
+  void TryBytesAppendedToEachFile() {
+    for (const std::string& file : files_) {
+      Try(file, "longer",
+          [](const std::string& path) { WriteAll(path, ReadAll(path) + std::string(100, 'x')); });
+    }
+  }
+
+  void TryEachFileSwappedWithTheNext() {
+    for (size_t i = 0; i + 1 < files_.size(); ++i) {
+      TryUnnamed(files_[i], "swapped with " + files_[i + 1], [&](const std::string& path) {
+        const std::string other = absl::StrCat(copy_, "/", files_[i + 1]);
+        std::filesystem::rename(path, path + "_");
+        std::filesystem::rename(other, path);
+        std::filesystem::rename(path + "_", other);
+      }).IgnoreError();
+    }
+  }
+
+  void TearDown() override {
+    std::cout << noticed_ << " noticed, " << harmless_ << " harmless" << std::endl;
+    EXPECT_GT(noticed_, 0);
+  }
+
+  const std::string& original() const { return original_; }
+  const std::vector<std::string>& files() const { return files_; }
+  int harmless() const { return harmless_; }
+
+ private:
+  uint64_t SizeOf(const std::string& file) const {
+    return std::filesystem::file_size(absl::StrCat(original_, "/", file));
+  }
+
+  const TempFolder folder_{TempFolder::Place::kMemory};
+  const std::string original_ = folder_ / "original";
+  const std::string copy_ = folder_ / "copy";
+  std::vector<std::string> files_;
+  int noticed_ = 0;
+  int harmless_ = 0;
+};
+
+}  // namespace factord
