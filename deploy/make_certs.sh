@@ -32,6 +32,7 @@ if [[ -e "$dir/names" ]]; then
   mapfile -t names < <(printf '%s\n' "${names[@]}" "${former[@]}" | awk '!seen[$0]++')
 fi
 
+command -v openssl >/dev/null || die "needs openssl (apt-get install openssl)"
 umask 077
 mkdir -p "$dir"/{tls,tokens,client}
 work="$(mktemp -d "$dir/new.XXXXXX")"  # on the same file system, so that mv replaces in one step

@@ -506,6 +506,31 @@ TEST_F(FactorctlTest, RejectedRatingsCountAsErrors) {
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
 }
 
+// Symptom: what a limit had rejected was "already there" when the limit was gone.
+TEST_F(FactorctlTest, RejectedRatingsCanBeKeptAndImportedLater) {
+  server_.reject = [](const v1::Rating& rating) {
+    return rating.user_id() == "a" ? "" : "user_id: would be user 2 of --max_users=1";
+  };
+  const std::string path = WriteFile("a,x,3,10\n\"b, \"\"jr\"\"\",y,4.5,-0.5\na,z,2\nc,z,1\n");
+  const std::string kept = path + ".rejected";
+  const std::string out = Ctl({"import", path, "--max_errors=2", "--rejected", kept});
+  EXPECT_THAT(out, HasSubstr("rejected           2 by the server"));
+  EXPECT_THAT(server_.applied(), SizeIs(2));
+  const Outcome again = TryCtl({"import", path, "--rejected", kept});
+  EXPECT_THAT(again.err, HasSubstr(kept));  // never overwritten
+  server_.reject = nullptr;
+  Ctl({"import", kept});
+  const auto applied = server_.applied();
+  ASSERT_THAT(applied, SizeIs(4));
+  EXPECT_EQ(applied[2].rating.user_id(), "b, \"jr\"");
+  EXPECT_EQ(applied[2].rating.item_id(), "y");
+  EXPECT_EQ(applied[2].rating.rating(), 4.5);
+  EXPECT_EQ(applied[2].rating.event_time().seconds(), -1);
+  EXPECT_EQ(applied[2].rating.event_time().nanos(), 500'000'000);
+  EXPECT_EQ(applied[3].rating.user_id(), "c");
+  EXPECT_FALSE(applied[3].rating.has_event_time());
+}
+
 TEST_F(FactorctlTest, ImportFailsWhereTheServerIsGone) {
   const std::string path = WriteFile("a,x,3\n");
   server_.Stop();

@@ -7,6 +7,7 @@
 #include "factorctl/import_source.h"
 #include "factorctl/json.h"
 #include "factorctl/progress.h"
+#include "factorctl/rating_csv.h"
 #include "factorctl/table.h"
 
 namespace factord {
@@ -70,7 +71,7 @@ std::string AsText(const Summary& summary) {
   add_unless_zero("duplicates", stats.duplicates, ", not applied again");
   add_unless_zero("filtered", summary.filtered, ", by --min_rating or --max_rating");
   add_unless_zero("malformed", summary.malformed, " lines, left out");
-  add_unless_zero("rejected", stats.rejected, " by the server");
+  add_unless_zero("rejected", stats.rejected, " by the server: not sent again (see --rejected)");
   add_unless_zero("not settled", stats.written - stats.acknowledged,
                   ": run the same command again to go on");
   add_unless_zero("reconnects", stats.reconnects, "");
@@ -130,7 +131,9 @@ has used before is taken for sent.
 
 A file is checked before anything is sent: more malformed lines than --max_errors, and the import fails, naming file
 and line, with nothing sent. From standard input, what comes before the malformed line has been applied then.
-Ratings that the server rejects count as errors, too.
+Ratings that the server rejects (out of range, or at a limit such as --max_users) count as errors, too. They are settled
+by that: the same command does not send them again. --rejected=FILE writes them to a file that can be imported when the
+limit has been raised.
 )",
         .min_arguments = 1,
         .max_arguments = 1};
@@ -140,6 +143,8 @@ Ratings that the server rejects count as errors, too.
     flags->Add("format", &format_, "auto|csv|dat|tab", "how the file is written; dat: \"::\"");
     flags->Add("producer", &producer_, "ID", "1 to 64 bytes; without it made from the content");
     flags->Add("max_errors", &max_errors_, "N", "malformed or rejected ratings to pass over");
+    flags->Add("rejected", &rejected_path_, "FILE",
+               "write the ratings that the server rejects to this new file");
     flags->Add("sort_by_time", &source_.sort_by_time, "oldest first (in memory)");
     flags->Add("pace_seconds", &pace_seconds_, "SECONDS", "spread the ratings over this time");
     flags->Add("min_rating", &source_.min_rating, "R", "leave out ratings below");
@@ -166,11 +171,14 @@ Ratings that the server rejects count as errors, too.
       return UsageError("--pace_seconds needs a file, to know how many ratings there are");
     }
     FACTORD_ASSIGN_OR_RETURN(Client* const client, context.client());
+    RatingCsvFile rejected;
+    if (!rejected_path_.empty()) FACTORD_RETURN_IF_ERROR(rejected.Create(rejected_path_));
     Summary summary;
     summary.path = source_.path;
     summary.producer = Producer(**source);
     const absl::Time start = absl::Now();
-    absl::Status status = Send(**source, *client, context, line, errors, &summary);
+    absl::Status status = Send(**source, *client, context, line, errors, &rejected, &summary);
+    status.Update(rejected.Close());
     summary.seconds = absl::ToDoubleSeconds(absl::Now() - start);
     summary.malformed = (*source)->malformed();
     summary.filtered = (*source)->filtered();
@@ -205,13 +213,14 @@ Ratings that the server rejects count as errors, too.
 
   // Sends everything, and fills in what the stream counted, also after an error.
   absl::Status Send(ImportSource& source, Client& client, Context& context, StatusLine& line,
-                    ErrorBudget& errors, Summary* summary) {
+                    ErrorBudget& errors, RatingCsvFile* rejected, Summary* summary) {
     RatingStream::Options options;
     options.model = context.model();
     options.producer_id = summary->producer;
     options.give_up_after =
         std::chrono::milliseconds(static_cast<int64_t>(give_up_seconds_ * 1'000));
     options.on_rejected = [&](int64_t number, const v1::Rating& rating, const std::string& reason) {
+      rejected->Add(rating);
       (void)errors.Note(absl::StrCat(source_.path, source_.sort_by_time ? ": rating " : ":", number,
                                      ": rejected by the server (user ", rating.user_id(), ", item ",
                                      rating.item_id(), "): ", reason));
@@ -256,6 +265,7 @@ Ratings that the server rejects count as errors, too.
   ImportSource::Options source_;
   std::string format_ = "auto";
   std::string producer_;
+  std::string rejected_path_;
   int64_t max_errors_ = 0;
   double pace_seconds_ = 0;
   std::string progress_ = "auto";

@@ -1,27 +1,12 @@
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "factorctl/commands.h"
 #include "factorctl/json.h"
+#include "factorctl/rating_csv.h"
 #include "model/config.h"
 #include "storage/store.h"
 
 namespace factord {
 namespace {
-
-std::string CsvField(absl::string_view text) {
-  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) return std::string(text);
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
-}
-
-// Seconds, with a fraction only where there is one.
-std::string Seconds(int64_t micros) {
-  const int64_t whole = micros / 1'000'000;
-  const int64_t fraction = micros % 1'000'000;
-  if (fraction == 0) return absl::StrCat(whole);
-  return absl::StrFormat("%s%d.%06d", micros < 0 && whole == 0 ? "-" : "", whole,
-                         fraction < 0 ? -fraction : fraction);
-}
 
 std::string Rfc3339(int64_t micros) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", absl::FromUnixMicros(micros),
@@ -35,8 +20,8 @@ std::string TypeName(const Event& event, const ModelConfig& config) {
 }
 
 std::string AsCsv(const Event& event) {
-  return absl::StrCat(event.sequence, ",", CsvField(event.user_id), ",", CsvField(event.item_id),
-                      ",", FloatToJson(event.rating).dump(), ",", Seconds(event.time_micros));
+  return absl::StrCat(event.sequence, ",",
+                      RatingAsCsv(event.user_id, event.item_id, event.rating, event.time_micros));
 }
 
 std::string RevisitText(const Event& event) {

@@ -81,10 +81,11 @@ void CallGate::Call::WaitToBeToldLocked() {
 
 absl::Status CallGate::Call::CheckClient() {
   if (rpc_ == Rpc::kUnknown) return absl::UnimplementedError("there is no such method");
-  FACTORD_RETURN_IF_ERROR(Authenticate());
-  if (!gate_->call_rate_.is_on()) return absl::OkStatus();
+  const absl::Status authenticated = Authenticate();
+  if (!gate_->call_rate_.is_on()) return authenticated;
+  // Who has no token counts, too, by address: guesses have a rate like calls.
   const auto wait = gate_->call_rate_.TryTake(client(), 1, Clock::now());
-  if (wait == wait.zero()) return absl::OkStatus();
+  if (wait == wait.zero()) return authenticated;
   return gate_->Refuse(Refusal::kRateLimit,
                        RetryAfter(wait, "too many calls (--client_calls_per_second)"));
 }

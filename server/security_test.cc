@@ -128,6 +128,22 @@ TEST(TokenTest, ScopesDecide) {
   EXPECT_EQ(server.engine().requests(), 1);  // what was refused did not reach the engine
 }
 
+// Symptom: who guessed tokens was refused as often as he liked, whatever the rate.
+TEST(TokenTest, GuessesHaveARateAndDoNotCountAgainstThoseWhoKnow) {
+  Files files;
+  TestServer server([&](ServerOptions* options) {
+    options->token_file = files.Write("tokens", "reader read reader-0123456789\n");
+    options->calls.client_calls_per_second = 0.01;
+  });
+  server.WaitUntilServing();
+  Caller guesser(server.channel()), reader(server.channel());
+  guesser.set_token("wrong-0123456789");
+  EXPECT_EQ(guesser.Read().error_code(), StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(guesser.Read().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  reader.set_token("reader-0123456789");
+  EXPECT_TRUE(reader.Read().ok());
+}
+
 TEST(TokenTest, AreReadAgainAndBadOnesChangeNothing) {
   Files files;
   TestServer server([&](ServerOptions* options) {
