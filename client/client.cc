@@ -215,6 +215,8 @@ absl::StatusOr<grpc::health::v1::HealthCheckResponse> Client::CheckHealth(
       &Health::Stub::Check, request, OrDefault(timeout, options_.read_timeout), Repeat::kNever);
 }
 
+void Client::WaitOrConnect(absl::Time end) { WaitOrReconnect(channels_->Current().get(), end); }
+
 absl::StatusOr<std::unique_ptr<RatingStream>> Client::StreamRatings(RatingStream::Options options) {
   return RatingStream::Create([channels = channels_] { return channels->Current(); },
                               std::move(options));

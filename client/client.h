@@ -140,6 +140,9 @@ class Client {
   // "factord.v1.RatingService" for writes, "liveness" for the process. NOT_FOUND for another name.
   absl::StatusOr<grpc::health::v1::HealthCheckResponse> CheckHealth(
       const std::string& service, absl::Duration timeout = absl::ZeroDuration());
+  // Waits until `end`, or, where there is no connection, until there is one: for asking again.
+  // (gRPC makes no progress with one while merely time passes.)
+  void WaitOrConnect(absl::Time end);
 
   // Opens a stream over this client's connections. It may outlive the client. INVALID_ARGUMENT for
   // bad options.

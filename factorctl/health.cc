@@ -52,7 +52,7 @@ reads, writes and the process itself, and all must be well.
                     << status.message() << "\n";
     }
     while (!status.ok() && !absl::IsNotFound(status) && absl::Now() < deadline) {
-      absl::SleepFor(std::min(kPollInterval, deadline - absl::Now()));
+      client->WaitOrConnect(std::min(absl::Now() + kPollInterval, deadline));
       status = CheckAll(*client, context.timeout());
     }
     Print(context);
