@@ -120,7 +120,7 @@ what looks like them.
   factorctl import ml-1m/ratings.dat --sort_by_time
   factorctl import ratings.csv --sort_by_time --pace_seconds 60     # a minute of live learning
   zcat ratings.csv.gz | factorctl import - --producer ratings-2024
-  factorctl import ratings.csv --sort_by_time --min_rating 4 --event_type click
+  factorctl import ratings.csv --sort_by_time --min_rating 4 --event_type click   # a server with --event_types=click
 
 Each rating is applied exactly once, though the connection breaks or the server restarts on the way, and
 though this command is run again: the server remembers, for each producer, how far it got. The producer is

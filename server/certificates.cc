@@ -6,18 +6,45 @@
 #include <openssl/x509.h>
 
 #include <ctime>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/pem.h"
 #include "storage/file_util.h"
 
 namespace factord {
 namespace {
 
-absl::StatusOr<CertificatePtr> CertificateOf(const std::string& file, const std::string& pem) {
-  CertificatePtr certificate = FirstCertificate(pem);
-  if (certificate != nullptr) return certificate;
-  return absl::InvalidArgumentError(absl::StrCat(file, ": has no PEM certificate"));
+// False, and a mistake, if it cannot be read.
+bool Read(const std::string& file, std::string* pem, std::vector<std::string>* mistakes) {
+  absl::StatusOr<std::string> content = ReadSmallFile(file);
+  if (content.ok()) {
+    *pem = *std::move(content);
+  } else {
+    mistakes->emplace_back(content.status().message());
+  }
+  return content.ok();
+}
+
+// Null, and a mistake, if there is none.
+CertificatePtr ReadCertificate(const std::string& file, std::string* pem,
+                               std::vector<std::string>* mistakes) {
+  if (!Read(file, pem, mistakes)) return nullptr;
+  CertificatePtr certificate = FirstCertificate(*pem);
+  if (certificate == nullptr) mistakes->push_back(absl::StrCat(file, ": has no PEM certificate"));
+  return certificate;
+}
+
+PrivateKeyPtr ReadKey(const std::string& file, std::string* pem,
+                      std::vector<std::string>* mistakes) {
+  if (!Read(file, pem, mistakes)) return nullptr;
+  PrivateKeyPtr key = FirstPrivateKey(*pem);
+  if (key == nullptr) {
+    mistakes->push_back(absl::StrCat(file, ": has no PEM private key, or an encrypted one"));
+  }
+  return key;
 }
 
 int64_t SecondsOf(const ASN1_TIME* time) {
@@ -73,23 +100,18 @@ class ReloadingCredentials final : public grpc::ServerCredentials {
 
 absl::StatusOr<Certificates> ReadCertificates(const TlsFiles& files) {
   Certificates result;
-  FACTORD_ASSIGN_OR_RETURN(result.cert_chain, ReadSmallFile(files.cert_file));
-  FACTORD_ASSIGN_OR_RETURN(result.key, ReadSmallFile(files.key_file));
-  FACTORD_ASSIGN_OR_RETURN(const CertificatePtr certificate,
-                           CertificateOf(files.cert_file, result.cert_chain));
-  const PrivateKeyPtr key = FirstPrivateKey(result.key);
-  if (key == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(files.key_file, ": has no PEM private key, or an encrypted one"));
+  std::vector<std::string> mistakes;
+  const CertificatePtr certificate =
+      ReadCertificate(files.cert_file, &result.cert_chain, &mistakes);
+  const PrivateKeyPtr key = ReadKey(files.key_file, &result.key, &mistakes);
+  if (!files.client_ca_file.empty()) {
+    ReadCertificate(files.client_ca_file, &result.client_ca, &mistakes);
   }
-  if (!IsKeyOf(certificate, key)) {
-    return absl::InvalidArgumentError(
+  if (certificate != nullptr && key != nullptr && !IsKeyOf(certificate, key)) {
+    mistakes.push_back(
         absl::StrCat(files.key_file, ": is not the key of the certificate in ", files.cert_file));
   }
-  if (!files.client_ca_file.empty()) {
-    FACTORD_ASSIGN_OR_RETURN(result.client_ca, ReadSmallFile(files.client_ca_file));
-    FACTORD_RETURN_IF_ERROR(CertificateOf(files.client_ca_file, result.client_ca).status());
-  }
+  if (!mistakes.empty()) return absl::InvalidArgumentError(absl::StrJoin(mistakes, "; "));
   result.expires = SecondsOf(X509_get0_notAfter(certificate.get()));
   return result;
 }

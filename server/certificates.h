@@ -41,8 +41,8 @@ struct Certificates {
 
 using CertificateStore = Reloadable<Certificates>;
 
-// INVALID_ARGUMENT, or what reading said, naming the file: not PEM, no certificate in it, an
-// encrypted key, a key of another certificate. A certificate that has expired is none of it.
+// INVALID_ARGUMENT: all that is wrong, naming the files: not readable, not PEM, no certificate in
+// it, an encrypted key, a key of another certificate. A certificate that has expired is none of it.
 absl::StatusOr<Certificates> ReadCertificates(const TlsFiles& files);
 
 // TLS 1.2 or 1.3. `store` is loaded and outlives the server.

@@ -166,6 +166,7 @@ TEST_F(FlagsTest, ReportsBadFilesWithEverythingElse) {
        {std::string("--rank: cannot be"),
         std::string("--tls_cert_file, --tls_key_file, --tls_client_ca_file: open /no/such/cert: No "
                     "such file"),
+        std::string("; open /no/such/key: No such file"),
         "--token_file: " + tokens + ":1: the token must have", std::string("--data_dir: must")}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
   }
