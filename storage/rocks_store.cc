@@ -38,13 +38,20 @@ bool IsFolder(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-// OK if `path` is empty, or holds a creation that was cut off and nothing else.
+// OK if `path` is empty, or holds a creation that was cut off and nothing else. DATA_LOSS for a
+// data folder whose identity is gone.
 absl::Status CheckCreatable(const std::string& path) {
   FACTORD_ASSIGN_OR_RETURN(std::vector<std::string> names, ListFolder(path));
   // A fresh file system of its own has it.
   std::erase(names, "lost+found");
-  const bool cut_off =
-      std::find(names.begin(), names.end(), kUnfinishedIdentityFile) != names.end();
+  const auto has = [&names](absl::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  const bool cut_off = has(kUnfinishedIdentityFile);
+  if (!cut_off && !has(kIdentityFile) &&
+      PathExists(Join(path, absl::StrCat(kDatabaseFolder, "/CURRENT")))) {
+    return absl::DataLossError(absl::StrCat(Join(path, kIdentityFile), " is missing"));
+  }
   for (const std::string& name : names) {
     if (name == kLockFile) continue;
     if (cut_off &&
@@ -79,10 +86,9 @@ absl::Status NoIdentity(const std::string& path) {
   if (PathExists(Join(path, kUnfinishedIdentityFile))) {
     return absl::NotFoundError(absl::StrCat(path, ": its creation was cut off"));
   }
-  if (PathExists(Join(path, absl::StrCat(kDatabaseFolder, "/CURRENT")))) {
-    return absl::DataLossError(absl::StrCat(Join(path, kIdentityFile), " is missing"));
-  }
-  if (CheckCreatable(path).ok()) {
+  const absl::Status creatable = CheckCreatable(path);
+  if (absl::IsDataLoss(creatable)) return creatable;
+  if (creatable.ok()) {
     return absl::NotFoundError(absl::StrCat(path, " holds no data folder yet"));
   }
   return absl::FailedPreconditionError(absl::StrCat(path, " is not a data folder of factord"));
@@ -106,10 +112,6 @@ absl::Status CheckCurrent(const std::string& database) {
 
 absl::Status Store::Create(const std::string& path, const ConfigFields& config) {
   const bool is_new = !PathExists(path);
-  if (!is_new && !Exists(path)) {
-    const absl::Status status = NoIdentity(path);
-    if (absl::IsDataLoss(status)) return status;
-  }
   FACTORD_RETURN_IF_ERROR(MakeFolder(path));
   if (is_new) FACTORD_RETURN_IF_ERROR(SyncFolder(ParentFolder(path)));
   FACTORD_RETURN_IF_ERROR(CheckCreatable(path));
