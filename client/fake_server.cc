@@ -100,11 +100,12 @@ class FakeServer::Ratings : public v1::RatingService::Service {
     int64_t& last = fake_->producers_[producer];
     for (int i = 0; i < batch.events_size(); ++i) {
       const int64_t number = batch.first_number() + i;
-      const std::string reason = fake_->reject ? fake_->reject(batch.events(i)) : "";
-      if (!reason.empty()) {
+      const absl::Status why = fake_->reject ? fake_->reject(batch.events(i)) : absl::OkStatus();
+      if (!why.ok()) {
         auto* rejected = ack->add_rejected();
         rejected->set_number(number);
-        rejected->set_reason(reason);
+        rejected->set_reason(std::string(why.message()));
+        rejected->set_code(why.raw_code());
       } else if (number <= last) {
         ack->set_duplicates(ack->duplicates() + 1);
       } else {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/status.h"
 #include "factord/v1/admin_service.grpc.pb.h"
 #include "factord/v1/model_service.grpc.pb.h"
 #include "factord/v1/rating_service.grpc.pb.h"
@@ -64,8 +65,8 @@ class FakeServer {
   // empty: nothing.
   std::string pushback = "1";
   std::function<BatchFate(const v1::StreamBatch& batch)> on_batch;
-  // Empty: the rating is good.
-  std::function<std::string(const v1::Rating& rating)> reject;
+  // OK: the rating is good.
+  std::function<absl::Status(const v1::Rating& rating)> reject;
   // Not OK: how a stream ends instead of answering its start.
   std::function<grpc::Status()> on_start;
   // How kBreak and kApplyAndBreak end a stream.

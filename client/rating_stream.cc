@@ -374,7 +374,9 @@ void RatingStream::ReportRejected(const v1::StreamAck& ack) {
           [](const Pending& pending, int64_t number) { return pending.number < number; });
       if (it != pending_.end() && it->number == event.number()) rating = it->rating;
     }
-    options_.on_rejected(event.number(), rating, event.reason());
+    const auto code = event.code() == 0 ? absl::StatusCode::kUnknown
+                                        : static_cast<absl::StatusCode>(event.code());
+    options_.on_rejected(event.number(), rating, absl::Status(code, event.reason()));
   }
 }
 

@@ -74,7 +74,8 @@ class RatingStream {
     std::chrono::milliseconds max_backoff = std::chrono::seconds(1);
     // Called for each rejected rating, in order of number, on a thread of the stream, before the
     // rating counts as acknowledged. Must not block for long or call the stream. May be empty.
-    std::function<void(int64_t number, const v1::Rating& rating, const std::string& reason)>
+    // `why`: INVALID_ARGUMENT, ALREADY_EXISTS or RESOURCE_EXHAUSTED, as RejectedEvent.code says.
+    std::function<void(int64_t number, const v1::Rating& rating, const absl::Status& why)>
         on_rejected{};
 
     // INVALID_ARGUMENT naming every bad field.

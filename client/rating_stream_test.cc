@@ -445,18 +445,21 @@ TEST(RatingStreamTest, GivesUpWhenTheServerGoesAway) {
 
 TEST(RatingStreamTest, ReportsRejectedRatings) {
   FakeServer server;
-  server.reject = [](const v1::Rating& rating) {
-    return rating.item_id() == "7" || rating.item_id() == "30" ? "rating: must be 0 to 5" : "";
+  server.reject = [](const v1::Rating& rating) -> absl::Status {
+    if (rating.item_id() == "7") return absl::InvalidArgumentError("rating: must be 0 to 5");
+    if (rating.item_id() == "30") return absl::ResourceExhaustedError("item_id: no more");
+    return absl::OkStatus();
   };
   auto options = QuickOptions();
   std::vector<std::string> reports;
-  options.on_rejected = [&](int64_t number, const v1::Rating& rating, const std::string& reason) {
-    reports.push_back(absl::StrCat(number, " ", rating.item_id(), " ", reason));
+  options.on_rejected = [&](int64_t number, const v1::Rating& rating, const absl::Status& why) {
+    reports.push_back(absl::StrCat(number, " ", rating.item_id(), " ", why.ToString()));
   };
   auto stream = Open(server, options);
   WriteNumbers(stream.get(), 1, 50);
   ASSERT_TRUE(stream->Flush().ok());
-  EXPECT_THAT(reports, ElementsAre("7 7 rating: must be 0 to 5", "30 30 rating: must be 0 to 5"));
+  EXPECT_THAT(reports, ElementsAre("7 7 INVALID_ARGUMENT: rating: must be 0 to 5",
+                                   "30 30 RESOURCE_EXHAUSTED: item_id: no more"));
   EXPECT_EQ(stream->stats().rejected, 2);
   EXPECT_EQ(stream->stats().applied, 48);
   EXPECT_EQ(stream->stats().acknowledged, 50);
@@ -467,14 +470,16 @@ TEST(RatingStreamTest, ReportsRejectedRatings) {
 // nobody heard of it.
 TEST(RatingStreamTest, ReportsARejectionThoughItsAcknowledgementWasLost) {
   FakeServer server;
-  server.reject = [](const v1::Rating& rating) { return rating.item_id() == "7" ? "no" : ""; };
+  server.reject = [](const v1::Rating& rating) {
+    return rating.item_id() == "7" ? absl::InvalidArgumentError("no") : absl::OkStatus();
+  };
   std::atomic<int> batches{0};
   server.on_batch = [&](const v1::StreamBatch&) {
     return ++batches == 1 ? Fate::kApplyAndBreak : Fate::kApplyAndAck;
   };
   auto options = QuickOptions();
   std::vector<int64_t> reports;
-  options.on_rejected = [&](int64_t number, const v1::Rating&, const std::string&) {
+  options.on_rejected = [&](int64_t number, const v1::Rating&, const absl::Status&) {
     reports.push_back(number);
   };
   auto stream = Open(server, options);
@@ -492,7 +497,9 @@ TEST(RatingStreamTest, ReportsARejectionThoughItsAcknowledgementWasLost) {
 
 TEST(RatingStreamTest, ARejectedRatingAtTheEndIsNoDataLoss) {
   FakeServer server;
-  server.reject = [](const v1::Rating& rating) { return rating.item_id() == "20" ? "no" : ""; };
+  server.reject = [](const v1::Rating& rating) {
+    return rating.item_id() == "20" ? absl::InvalidArgumentError("no") : absl::OkStatus();
+  };
   auto stream = Open(server);
   WriteNumbers(stream.get(), 1, 20);
   ASSERT_TRUE(stream->Flush().ok());

@@ -15,9 +15,8 @@ class ErrorBudget {
   // The first few of the errors within the budget are printed on `line`, which must outlive this.
   ErrorBudget(int64_t max_errors, StatusLine* line) : max_errors_(max_errors), line_(line) {}
 
-  // OK while there are at most max_errors; then INVALID_ARGUMENT with this message, from now on
-  // also from status().
-  absl::Status Note(absl::string_view message);
+  // OK while there are at most max_errors; then this error, from now on also from status().
+  absl::Status Note(const absl::Status& error);
   absl::Status status() const;
 
  private:

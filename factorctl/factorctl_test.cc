@@ -494,13 +494,15 @@ TEST_F(FactorctlTest, ImportOfAMalformedFileSendsNothing) {
 
 TEST_F(FactorctlTest, RejectedRatingsCountAsErrors) {
   server_.reject = [](const v1::Rating& rating) {
-    return rating.rating() > 5 ? "rating: must be 0 to 5" : "";
+    return rating.rating() > 5 ? absl::ResourceExhaustedError("user_id: no more")
+                               : absl::OkStatus();
   };
   const std::string path = WriteFile("a,x,3\nb,y,9\n");
   Outcome outcome = TryCtl({"import", path, "--producer=one"});
   EXPECT_EQ(outcome.exit, 1);
-  EXPECT_THAT(outcome.err, HasSubstr(path + ":2: rejected by the server (user b, item y): "
-                                            "rating: must be 0 to 5"));
+  EXPECT_THAT(outcome.err, HasSubstr("RESOURCE_EXHAUSTED: " + path +
+                                     ":2: rejected by the server (user b, item y): "
+                                     "user_id: no more"));
   EXPECT_THAT(outcome.out, HasSubstr("rejected           1 by the server"));
   outcome = TryCtl({"import", path, "--producer=two", "--max_errors=1"});
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
@@ -509,7 +511,9 @@ TEST_F(FactorctlTest, RejectedRatingsCountAsErrors) {
 // Symptom: what a limit had rejected was "already there" when the limit was gone.
 TEST_F(FactorctlTest, RejectedRatingsCanBeKeptAndImportedLater) {
   server_.reject = [](const v1::Rating& rating) {
-    return rating.user_id() == "a" ? "" : "user_id: would be user 2 of --max_users=1";
+    return rating.user_id() == "a"
+               ? absl::OkStatus()
+               : absl::ResourceExhaustedError("user_id: would be user 2 of --max_users=1");
   };
   const std::string path = WriteFile("a,x,3,10\n\"b, \"\"jr\"\"\",y,4.5,-0.5\na,z,2\nc,z,1\n");
   const std::string kept = path + ".rejected";

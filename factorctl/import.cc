@@ -219,11 +219,12 @@ limit has been raised.
     options.producer_id = summary->producer;
     options.give_up_after =
         std::chrono::milliseconds(static_cast<int64_t>(give_up_seconds_ * 1'000));
-    options.on_rejected = [&](int64_t number, const v1::Rating& rating, const std::string& reason) {
+    options.on_rejected = [&](int64_t number, const v1::Rating& rating, const absl::Status& why) {
       rejected->Add(rating);
-      (void)errors.Note(absl::StrCat(source_.path, source_.sort_by_time ? ": rating " : ":", number,
-                                     ": rejected by the server (user ", rating.user_id(), ", item ",
-                                     rating.item_id(), "): ", reason));
+      (void)errors.Note(absl::Status(
+          why.code(), absl::StrCat(source_.path, source_.sort_by_time ? ": rating " : ":", number,
+                                   ": rejected by the server (user ", rating.user_id(), ", item ",
+                                   rating.item_id(), "): ", why.message())));
     };
     FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<RatingStream> stream,
                              client.StreamRatings(options));

@@ -123,7 +123,7 @@ absl::StatusOr<bool> ImportSource::Read(RatingRecord* record) {
     if (absl::IsInvalidArgument(status)) {
       if (checked_) continue;
       ++malformed_;
-      FACTORD_RETURN_IF_ERROR(errors_->Note(status.message()));
+      FACTORD_RETURN_IF_ERROR(errors_->Note(status));
       continue;
     }
     FACTORD_RETURN_IF_ERROR(status);

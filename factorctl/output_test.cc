@@ -132,13 +132,13 @@ TEST(ErrorBudgetTest, EndsWithTheFirstErrorBeyond) {
   std::ostringstream out;
   StatusLine line(out, false);
   ErrorBudget errors(2, &line);
-  EXPECT_TRUE(errors.Note("one").ok());
-  EXPECT_TRUE(errors.Note("two").ok());
+  EXPECT_TRUE(errors.Note(absl::InvalidArgumentError("one")).ok());
+  EXPECT_TRUE(errors.Note(absl::InvalidArgumentError("two")).ok());
   EXPECT_TRUE(errors.status().ok());
-  const absl::Status status = errors.Note("three");
-  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  const absl::Status status = errors.Note(absl::ResourceExhaustedError("three"));
+  EXPECT_TRUE(absl::IsResourceExhausted(status));
   EXPECT_EQ(status.message(), "three (error 3; --max_errors is 2)");
-  EXPECT_EQ(errors.Note("four"), status);
+  EXPECT_EQ(errors.Note(absl::InvalidArgumentError("four")), status);
   EXPECT_EQ(errors.status(), status);
   EXPECT_EQ(out.str(), "one\ntwo\n");
 }
@@ -147,7 +147,9 @@ TEST(ErrorBudgetTest, PrintsTheFirstFew) {
   std::ostringstream out;
   StatusLine line(out, false);
   ErrorBudget errors(1000, &line);
-  for (int i = 1; i <= 500; ++i) EXPECT_TRUE(errors.Note(absl::StrCat("e", i)).ok());
+  for (int i = 1; i <= 500; ++i) {
+    EXPECT_TRUE(errors.Note(absl::InvalidArgumentError(absl::StrCat("e", i))).ok());
+  }
   EXPECT_THAT(out.str(), HasSubstr("\ne20\nfurther errors are only counted\n"));
   EXPECT_THAT(out.str(), Not(HasSubstr("e21")));
 }

@@ -1,16 +1,16 @@
-// Ratings of the wire as events of the engine.
+// Ratings of the wire as events of the engine, and what became of them.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
+#include "base/status.h"
+#include "engine/engine.h"
 #include "factord/v1/rating.pb.h"
 #include "model/config.h"
 #include "storage/records.h"
 
 namespace factord {
-
-// What the result of an event says when its event_id belongs to another event.
-inline constexpr char kConflictReason[] = "event_id: was used before, with other content";
 
 // The event borrows the strings of `rating`. REQUIRES: valid for `config` (server/validation.h).
 inline Event ToEvent(const v1::Rating& rating, const ModelConfig& config) {
@@ -33,6 +33,27 @@ inline Event ToEvent(const v1::Rating& rating, const ModelConfig& config) {
   event.event_id = rating.event_id();
   event.recommendation_id = rating.recommendation_id();
   return event;
+}
+
+// Why the engine has not applied an event; OK for one that it has, or had before.
+inline absl::Status RejectionOf(const EventResult& event) {
+  switch (event.outcome) {
+    case EventResult::Outcome::kConflict:
+      return absl::AlreadyExistsError("event_id: was used before, with other content");
+    case EventResult::Outcome::kRefused:
+      return absl::ResourceExhaustedError(event.reason);
+    case EventResult::Outcome::kApplied:
+    case EventResult::Outcome::kDuplicate:
+      break;
+  }
+  return absl::OkStatus();
+}
+
+// Tells a client, in a RatingResult or RejectedEvent, why its event was rejected.
+template <typename Message>
+void SetRejection(const absl::Status& rejection, Message* message) {
+  message->set_reason(std::string(rejection.message()));
+  message->set_code(rejection.raw_code());
 }
 
 }  // namespace factord

@@ -8,26 +8,19 @@
 namespace factord {
 namespace {
 
+void Reject(const absl::Status& rejection, v1::RatingResult* result) {
+  result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
+  SetRejection(rejection, result);
+}
+
 // What the engine said of one event.
 void Convert(const EventResult& event, v1::RatingResult* result) {
-  switch (event.outcome) {
-    case EventResult::Outcome::kApplied:
-      result->set_outcome(v1::RatingResult::OUTCOME_APPLIED);
-      result->set_sequence(event.sequence);
-      break;
-    case EventResult::Outcome::kDuplicate:
-      result->set_outcome(v1::RatingResult::OUTCOME_DUPLICATE);
-      result->set_sequence(event.sequence);
-      break;
-    case EventResult::Outcome::kConflict:
-      result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
-      result->set_reason(kConflictReason);
-      break;
-    case EventResult::Outcome::kRefused:
-      result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
-      result->set_reason(event.reason);
-      break;
-  }
+  const absl::Status rejection = RejectionOf(event);
+  if (!rejection.ok()) return Reject(rejection, result);
+  result->set_outcome(event.outcome == EventResult::Outcome::kApplied
+                          ? v1::RatingResult::OUTCOME_APPLIED
+                          : v1::RatingResult::OUTCOME_DUPLICATE);
+  result->set_sequence(event.sequence);
 }
 
 }  // namespace
@@ -58,8 +51,7 @@ absl::Status RatingService::Record(RecordRatingsCall* call) const {
     if (request.allow_partial()) {
       const Violations bad = ValidateRating(rating, limits_, serving->config);
       if (!bad.empty()) {
-        result->set_outcome(v1::RatingResult::OUTCOME_REJECTED);
-        result->set_reason(ToString(bad));
+        Reject(absl::InvalidArgumentError(ToString(bad)), result);
         call->admission().metrics().CountRejectedEvents(1);
         continue;
       }

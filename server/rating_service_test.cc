@@ -83,6 +83,7 @@ TEST_F(RatingServiceTest, PartialRequestsApplyTheGoodEventsInOrder) {
   EXPECT_EQ(response_.results(0).outcome(), v1::RatingResult::OUTCOME_APPLIED);
   EXPECT_EQ(response_.results(1).outcome(), v1::RatingResult::OUTCOME_REJECTED);
   EXPECT_EQ(response_.results(1).reason(), "rating: must be 0 to 5");
+  EXPECT_EQ(response_.results(1).code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(response_.results(2).reason(),
             "user_id: must have 1 to 256 bytes, has 0; rating: must be a finite float, 0 to 5");
   EXPECT_EQ(response_.results(3).outcome(), v1::RatingResult::OUTCOME_APPLIED);
@@ -118,6 +119,7 @@ TEST_F(RatingServiceTest, TellsDuplicatesAndConflicts) {
   EXPECT_EQ(response_.results(1).sequence(), 41);
   EXPECT_EQ(response_.results(2).outcome(), v1::RatingResult::OUTCOME_REJECTED);
   EXPECT_THAT(response_.results(2).reason(), HasSubstr("event_id: "));
+  EXPECT_EQ(response_.results(2).code(), grpc::StatusCode::ALREADY_EXISTS);
   EXPECT_EQ(response_.last_sequence(), 41);
 }
 
@@ -136,6 +138,7 @@ TEST_F(RatingServiceTest, AnEventBeyondALimitIsRejectedWithTheReason) {
   EXPECT_EQ(response_.results(0).outcome(), v1::RatingResult::OUTCOME_APPLIED);
   EXPECT_EQ(response_.results(1).outcome(), v1::RatingResult::OUTCOME_REJECTED);
   EXPECT_EQ(response_.results(1).reason(), "user_id: no");
+  EXPECT_EQ(response_.results(1).code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 TEST_F(RatingServiceTest, PassesTheEnginesErrorsOn) {

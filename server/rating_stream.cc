@@ -83,12 +83,12 @@ class RatingStream final : public RatingStreams::Reactor,
     bool settled = false;
     int64_t last_sequence = 0;
     int64_t duplicates = 0;
-    std::vector<std::pair<int64_t, std::string>> rejected;  // number, reason
+    std::vector<std::pair<int64_t, absl::Status>> rejected;  // by number
 
     // Of `rejected`, in an acknowledgement.
     size_t rejected_bytes() const {
       size_t bytes = 0;
-      for (const auto& [number, reason] : rejected) bytes += kRejectedBytes + reason.size();
+      for (const auto& [number, why] : rejected) bytes += kRejectedBytes + why.message().size();
       return bytes;
     }
   };
@@ -258,7 +258,7 @@ absl::Status RatingStream::HandleBatch() {
     const int64_t number = message.first_number() + i;
     const Violations bad = ValidateRating(message.events(i), streams_->limits_, serving_->config);
     if (!bad.empty()) {
-      batch.rejected.emplace_back(number, ToString(bad));
+      batch.rejected.emplace_back(number, absl::InvalidArgumentError(ToString(bad)));
       continue;
     }
     Event event = ToEvent(message.events(i), serving_->config);
@@ -323,15 +323,14 @@ void RatingStream::Settle(Batch* batch, const std::vector<int64_t>& numbers,
         ++batch->duplicates;
         break;
       case EventResult::Outcome::kConflict:
-        batch->rejected.emplace_back(numbers[i], kConflictReason);
-        break;
       case EventResult::Outcome::kRefused:
-        batch->rejected.emplace_back(numbers[i], event.reason);
+        batch->rejected.emplace_back(numbers[i], RejectionOf(event));
         break;
     }
   }
   batch_rejected_bytes_ += batch->rejected_bytes();
-  std::sort(batch->rejected.begin(), batch->rejected.end());
+  std::sort(batch->rejected.begin(), batch->rejected.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
   batch->settled = true;
   AdvanceLocked();
 }
@@ -405,10 +404,10 @@ void RatingStream::CollectLocked() {
     last_sequence_ = std::max(last_sequence_, batch.last_sequence);
     ack->set_last_sequence(last_sequence_);
     ack->set_duplicates(ack->duplicates() + batch.duplicates);
-    for (auto& [number, reason] : batch.rejected) {
+    for (const auto& [number, why] : batch.rejected) {
       v1::RejectedEvent* const rejected = ack->add_rejected();
       rejected->set_number(number);
-      rejected->set_reason(std::move(reason));
+      SetRejection(why, rejected);
     }
     unacknowledged_ -= batch.events;
     has_next_ = true;

@@ -130,6 +130,7 @@ TEST_F(RatingStreamTest, AnEventBeyondALimitIsRejectedByItsNumber) {
   ASSERT_EQ(ack.rejected_size(), 1);
   EXPECT_EQ(ack.rejected(0).number(), 8);
   EXPECT_EQ(ack.rejected(0).reason(), "user_id: no");
+  EXPECT_EQ(ack.rejected(0).code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 TEST_F(RatingStreamTest, NothingIsAcknowledgedBeforeAllThatIsBeforeIt) {
@@ -194,10 +195,12 @@ TEST_F(RatingStreamTest, BadEventsAreReportedByNumberAndTheStreamGoesOn) {
   ASSERT_EQ(ack.rejected_size(), 3);
   EXPECT_EQ(ack.rejected(0).number(), 11);
   EXPECT_THAT(ack.rejected(0).reason(), HasSubstr("event_id: "));
+  EXPECT_EQ(ack.rejected(0).code(), grpc::StatusCode::ALREADY_EXISTS);
   EXPECT_EQ(ack.rejected(1).number(), 12);
   EXPECT_EQ(ack.rejected(1).reason(), "rating: must be a finite float, 0 to 5");
   EXPECT_EQ(ack.rejected(2).number(), 14);
   EXPECT_EQ(ack.rejected(2).reason(), "rating: must be 0 to 5");
+  EXPECT_EQ(ack.rejected(2).code(), grpc::StatusCode::INVALID_ARGUMENT);
 
   request.mutable_batch()->set_first_number(15);  // bad ones only: the engine is not asked
   request.mutable_batch()->mutable_events()->DeleteSubrange(2, 2);

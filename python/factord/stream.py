@@ -33,7 +33,7 @@ from factord.errors import ClientClosed, FactordError, Unavailable, from_rpc_err
 from factord.types import Rating, check_rating, to_message
 from factord.v1 import rating_pb2, rating_service_pb2
 
-RejectedCallback = Callable[[int, Rating, str], None]
+RejectedCallback = Callable[[int, Rating, FactordError], None]
 
 # The connection may work again, or another one will. Everything else would only fail again.
 _WORTH_A_RECONNECT = (
@@ -41,6 +41,8 @@ _WORTH_A_RECONNECT = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.CANCELLED,
 )
+
+_ERROR_CODES = {code.value[0]: code for code in grpc.StatusCode if code != grpc.StatusCode.OK}
 
 _LAST_NUMBER = 2**63 - 2  # that the server takes
 
@@ -102,13 +104,15 @@ class RatingStream:
     DATA_LOSS: on a reconnect the server knew less of this producer than it had acknowledged before;
     it runs on another or an older data folder. Nothing is sent to it.
 
-    on_rejected(number, rating, reason) is called for each rating that the server rejects (out of
-    range, say), in order of number, on a thread of the stream, before the rating counts as
-    acknowledged. It must not block for long or call the stream; what it raises ends the stream.
+    on_rejected(number, rating, error) is called for each rating that the server rejects, in order
+    of number, on a thread of the stream, before the rating counts as acknowledged. error.code is
+    INVALID_ARGUMENT (out of range, say), ALREADY_EXISTS (its event_id is that of another rating) or
+    RESOURCE_EXHAUSTED (a limit of the server; once that is raised, send it under a new number). The
+    callback must not block for long or call the stream; what it raises ends the stream.
     Without it a rejected rating shows in stats() alone. However often the connection breaks, each
     is reported once: what is sent again is rejected again. But one that is rejected for something
-    that lies not in itself (its event_id is known with other content, there are too many users or
-    items) is then taken for `recovered`, if a later one was applied.
+    that lies not in itself (the latter two codes) is then taken for `recovered`, if a later one was
+    applied.
 
     As a context manager it closes at the end, and cancels after an exception.
 
@@ -508,12 +512,12 @@ class RatingStream:
                     f"{acknowledged} to {newest}"
                 )
             settled = list(takewhile(lambda sent: sent.number <= ack.last_number, self._sent))
-        reasons = {event.number: event.reason for event in ack.rejected}
+        rejected = {event.number: event for event in ack.rejected}
         # Before the numbers are settled, so that who comes back from flush() has heard of every
         # rejection.
-        self._report_rejected(settled, reasons)
+        self._report_rejected(settled, rejected)
         with self._changed:
-            taken = [pending.number for pending in settled if pending.number not in reasons]
+            taken = [pending.number for pending in settled if pending.number not in rejected]
             recovered = sum(number <= self._resent_through for number in taken)
             # The number of a duplicate by event_id is not remembered, and the acknowledgement does
             # not say which ones those are.
@@ -528,13 +532,18 @@ class RatingStream:
             self._last_progress = time.monotonic()
             self._changed.notify_all()
 
-    def _report_rejected(self, settled: list[_Pending], reasons: dict[int, str]) -> None:
-        if self._on_rejected is None or not reasons:
+    def _report_rejected(
+        self, settled: list[_Pending], rejected: dict[int, rating_service_pb2.RejectedEvent]
+    ) -> None:
+        if self._on_rejected is None or not rejected:
             return
         for pending in settled:
-            if pending.number in reasons:
+            if event := rejected.get(pending.number):
+                rejection = make_error(
+                    _ERROR_CODES.get(event.code, grpc.StatusCode.UNKNOWN), event.reason
+                )
                 try:
-                    self._on_rejected(pending.number, pending.rating, reasons[pending.number])
+                    self._on_rejected(pending.number, pending.rating, rejection)
                 except BaseException as error:
                     raise _CallbackError from error
 

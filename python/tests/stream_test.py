@@ -140,7 +140,7 @@ class WritingTest(StreamTestCase):
 
     def test_rejected_ratings_are_reported_and_the_stream_goes_on(self) -> None:
         server = self.server()
-        reports: list[tuple[int, Rating, str]] = []
+        reports: list[tuple[int, Rating, factord.FactordError]] = []
         stream = self.stream(
             self.client(server.target), on_rejected=lambda *report: reports.append(report)
         )
@@ -149,15 +149,16 @@ class WritingTest(StreamTestCase):
             stream.write(bad.get(number, rating_of(number)), number)
         stream.flush()
         self.assertEqual([(number, rating) for number, rating, _ in reports], list(bad.items()))
-        for (_, _, reason), field in zip(reports, ("rating", "user_id", "item_id")):
-            self.assertIn(field, reason)
+        for (_, _, error), field in zip(reports, ("rating", "user_id", "item_id")):
+            self.assertIsInstance(error, factord.InvalidArgument)
+            self.assertIn(field, error.message)
         stats = stream.stats()
         self.assertEqual((stats.rejected, stats.applied, stats.acknowledged), (3, 7, 10))
         stream.close()
         self.check_log(server, [1, 2, 3, 5, 6, 7, 10])
 
     def test_what_the_callback_raises_ends_the_stream(self) -> None:
-        def refuse(number: int, rating: Rating, reason: str) -> None:
+        def refuse(number: int, rating: Rating, error: factord.FactordError) -> None:
             raise KeyError(number)
 
         stream = self.stream(self.client(self.server().target), on_rejected=refuse)
@@ -172,11 +173,11 @@ class WritingTest(StreamTestCase):
         elsewhere = self.client("127.0.0.1:1")
         calls: list[int] = []
 
-        def ask_elsewhere(number: int, rating: Rating, reason: str) -> None:
+        def ask_elsewhere(number: int, rating: Rating, error: factord.FactordError) -> None:
             calls.append(number)
             elsewhere.health()
 
-        def ask_grpc_elsewhere(number: int, rating: Rating, reason: str) -> None:
+        def ask_grpc_elsewhere(number: int, rating: Rating, error: factord.FactordError) -> None:
             calls.append(number)
             with grpc.insecure_channel("127.0.0.1:1") as channel:
                 channel.unary_unary("/a/b")(b"")
