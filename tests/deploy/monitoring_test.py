@@ -145,6 +145,12 @@ class Live(unittest.TestCase):
         shown = set().union(*(names(expression) for _, expression in queries()))
         self.assertEqual(self.exposed() - shown, set())
 
+    def test_the_reference_is_that_of_the_server(self):
+        page = files.ROOT / "docs/metrics.md"
+        made = subprocess.run(["/usr/bin/python3", files.ROOT / "tools/metrics_reference.py"],
+                              input=self.exposition(), capture_output=True, text=True, check=True).stdout
+        self.assertEqual(page.read_text(), made, f"{page}: tools/metrics_reference.py says how to make it")
+
     def test_prometheus_has_an_answer_for_every_panel_and_no_alert(self):
         files.need("prometheus", "tools/install_deps.sh --checks installs it")
         configuration = files.load("deploy/prometheus/prometheus.yaml")
