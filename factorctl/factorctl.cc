@@ -63,6 +63,12 @@ void AddCommonFlags(FlagSet* flags, bool offline, Context* context, bool* help) 
   flags->Alias("h", "help");
 }
 
+// Of what stands before the command.
+void AddLeadingFlags(FlagSet* flags, Context* context, bool* help, bool* version) {
+  AddCommonFlags(flags, /*offline=*/false, context, help);
+  flags->Add("version", version, "print the version");
+}
+
 using Commands = std::vector<std::unique_ptr<Command>>;
 
 void PrintOverview(const Commands& commands, Context* context, std::ostream& out) {
@@ -72,9 +78,10 @@ void PrintOverview(const Commands& commands, Context* context, std::ostream& out
     out << absl::StrFormat("  %-11s%s\n", info.name, info.summary);
   }
   FlagSet flags;
-  bool help = false;
-  AddCommonFlags(&flags, /*offline=*/false, context, &help);
-  out << "\nFlags of every command:\n\n" << flags.Help() << kConclusion;
+  bool help = false, version = false;
+  AddLeadingFlags(&flags, context, &help, &version);
+  out << "\nFlags, which every command takes, too, but for --version:\n\n"
+      << flags.Help() << kConclusion;
 }
 
 void PrintCommandHelp(Command& command, Context* context, std::ostream& out) {
@@ -91,9 +98,9 @@ void PrintCommandHelp(Command& command, Context* context, std::ostream& out) {
 // What completion offers for the words of an unfinished command line.
 std::vector<std::string> CompleteWords(const Commands& commands, Context* context,
                                        const std::vector<std::string>& words) {
-  bool help = false;
+  bool help = false, version = false;
   FlagSet leading;
-  AddCommonFlags(&leading, /*offline=*/false, context, &help);
+  AddLeadingFlags(&leading, context, &help, &version);
   std::vector<CompletableCommand> completable;
   for (const auto& command : commands) {
     const Command::Info info = command->info();
@@ -135,10 +142,14 @@ absl::Status Run(const std::vector<std::string>& arguments, Context& context,
     }
     return absl::OkStatus();
   }
-  bool help = false;
+  bool help = false, version = false;
   FlagSet leading;
-  AddCommonFlags(&leading, /*offline=*/false, &context, &help);
+  AddLeadingFlags(&leading, &context, &help, &version);
   FACTORD_ASSIGN_OR_RETURN(const size_t flags, leading.ParseLeading(arguments));
+  if (version) {
+    context.out() << "factorctl " FACTORD_VERSION "\n";
+    return absl::OkStatus();
+  }
   std::vector<std::string> rest(arguments.begin() + static_cast<std::ptrdiff_t>(flags),
                                 arguments.end());
   if (!rest.empty() && rest[0] == "help") {

@@ -91,6 +91,12 @@ TEST(CommandLineTest, HelpListsTheCommandsAndTheExitCodes) {
   }
 }
 
+TEST(CommandLineTest, TellsItsVersion) {
+  const Outcome outcome = RunCtl({"--version"});
+  EXPECT_EQ(outcome.exit, 0);
+  EXPECT_THAT(outcome.out, ::testing::MatchesRegex("factorctl [0-9.]+\n"));
+}
+
 TEST(CommandLineTest, EachCommandExplainsItselfWithAnExample) {
   for (const std::string name :
        {"rate", "import", "recommend", "predict", "topics", "factors", "state", "hash", "snapshot",

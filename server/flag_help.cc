@@ -33,7 +33,7 @@ std::string PlainHelp(const std::vector<FlagSection>& sections, const FlagsByNam
       "  factord --data_dir=DIR [flags]\n\n"
       "Each flag may also be given in the environment, as FACTORD_ and its name in capitals, or in "
       "a\n"
-      "flag file. --help=markdown prints this as Markdown.\n";
+      "flag file. --help=markdown prints this as Markdown, --version the version.\n";
   for (const FlagSection& section : sections) {
     absl::StrAppend(&text, "\n", section.title, "\n");
     if (*section.introduction != '\0') absl::StrAppend(&text, Wrap(section.introduction, 2));

@@ -24,6 +24,7 @@
 #include "server/open_engine.h"
 #include "server/snapshot_log.h"
 #include "server/tokens.h"
+#include "storage/file_util.h"
 #include "storage/store.h"
 
 using factord::ByteSize;
@@ -440,7 +441,8 @@ void CheckExposure(const ServerOptions& options, Mistakes* mistakes) {
   }
 }
 
-// Reads what the server reads when it starts, so that all mistakes are told together.
+// Reads what the server reads when it starts, and looks where it writes, so that all mistakes are
+// told together.
 void CheckFiles(const ServerOptions& options, Mistakes* mistakes) {
   const auto add = [mistakes](const char* flags, const absl::Status& status) {
     if (!status.ok()) mistakes->push_back(absl::StrCat(flags, ": ", status.message()));
@@ -450,6 +452,10 @@ void CheckFiles(const ServerOptions& options, Mistakes* mistakes) {
         ReadCertificates(options.tls).status());
   }
   if (!options.token_file.empty()) add("--token_file", ReadTokens(options.token_file).status());
+  if (const std::string folder = ParentFolder(options.port_file);
+      !options.port_file.empty() && !PathExists(folder)) {
+    add("--port_file", absl::NotFoundError(absl::StrCat(folder, " does not exist")));
+  }
 }
 
 NetworkOptions ToNetworkOptions(Mistakes* mistakes) {

@@ -160,14 +160,16 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
 // Symptom: what was wrong with files came only when the flags were right.
 TEST_F(FlagsTest, ReportsBadFilesWithEverythingElse) {
   const std::string tokens = folder_.Write("tokens", "shop read short\n");
-  const std::string mistakes = Mistakes({"--rank=many", "--tls_cert_file=/no/such/cert",
-                                         "--tls_key_file=/no/such/key", "--token_file=" + tokens});
+  const std::string mistakes =
+      Mistakes({"--rank=many", "--tls_cert_file=/no/such/cert", "--tls_key_file=/no/such/key",
+                "--token_file=" + tokens, "--port_file=/no/such/port"});
   for (const std::string& expected :
        {std::string("--rank: cannot be"),
         std::string("--tls_cert_file, --tls_key_file, --tls_client_ca_file: open /no/such/cert: No "
                     "such file"),
         std::string("; open /no/such/key: No such file"),
-        "--token_file: " + tokens + ":1: the token must have", std::string("--data_dir: must")}) {
+        "--token_file: " + tokens + ":1: the token must have",
+        std::string("--port_file: /no/such does not exist"), std::string("--data_dir: must")}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
   }
 }

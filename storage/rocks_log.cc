@@ -260,8 +260,11 @@ absl::StatusOr<std::unique_ptr<LogCursor>> RocksLog::ReadFrom(int64_t sequence) 
   std::unique_ptr<rocksdb::Iterator> it(
       database_->db()->NewIterator(ScanOptions(), database_->family(Family::kLog)));
   if (sequence < this->range().first || sequence > range.last + 1) {
-    return absl::OutOfRangeError(absl::StrCat("the log holds sequences ", range.first, " to ",
-                                              range.last, ", not ", sequence));
+    return absl::OutOfRangeError(range.empty()
+                                     ? absl::StrCat("the log is empty, its next sequence is ",
+                                                    range.first, ", not ", sequence)
+                                     : absl::StrCat("the log holds sequences ", range.first, " to ",
+                                                    range.last, ", not ", sequence));
   }
   return std::make_unique<RocksLogCursor>(std::move(it), sequence, range.last);
 }

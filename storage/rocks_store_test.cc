@@ -188,6 +188,8 @@ TEST_F(RocksStoreTest, AppendedEventsAreReadBackAlsoAfterAReopen) {
 TEST_F(RocksStoreTest, ReadingOutsideTheLogIsOutOfRange) {
   const auto store = Open();
   ASSERT_NE(store, nullptr);
+  EXPECT_EQ(store->log()->ReadFrom(5).status().message(),
+            "the log is empty, its next sequence is 1, not 5");
   ASSERT_OK(AppendTestEvents(store.get(), 10));
   EXPECT_CODE(store->log()->ReadFrom(0).status(), kOutOfRange);
   EXPECT_CODE(store->log()->ReadFrom(12).status(), kOutOfRange);
