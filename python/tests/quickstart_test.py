@@ -29,6 +29,10 @@ def lay_out(folder: Path) -> None:
     ignored = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(support.ROOT / "python", folder / "python", ignore=ignored)
     (folder / "data").symlink_to(support.ROOT / "data")
+    for entry in support.ROOT.iterdir():  # what the blocks write must find another place
+        if entry.is_dir() and not (folder / entry.name).exists() and entry.name != "build":
+            (folder / entry.name).mkdir()
+            (folder / entry.name / "taken").touch()
     (folder / "build/release/server").mkdir(parents=True)
     (folder / "build/release/server/factord").symlink_to(support.FACTORD)
     (folder / "tls").mkdir()
