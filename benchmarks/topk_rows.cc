@@ -133,6 +133,42 @@ double HnswMilliseconds(const Matrix& matrix, const std::vector<std::vector<floa
                       [&](size_t q) { index.searchKnn(WithBias(queries[q], rank).data(), kTop); });
 }
 
+// Milliseconds a query of ours, each on the newest view.
+double SearchMilliseconds(const ModelState& state, const std::vector<std::vector<float>>& queries) {
+  return Milliseconds(queries.size(), [&](size_t q) {
+    TopK(state.items().Pin(), state.item_ids(), queries[q].data(), {}, kTop, {});
+  });
+}
+
+// What searches take while events are learned on another core, and what they take from those. The
+// others cannot be searched while they change; `hnsw`: what hnswlib takes at rest.
+void SearchWhileLearning(const RatingShape& shape, const BenchOptions& options,
+                         const std::vector<std::vector<float>>& queries, double hnsw,
+                         ModelState* state, std::vector<Measurement>* results) {
+  const auto alone_time = std::chrono::milliseconds(options.smoke ? 200 : 5'000);
+  const Learner learner(shape, options.seed + 1, state);
+  const auto rate_until = [&](const std::function<void()>& end) {
+    const auto start = Clock::now();
+    const uint64_t before = learner.learned();
+    end();
+    return static_cast<double>(learner.learned() - before) / Seconds(start);
+  };
+  const double alone = rate_until([&] { std::this_thread::sleep_for(alone_time); });
+  double search = 0;
+  const double beside = rate_until([&] { search = SearchMilliseconds(*state, queries); });
+  results->push_back({.name = "topk-1m/while-learning",
+                      .value = search,
+                      .unit = "ms",
+                      .reference = "hnswlib, which rests",
+                      .reference_value = hnsw,
+                      .at_most = 1});
+  results->push_back({.name = "topk-1m/learning-beside",
+                      .value = beside,
+                      .unit = "events/s",
+                      .reference = "without searches",
+                      .reference_value = alone});
+}
+
 }  // namespace
 
 absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* results) {
@@ -142,22 +178,19 @@ absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* re
   ModelState state(BenchConfig());
   const auto rank = static_cast<size_t>(state.config().rank);
   Train(shape, options.seed, &state);
-  const ItemView view = state.items().Pin();
-  const Matrix matrix = Copy(view, rank);
+  const Matrix matrix = Copy(state.items().Pin(), rank);
   const std::vector<std::vector<float>> queries =
-      RankingQueries(state, view, options.smoke ? 20 : 200);
+      RankingQueries(state, state.items().Pin(), options.smoke ? 20 : 200);
 
   std::vector<std::set<size_t>> truth;
   for (const std::vector<float>& query : queries) {
     std::set<size_t>& best = truth.emplace_back();
-    const auto top = TopK(view, state.item_ids(), query.data(), {}, kTop, {});
+    const auto top = TopK(state.items().Pin(), state.item_ids(), query.data(), {}, kTop, {});
     for (const ScoredIndex& item : top) best.insert(item.item);
     // Exact, or the figures are worth nothing.
     if (best.size() != kTop) return absl::InternalError("top-k found too few");
   }
-  const double ours = Milliseconds(queries.size(), [&](size_t q) {
-    TopK(view, state.item_ids(), queries[q].data(), {}, kTop, {});
-  });
+  const double ours = SearchMilliseconds(state, queries);
   const double scan = ScanMilliseconds(matrix, queries);
   // What 64 users who come together take, against 64 scans: each is searched for alone.
   constexpr size_t kUsers = 64;
@@ -188,6 +221,7 @@ absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* re
                       .reference = absl::StrCat("hnswlib at recall ", recall),
                       .reference_value = hnsw,
                       .at_most = 1});
+  SearchWhileLearning(shape, options, queries, hnsw, &state, results);
   return absl::OkStatus();
 }
 

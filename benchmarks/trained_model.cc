@@ -7,6 +7,11 @@
 #include "model/next_item.h"
 
 namespace factord {
+namespace {
+
+constexpr uint64_t kGroup = 1024;
+
+}  // namespace
 
 void Train(const RatingShape& shape, uint64_t seed, ModelState* state) {
   // Every item once, so that there are as many as the shape says.
@@ -16,16 +21,33 @@ void Train(const RatingShape& shape, uint64_t seed, ModelState* state) {
         {.sequence = state->sequence() + 1, .user_id = user, .item_id = item, .rating = 3});
   }
   GeneratedRatings ratings(shape, seed);
-  for (uint64_t i = 0; i < shape.ratings; ++i) {
-    const GeneratedRating rating = ratings.Next();
+  Learn(&ratings, shape.ratings, state);
+}
+
+void Learn(GeneratedRatings* ratings, uint64_t n, ModelState* state) {
+  for (uint64_t i = 0; i < n; ++i) {
+    const GeneratedRating rating = ratings->Next();
     const std::string user = UserId(rating.user), item = ItemId(rating.item);
     state->Apply({.sequence = state->sequence() + 1,
                   .user_id = user,
                   .item_id = item,
                   .rating = rating.value});
-    if (i % 1024 == 0) state->Publish();
+    if (i % kGroup == kGroup - 1) state->Publish();
   }
   state->Publish();
+}
+
+Learner::Learner(const RatingShape& shape, uint64_t seed, ModelState* state)
+    : thread_([this, ratings = GeneratedRatings(shape, seed), state]() mutable {
+        while (!stop_) {
+          Learn(&ratings, kGroup, state);
+          learned_.fetch_add(kGroup, std::memory_order_relaxed);
+        }
+      }) {}
+
+Learner::~Learner() {
+  stop_ = true;
+  thread_.join();
 }
 
 std::vector<std::vector<float>> RankingQueries(const ModelState& state, const ItemView& view,
