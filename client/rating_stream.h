@@ -28,7 +28,8 @@
 // A rating that cannot be sent (a string is not UTF-8, or has more than 4 KiB) is refused by Write,
 // and one that the server rejects (out of range, say) is reported to `on_rejected`. Neither ends
 // the stream, however often the connection breaks: what is sent again is rejected again. But one
-// whose event_id is known with other content is then taken for `recovered`.
+// that was rejected for something that lies not in itself (ALREADY_EXISTS, RESOURCE_EXHAUSTED) is
+// then taken for `recovered`, if a later one was applied.
 //
 // Thread-safe, but for Write, which one thread at a time may call.
 #pragma once

@@ -516,15 +516,16 @@ TEST_F(FactorctlTest, RejectedRatingsCountAsErrors) {
 
 // Symptom: what a limit had rejected was "already there" when the limit was gone.
 TEST_F(FactorctlTest, RejectedRatingsCanBeKeptAndImportedLater) {
-  server_.reject = [](const v1::Rating& rating) {
-    return rating.user_id() == "a"
-               ? absl::OkStatus()
-               : absl::ResourceExhaustedError("user_id: would be user 2 of --max_users=1");
+  server_.reject = [](const v1::Rating& rating) -> absl::Status {
+    if (rating.rating() > 5) return absl::InvalidArgumentError("rating: must be 0 to 5");
+    if (rating.user_id() == "a") return absl::OkStatus();
+    return absl::ResourceExhaustedError("user_id: would be user 2 of --max_users=1");
   };
-  const std::string path = WriteFile("a,x,3,10\n\"b, \"\"jr\"\"\",y,4.5,-0.5\na,z,2\nc,z,1\n");
+  const std::string path =
+      WriteFile("a,x,3,10\n\"b, \"\"jr\"\"\",y,4.5,-0.5\na,z,2\nc,z,1\na,x,9\n");
   const std::string kept = path + ".rejected";
-  const std::string out = Ctl({"import", path, "--max_errors=2", "--rejected", kept});
-  EXPECT_THAT(out, HasSubstr("rejected           2 by the server"));
+  const std::string out = Ctl({"import", path, "--max_errors=3", "--rejected", kept});
+  EXPECT_THAT(out, HasSubstr("rejected           3 by the server"));
   EXPECT_THAT(server_.applied(), SizeIs(2));
   const Outcome again = TryCtl({"import", path, "--rejected", kept});
   EXPECT_THAT(again.err, HasSubstr(kept));  // never overwritten

@@ -132,8 +132,8 @@ has used before is taken for sent.
 A file is checked before anything is sent: more malformed lines than --max_errors, and the import fails, naming file
 and line, with nothing sent. From standard input, what comes before the malformed line has been applied then.
 Ratings that the server rejects (out of range, or at a limit such as --max_users) count as errors, too. They are settled
-by that: the same command does not send them again. --rejected=FILE writes them to a file that can be imported when the
-limit has been raised.
+by that: the same command does not send them again. --rejected=FILE writes those that met a limit to a file that can be
+imported when it has been raised (but one that was rejected just as the connection broke counts as applied).
 )",
         .min_arguments = 1,
         .max_arguments = 1};
@@ -144,7 +144,7 @@ limit has been raised.
     flags->Add("producer", &producer_, "ID", "1 to 64 bytes; without it made from the content");
     flags->Add("max_errors", &max_errors_, "N", "malformed or rejected ratings to pass over");
     flags->Add("rejected", &rejected_path_, "FILE",
-               "write the ratings that the server rejects to this new file");
+               "write the ratings that a limit of the server rejects to this new file");
     flags->Add("sort_by_time", &source_.sort_by_time, "oldest first (in memory)");
     flags->Add("pace_seconds", &pace_seconds_, "SECONDS", "spread the ratings over this time");
     flags->Add("min_rating", &source_.min_rating, "R", "leave out ratings below");
@@ -220,7 +220,7 @@ limit has been raised.
     options.give_up_after =
         std::chrono::milliseconds(static_cast<int64_t>(give_up_seconds_ * 1'000));
     options.on_rejected = [&](int64_t number, const v1::Rating& rating, const absl::Status& why) {
-      rejected->Add(rating);
+      if (absl::IsResourceExhausted(why)) rejected->Add(rating);
       (void)errors.Note(absl::Status(
           why.code(), absl::StrCat(source_.path, source_.sort_by_time ? ": rating " : ":", number,
                                    ": rejected by the server (user ", rating.user_id(), ", item ",

@@ -3,7 +3,7 @@
 
   curl -s http://127.0.0.1:7071/metrics | python3 tools/metrics_reference.py > docs/metrics.md
 
-Give the server TLS: the metrics of its certificate are there only then. A test compares.
+Give the server TLS and tokens: the metrics of their files are there only then. A test compares.
 """
 
 import re
@@ -12,11 +12,15 @@ import sys
 INTRODUCTION = """\
 # Metrics
 
-<!-- Made by tools/metrics_reference.py from /metrics of a server with TLS; a test compares. -->
+<!-- Made by tools/metrics_reference.py; a test compares. -->
 
 What `GET /metrics` on `--metrics_listen` answers, in the order of the answer. Counters and histograms begin at 0 with the
 process, unless they say otherwise. A histogram has `_bucket`, `_sum` and `_count`. What to do when one is out of bounds:
 the alerts in [operations.md](operations.md#what-to-watch).
+
+Series are there from the start, with three exceptions. Those of the model, from `factord_sequence` on, but for
+`factord_refused_total`, come when recovery has ended. The certificate's needs TLS, `factord_tokens` needs tokens,
+`factord_reloads_total` one of both. The label `code` has the names of gRPC's status codes: OK at once, others when they occur.
 
 | Metric | Type | Labels | Meaning |
 |---|---|---|---|

@@ -86,7 +86,7 @@ class FactordError(Exception):
 
 
 class InvalidArgument(FactordError):
-    """The request breaks a rule: `violations` names every bad field."""
+    """A rule is broken. `violations` names every bad field of a call, `message` that of a stream."""
 
 
 class NotFound(FactordError):

@@ -20,7 +20,11 @@ die() {
   exit 1
 }
 
-cmake --install "$build" --prefix "$work/prefix" >"$work/log" || die "the installation fails"
+# Both components, as docs/clients.md and deploy/systemd install them, are the whole.
+for component in runtime development; do
+  cmake --install "$build" --prefix "$work/prefix" --component "$component" >"$work/log" ||
+    die "the installation of $component fails"
+done
 prefix="$work/prefix"
 for file in bin/factord bin/factorctl share/factord/proto/factord/v1/rating.proto \
     share/factord/service_config.json share/bash-completion/completions/factorctl \
