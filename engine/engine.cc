@@ -260,6 +260,15 @@ class EngineImpl : public Engine {
   std::optional<FurtherPasses> further_passes_;
 };
 
+absl::StatusOr<std::unique_ptr<Engine>> OpenOnce(const EngineOptions& options) {
+  FACTORD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(options));
+  FACTORD_ASSIGN_OR_RETURN(const ModelConfig config, FromFields(store->config()));
+  FACTORD_RETURN_IF_ERROR(CompareConfig(config, options.config, options.data_dir));
+  auto engine = std::make_unique<EngineImpl>(options, config, std::move(store));
+  FACTORD_RETURN_IF_ERROR(engine->Start());
+  return std::unique_ptr<Engine>(std::move(engine));
+}
+
 }  // namespace
 
 absl::Status EngineOptions::Validate() const {
@@ -291,11 +300,10 @@ absl::Status EngineOptions::Validate() const {
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   FACTORD_RETURN_IF_ERROR(options.Validate());
-  FACTORD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(options));
-  FACTORD_ASSIGN_OR_RETURN(const ModelConfig config, FromFields(store->config()));
-  FACTORD_RETURN_IF_ERROR(CompareConfig(config, options.config, options.data_dir));
-  auto engine = std::make_unique<EngineImpl>(options, config, std::move(store));
-  FACTORD_RETURN_IF_ERROR(engine->Start());
+  auto engine = OpenOnce(options);
+  // Rows may be missing since a read failed in passing (Store::CheckFiles says why that is not
+  // always told): then they are there the next time.
+  if (absl::IsDataLoss(engine.status())) engine = OpenOnce(options);
   return engine;
 }
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <random>
 #include <string>
 #include <vector>
@@ -240,6 +241,58 @@ INSTANTIATE_TEST_SUITE_P(Operation, DiskFaultTest,
                            return std::string(kDiskOperationNames[info.param]);
                          });
 
+// A start from a folder that cannot be read in one place, or from there on, and what then goes on.
+// It is no damage: the folder is as it was, and nobody may be sent to a backup for it.
+TEST(DiskReadFaultTest, AReadThatFailsHarmsNothing) {
+  if (!FaultyDisk::IsPossible()) GTEST_SKIP() << "nothing can be preloaded";
+  const TempFolder folder(TempFolder::Place::kMemory);
+  const auto flags_for = [](const std::string& data) {
+    return Flags(data, /*is_sync=*/true, /*keeps_log=*/true);
+  };
+  std::string hash;
+  {
+    ServerProcess server(flags_for(folder / "written"));
+    EXPECT_EQ(RunScript(server, /*must_live=*/true).acknowledged, kRequests);
+    hash = ComputeHash(server).hash();
+    server.Kill();  // so that there is a log to be replayed
+  }
+  std::mt19937 random(1);
+  int runs = 0, refused = 0;
+  for (const bool stays : {false, true}) {
+    for (int nth = 0, count = 0; nth <= count; nth += nth == 0 ? First(count, random) : every) {
+      SCOPED_TRACE(absl::StrCat("read ", nth, " of ", count, stays ? ", and later ones" : ""));
+      std::filesystem::remove_all(folder / "data");
+      std::filesystem::copy(folder / "written", folder / "data",
+                            std::filesystem::copy_options::recursive);
+      FaultyDisk disk(folder / "data");
+      std::vector<std::string> environment;
+      disk.Prepare(&environment);
+      if (nth > 0) disk.Fail(kDiskRead, nth, EIO, stays);  // else they are counted
+      {
+        ServerProcess server(flags_for(folder / "data"), environment);
+        const Outcome outcome = RunScript(server, /*must_live=*/true);
+        if (outcome.started) server.Signal(SIGTERM);
+        const Ended ended = server.Wait();
+        EXPECT_EQ(ended.exit_code, outcome.started ? kExitOk : kExitFailed) << ended.output;
+        EXPECT_TRUE(outcome.started || absl::StrContains(ended.output, std::strerror(EIO)))
+            << ended.output;
+        refused += !outcome.started;
+      }
+      if (nth == 0) {
+        count = disk.passed(kDiskRead);
+        ASSERT_GT(count, 0);
+      } else {
+        EXPECT_GT(disk.failed(), 0);
+      }
+      CheckAfterwards(flags_for(folder / "data"), kRequests, hash);
+      ++runs;
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+  EXPECT_GT(refused, 0);
+  std::printf("read: %d runs, in %d of them the server did not start\n", runs, refused);
+}
+
 // A power loss in place of an operation. What was promised: with --durability=sync all that was
 // acknowledged, else that what is there is a prefix.
 class PowerLossTest : public ::testing::TestWithParam<bool> {
@@ -276,7 +329,7 @@ TEST_P(PowerLossTest, TakesNoMoreThanItMay) {
   std::mt19937 random(GetParam());
   for (const bool keeps_log : {false, true}) {
     const Reference reference = RunWithoutFault(GetParam(), keeps_log);
-    for (int kind = 0; kind < kDiskOperationCount; ++kind) {
+    for (int kind = 0; kind < kDiskChangeCount; ++kind) {
       const int count = reference.operations[static_cast<size_t>(kind)];
       for (int nth = First(count, random); nth <= count; nth += every) {
         SCOPED_TRACE(absl::StrCat(kDiskOperationNames[kind], " ", nth, " of ", count,
@@ -286,7 +339,7 @@ TEST_P(PowerLossTest, TakesNoMoreThanItMay) {
       }
     }
   }
-  EXPECT_GE(losses_, kDiskOperationCount);
+  EXPECT_GE(losses_, kDiskChangeCount);
   std::printf("%d power losses\n", losses_);
 }
 

@@ -222,6 +222,25 @@ ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
   return next(fd, data, size, offset);
 }
 
+ssize_t read(int fd, void* data, size_t size) {
+  static const auto next = NextFunction<ssize_t (*)(int, void*, size_t)>("read");
+  if (IsWatched(fd) && !MayPass(factord::kDiskRead)) return -1;
+  return next(fd, data, size);
+}
+
+ssize_t pread(int fd, void* data, size_t size, off_t offset) {
+  static const auto next = NextFunction<ssize_t (*)(int, void*, size_t, off_t)>("pread");
+  if (IsWatched(fd) && !MayPass(factord::kDiskRead)) return -1;
+  return next(fd, data, size, offset);
+}
+
+// As RocksDB reads its logs and manifests.
+size_t fread_unlocked(void* data, size_t size, size_t count, FILE* file) {
+  static const auto next = NextFunction<size_t (*)(void*, size_t, size_t, FILE*)>("fread_unlocked");
+  if (IsWatched(fileno(file)) && !MayPass(factord::kDiskRead)) return 0;
+  return next(data, size, count, file);
+}
+
 int fsync(int fd) {
   static const auto next = NextFunction<int (*)(int)>("fsync");
   return factord::Sync(fd, next);

@@ -7,7 +7,7 @@
 
 namespace factord {
 
-// On what lies in the watched folder. Reads are not counted.
+// On what lies in the watched folder.
 enum DiskOperation : int32_t {
   kDiskCreate,  // of a file or folder
   kDiskWrite,
@@ -16,10 +16,13 @@ enum DiskOperation : int32_t {
   kDiskLink,
   kDiskUnlink,
   kDiskAllocate,  // room set aside for a file, or given back
+  kDiskRead,
   kDiskOperationCount
 };
+// The others, before it, change what is on the disk.
+inline constexpr int kDiskChangeCount = kDiskRead;
 inline constexpr const char* kDiskOperationNames[kDiskOperationCount] = {
-    "create", "write", "sync", "rename", "link", "unlink", "allocate"};
+    "create", "write", "sync", "rename", "link", "unlink", "allocate", "read"};
 
 // Environment variables: the file with the DiskControl; the watched folder, an absolute path; the
 // folder for the journal, on the same file system.
