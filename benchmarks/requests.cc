@@ -71,19 +71,22 @@ RatingRequests::RatingRequests(const RatingShape& shape, uint64_t seed, int64_t 
   reader_at_ = recommend_.find(UserId(0)) + 1;
 }
 
-uint8_t* RatingRequests::WriteRecord(uint64_t index, uint8_t* out) const {
-  const GeneratedRating& rating = ratings_[index % ratings_.size()];
-  std::memcpy(out, record_.data(), record_.size());
-  WriteDigits(rating.user, kUserDigits, out + user_at_);
-  WriteDigits(rating.item, kItemDigits, out + item_at_);
-  std::memcpy(out + value_at_, &rating.value, sizeof(rating.value));
-  WriteDigits(index, kEventIdDigits, out + event_id_at_);
-  return out + record_.size();
+void RatingRequests::WriteRecords(uint64_t count, uint8_t* out) {
+  const uint64_t first = next_.fetch_add(count, std::memory_order_relaxed);
+  for (uint64_t index = first; index < first + count; ++index, out += record_.size()) {
+    const GeneratedRating& rating = ratings_[index % ratings_.size()];
+    std::memcpy(out, record_.data(), record_.size());
+    WriteDigits(rating.user, kUserDigits, out + user_at_);
+    WriteDigits(rating.item, kItemDigits, out + item_at_);
+    std::memcpy(out + value_at_, &rating.value, sizeof(rating.value));
+    WriteDigits(index, kEventIdDigits, out + event_id_at_);
+  }
 }
 
-grpc::ByteBuffer RatingRequests::Record() {
-  grpc::Slice slice(record_.size());
-  WriteRecord(next_.fetch_add(1, std::memory_order_relaxed), BytesOf(slice));
+grpc::ByteBuffer RatingRequests::Record(int events) {
+  const auto count = static_cast<uint64_t>(events);
+  grpc::Slice slice(count * record_.size());
+  WriteRecords(count, BytesOf(slice));
   return ToBuffer(slice);
 }
 
@@ -102,9 +105,7 @@ grpc::ByteBuffer RatingRequests::Batch(int64_t number, int events) {
                                         WireFormatLite::WIRETYPE_LENGTH_DELIMITED, out);
   out = CodedOutputStream::WriteVarint32ToArray(size, out);
   out = head.SerializeWithCachedSizesToArray(out);
-  const auto count = static_cast<uint64_t>(events);
-  const uint64_t first = next_.fetch_add(count, std::memory_order_relaxed);
-  for (uint64_t i = 0; i < count; ++i) out = WriteRecord(first + i, out);
+  WriteRecords(static_cast<uint64_t>(events), out);
   return ToBuffer(slice);
 }
 

@@ -26,16 +26,16 @@ class RatingRequests {
   // Begins again, with the same event ids: for another server.
   void Rewind() { next_ = 0; }
 
-  // RecordRatingsRequest with the next rating.
-  grpc::ByteBuffer Record();
+  // RecordRatingsRequest with the next `events` ratings.
+  grpc::ByteBuffer Record(int events = 1);
   // StreamRatingsRequest: the batch of the next `events` ratings, of which the first has `number`.
   grpc::ByteBuffer Batch(int64_t number, int events);
   // RecommendItemsRequest with nothing but a user: that of one of the ratings, any.
   grpc::ByteBuffer Recommend();
 
  private:
-  // Writes record_, filled in with rating `index`; returns the end.
-  uint8_t* WriteRecord(uint64_t index, uint8_t* out) const;
+  // Writes record_ `count` times, filled in with the next ratings.
+  void WriteRecords(uint64_t count, uint8_t* out);
 
   std::vector<GeneratedRating> ratings_;
   std::atomic<uint64_t> next_{0};

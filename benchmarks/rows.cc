@@ -12,7 +12,9 @@ const std::vector<NamedRow>& AllRows() {
       {"mixed",
        "RecommendItems beside writes and beside snapshots, against idle; writes beside snapshots",
        BenchMixed},
-      {"overload", "RecommendItems at twice what a core can answer, against at capacity",
+      {"overload",
+       "RecommendItems, and batches of ratings, at twice what a core can answer, against at "
+       "capacity",
        BenchOverload},
       {"topk-1m",
        "exact top-10 of a million trained items, and that for 64 users, against scans, faiss and "
