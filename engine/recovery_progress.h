@@ -24,8 +24,11 @@ class RecoveryProgress {
                       : std::min(0.999, static_cast<double>(done()) / static_cast<double>(total));
   }
 
-  // Recovery's part.
-  void Begin(int64_t total) { total_.store(total, std::memory_order_relaxed); }
+  // Recovery's part. It may begin a second time.
+  void Begin(int64_t total) {
+    done_.store(0, std::memory_order_relaxed);
+    total_.store(total, std::memory_order_relaxed);
+  }
   void Advance(int64_t n) { done_.fetch_add(n, std::memory_order_relaxed); }
   void Finish() { is_finished_.store(true, std::memory_order_relaxed); }
 
