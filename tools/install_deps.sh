@@ -3,7 +3,7 @@
 #   tools/install_deps.sh [--python] [--checks] [--image] [--bench]
 # --python: for the Python client, and the tests written in Python. --checks: for tools/check_*.sh, promtool, and
 # shells to complete in. --image: for tools/build_image.sh where there is no docker or podman. --bench: for
-# tools/bench.sh.
+# tools/bench.sh and tools/count_misses.sh.
 set -euo pipefail
 
 packages=(
@@ -21,7 +21,7 @@ check_packages=(
   clang libclang-rt-14-dev clang-format clang-tidy libbenchmark-dev mold shellcheck git black mypy
   python3-typeshed prometheus zsh fish
 )
-bench_packages=(libbenchmark-dev libfaiss-dev libhnswlib-dev python3)
+bench_packages=(libbenchmark-dev libfaiss-dev libhnswlib-dev python3 valgrind)
 image_packages=(buildah debootstrap iproute2 openssl)
 # buf comes from npm. Debian's npm would clash with one from elsewhere.
 command -v npm >/dev/null || check_packages+=(npm)
