@@ -19,9 +19,10 @@ constexpr size_t kLine = 64;
 constexpr size_t kUserLines = 10, kItemLines = 11, kRankingLines = 5;
 constexpr size_t kOldItems = 4, kRecentItems = 3, kRecent = 1024;
 
+constexpr size_t kGroup = 1024;
+
 // By this name tools/count_misses.sh finds what it costs.
 [[gnu::noinline]] void LearnGroups(absl::Span<const Event> events, ModelState* state) {
-  constexpr size_t kGroup = 1024;
   for (size_t i = 0; i < events.size(); i += kGroup) {
     state->ApplyAll(events.subspan(i, kGroup));
     state->Publish();
@@ -53,7 +54,7 @@ double LearnNanos(const RatingShape& shape, uint64_t seed, uint64_t events) {
   for (uint32_t i = 0; i < std::max(shape.users, shape.items); ++i) {
     const std::string user = UserId(i % shape.users), item = ItemId(i % shape.items);
     state.Apply({.sequence = state.sequence() + 1, .user_id = user, .item_id = item, .rating = 3});
-    if (i % 1024 == 0) state.Publish();
+    if (i % kGroup == 0) state.Publish();
   }
   const EventList list(shape, seed, events);
   std::vector<Event> later = list.events();

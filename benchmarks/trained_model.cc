@@ -32,9 +32,8 @@ void Learn(GeneratedRatings* ratings, uint64_t n, ModelState* state) {
                   .user_id = user,
                   .item_id = item,
                   .rating = rating.value});
-    if (i % kGroup == kGroup - 1) state->Publish();
+    if (i % kGroup == kGroup - 1 || i + 1 == n) state->Publish();
   }
-  state->Publish();
 }
 
 Learner::Learner(const RatingShape& shape, uint64_t seed, ModelState* state)

@@ -199,24 +199,21 @@ line 'once, as they come' on_split 'mae seconds'
 for replay in 1 3 7; do line "replay $replay" on_split 'mae seconds' --replay="$replay"; done
 line 'four passes over the histories' on_split 'mae seconds' --passes=5 --over_histories
 line 'all sent five times' on_split 'mae seconds' --passes=5
+# The same of the first users of 1M.
+by_users() {
+  local names=('users 1-750' '1-1500' '1-2999') files=() minima=(1 1 1) users
+  for users in 750 1500 2999; do
+    files+=("$work/1m-$users.dat")
+    awk -F:: -v n="$users" '$1 <= n' "$FACTORD_DATA/ml-1m-timed/ratings.dat" >"${files[-1]}"
+  done
+  header 'what, and how' "${names[@]}"
+  line 'once, as they come' on_split mae
+  line 'four passes over the histories' on_split mae --passes=5 --over_histories
+  line 'all sent five times' on_split mae --passes=5
+}
 if [[ -n "${FACTORD_DATA:-}" ]]; then
   title 'Random order, by how many users of 1M there are: test MAE'
-  files_of_users=()
-  for users in 750 1500 2999; do
-    files_of_users+=("$work/1m-$users.dat")
-    awk -F:: -v n="$users" '$1 <= n' "$FACTORD_DATA/ml-1m-timed/ratings.dat" >"${files_of_users[-1]}"
-  done
-  header 'what, and how' 'users 1-750' '1-1500' '1-2999'
-  of_users() {  # label, flags
-    local cells=() file
-    for file in "${files_of_users[@]}"; do
-      cells+=("$(cell mae "$("$eval" --json --data="$file" --min_rating=1 --repeat="$seeds" "${@:2}")")")
-    done
-    row "$1" "${cells[@]}"
-  }
-  of_users 'once, as they come'
-  of_users 'four passes over the histories' --passes=5 --over_histories
-  of_users 'all sent five times' --passes=5
+  by_users
 fi
 title 'Learning again, order of time: MAE of each rating before it is learned'
 header 'what, and how' "${names[@]}"
