@@ -72,16 +72,20 @@ class DamageTest : public ::testing::Test {
   void TryEachFileTruncated(uint64_t every) {
     for (const std::string& file : files_) {
       const uint64_t size = SizeOf(file);
-      std::vector<uint64_t> lengths = {0, size / 2, size - 1};
-      for (uint64_t length = 0; every > 0 && length < size; length += every) {
-        lengths.push_back(length);
-      }
-      for (const uint64_t length : lengths) {
-        if (length >= size) continue;
-        Try(file, absl::StrCat("truncated to ", length),
-            [length](const std::string& path) { std::filesystem::resize_file(path, length); });
+      if (size == 0) continue;
+      if (every > 0) {
+        TryTruncated(file, every);
+      } else {
+        for (const uint64_t length : {uint64_t{0}, size / 2, size - 1})
+          TryTruncatedTo(file, length);
       }
     }
+  }
+
+  // At each `every`th of its bytes.
+  void TryTruncated(const std::string& file, uint64_t every) {
+    const uint64_t size = SizeOf(file);
+    for (uint64_t length = 0; length < size; length += every) TryTruncatedTo(file, length);
   }
 
   // A bit of each `every`th byte; 0: of some.
@@ -135,6 +139,11 @@ class DamageTest : public ::testing::Test {
   int harmless() const { return harmless_; }
 
  private:
+  void TryTruncatedTo(const std::string& file, uint64_t length) {
+    Try(file, absl::StrCat("truncated to ", length),
+        [length](const std::string& path) { std::filesystem::resize_file(path, length); });
+  }
+
   uint64_t SizeOf(const std::string& file) const {
     return std::filesystem::file_size(absl::StrCat(original_, "/", file));
   }

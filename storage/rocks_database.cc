@@ -136,6 +136,8 @@ absl::Status OpenStatus(const rocksdb::Status& status, const std::string& path) 
   if (const std::vector<std::string> tables = TablesWithoutFooter(path); !tables.empty()) {
     absl::StrAppend(&message, "; no tables by their end: ", absl::StrJoin(tables, ", "));
   }
+  // The manifest also tells when a WAL is no longer needed.
+  if (absl::StrContains(message, "Missing WAL")) absl::StrAppend(&message, "; ", kEndIsLost);
   return absl::DataLossError(message);
 }
 

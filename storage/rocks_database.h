@@ -52,6 +52,11 @@ inline absl::string_view ToView(const rocksdb::Slice& s) { return {s.data(), s.s
 // another I/O error.
 absl::Status ToStatus(const rocksdb::Status& status, absl::string_view what);
 
+// What a database says that has gone back in time: a cut-off manifest or log reads like an earlier
+// one. Which of the two it was cannot be told.
+inline constexpr absl::string_view kEndIsLost =
+    "the end of the database's MANIFEST or of its log is lost";
+
 // Holds the first failure for good. Thread-safe.
 class FailureLatch {
  public:

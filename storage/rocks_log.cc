@@ -162,9 +162,9 @@ absl::Status RocksLog::ReadRange(int64_t snapshot_sequence) {
   }
   FACTORD_RETURN_IF_ERROR(ToStatus(it->status(), "read the end of the log"));
   if (range.last < snapshot_sequence || range.first > snapshot_sequence + 1) {
-    return absl::DataLossError(
-        absl::StrCat("the log holds sequences ", range.first, " to ", range.last,
-                     ", which does not meet the snapshot at sequence ", snapshot_sequence));
+    return absl::DataLossError(absl::StrCat(
+        "the log holds sequences ", range.first, " to ", range.last,
+        ", which does not meet the snapshot at sequence ", snapshot_sequence, ": ", kEndIsLost));
   }
   MutexLock lock(&mu_);
   range_ = range;

@@ -210,9 +210,9 @@ absl::Status RocksStore::ReadEvidence() {
   if (!evidence.ok()) return Annotate(evidence.status(), path);
   const int64_t last = log_->range().last;
   if (evidence->sequence != last) {
-    return absl::DataLossError(absl::StrCat(
-        path, ": the folder was closed at sequence ", evidence->sequence, ", but its log ends at ",
-        last, ": the end of the database's MANIFEST or of its log is lost"));
+    return absl::DataLossError(absl::StrCat(path, ": the folder was closed at sequence ",
+                                            evidence->sequence, ", but its log ends at ", last,
+                                            ": ", kEndIsLost));
   }
   MutexLock lock(&mu_);
   evidence_ = *evidence;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "base/coding.h"
 #include "base/test_every.h"
 #include "base/test_file.h"
@@ -82,6 +83,15 @@ class RocksStoreCorruptionTest : public DamageTest {
 
 TEST_F(RocksStoreCorruptionTest, EachFileDeleted) { TryEachFileDeleted(); }
 TEST_F(RocksStoreCorruptionTest, EachFileTruncated) { TryEachFileTruncated(every); }
+// It then reads like one of an earlier database, whose other files are newer.
+TEST_F(RocksStoreCorruptionTest, TheManifestCutOff) {
+  constexpr uint64_t kEvery = 31;
+  for (const std::string& file : files()) {
+    if (absl::StartsWith(fs::path(file).filename().string(), "MANIFEST"))
+      TryTruncated(file, kEvery);
+  }
+}
+
 TEST_F(RocksStoreCorruptionTest, BitsFlippedInEachFile) { TryBitsFlippedInEachFile(every); }
 TEST_F(RocksStoreCorruptionTest, BytesAppendedToEachFile) { TryBytesAppendedToEachFile(); }
 TEST_F(RocksStoreCorruptionTest, TwoFilesSwapped) { TryEachFileSwappedWithTheNext(); }
