@@ -301,7 +301,7 @@ absl::Status EngineOptions::Validate() const {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   FACTORD_RETURN_IF_ERROR(options.Validate());
   auto engine = OpenOnce(options);
-  // Rows may be missing since a read failed in passing (Store::CheckFiles says why that is not
+  // Rows may be missing since a read failed in passing (Store::NameDamage says why that is not
   // always told): then they are there the next time.
   if (absl::IsDataLoss(engine.status())) engine = OpenOnce(options);
   return engine;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,19 @@ class EngineDamageTest : public DamageTest {
 TEST_F(EngineDamageTest, EachFileDeleted) { TryEachFileDeleted(); }
 TEST_F(EngineDamageTest, EachFileTruncated) { TryEachFileTruncated(every); }
 TEST_F(EngineDamageTest, BitsFlippedInEachFile) { TryBitsFlippedInEachFile(every); }
+// RocksDB says what is wrong with it, and not of which file.
+TEST_F(EngineDamageTest, AFlippedBitInTheFormatOfATable) {
+  constexpr uint64_t kFooterBytes = 53, kVersionAndMagicBytes = 12;
+  for (const std::string& file : files()) {
+    if (std::filesystem::path(file).extension() != ".sst") continue;
+    const uint64_t size = SizeOf(file);
+    TryBitFlipped(file, (size - kFooterBytes) * 8);  // the kind of checksums
+    for (uint64_t byte = size - kVersionAndMagicBytes; byte < size; ++byte) {
+      TryBitFlipped(file, byte * 8 + byte % 8);
+    }
+  }
+}
+
 TEST_F(EngineDamageTest, BytesAppendedToEachFile) { TryBytesAppendedToEachFile(); }
 TEST_F(EngineDamageTest, TwoFilesSwapped) { TryEachFileSwappedWithTheNext(); }
 

@@ -124,15 +124,8 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state, RecoveryProg
   return absl::OkStatus();
 }
 
-absl::Status NameDamage(Store& store, const absl::Status& status) {
-  if (!absl::IsDataLoss(status)) return status;
-  const absl::Status files = store.CheckFiles();
-  if (files.ok()) return status;
-  return absl::DataLossError(absl::StrCat(status.message(), "; ", files.message()));
-}
-
 absl::Status Recover(Store& store, ModelState& state, RecoveryProgress* progress) {
-  return NameDamage(store, LoadAndReplay(store, state, progress));
+  return store.NameDamage(LoadAndReplay(store, state, progress));
 }
 
 }  // namespace factord

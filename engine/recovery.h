@@ -23,7 +23,4 @@ absl::Status Replay(EventLog& log, int64_t last, ModelState& state,
 // backup).
 absl::Status Recover(Store& store, ModelState& state, RecoveryProgress* progress);
 
-// `status`, and if that is DATA_LOSS also a damaged file's name, where checksums can tell it.
-absl::Status NameDamage(Store& store, const absl::Status& status);
-
 }  // namespace factord

@@ -56,7 +56,7 @@ absl::StatusOr<VerifyResult> VerifyFolder(const std::string& path) {
   FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
                            Store::Open({.path = path, .read_only = true}));
   absl::StatusOr<VerifyResult> result = VerifyStore(*store);
-  if (!result.ok()) return NameDamage(*store, result.status());
+  if (!result.ok()) return store->NameDamage(result.status());
   return result;
 }
 

@@ -101,14 +101,16 @@ class DamageTest : public ::testing::Test {
         bits.push_back(byte * 8 + random() % 8);
       }
       while (every == 0 && bits.size() < kFlipsAFile) bits.push_back(random() % (size * 8));
-      for (const uint64_t bit : bits) {
-        Try(file, absl::StrCat("bit ", bit, " flipped"), [bit](const std::string& path) {
-          std::string contents = ReadAll(path);
-          contents[bit / 8] = static_cast<char>(contents[bit / 8] ^ (1 << (bit % 8)));
-          WriteAll(path, contents);
-        });
-      }
+      for (const uint64_t bit : bits) TryBitFlipped(file, bit);
     }
+  }
+
+  void TryBitFlipped(const std::string& file, uint64_t bit) {
+    Try(file, absl::StrCat("bit ", bit, " flipped"), [bit](const std::string& path) {
+      std::string contents = ReadAll(path);
+      contents[bit / 8] = static_cast<char>(contents[bit / 8] ^ (1 << (bit % 8)));
+      WriteAll(path, contents);
+    });
   }
 
   void TryBytesAppendedToEachFile() {
@@ -134,6 +136,10 @@ class DamageTest : public ::testing::Test {
     EXPECT_GT(noticed_, 0);
   }
 
+  uint64_t SizeOf(const std::string& file) const {
+    return std::filesystem::file_size(absl::StrCat(original_, "/", file));
+  }
+
   const std::string& original() const { return original_; }
   const std::vector<std::string>& files() const { return files_; }
   int harmless() const { return harmless_; }
@@ -142,10 +148,6 @@ class DamageTest : public ::testing::Test {
   void TryTruncatedTo(const std::string& file, uint64_t length) {
     Try(file, absl::StrCat("truncated to ", length),
         [length](const std::string& path) { std::filesystem::resize_file(path, length); });
-  }
-
-  uint64_t SizeOf(const std::string& file) const {
-    return std::filesystem::file_size(absl::StrCat(original_, "/", file));
   }
 
   const TempFolder folder_{TempFolder::Place::kMemory};

@@ -124,6 +124,14 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const rocksdb::Options& options, Fami
   return result;
 }
 
+// For the end of a message of RocksDB, which does not name a file that it could not take for a
+// table.
+std::string WhichAreNoTables(const std::string& path) {
+  const std::vector<std::string> tables = TablesWithoutFooter(path);
+  if (tables.empty()) return "";
+  return absl::StrCat("; no tables by their end: ", absl::StrJoin(tables, ", "));
+}
+
 // The statuses RocksDB gives while opening speak of the caller's arguments where files of the
 // database are meant.
 absl::Status OpenStatus(const rocksdb::Status& status, const std::string& path) {
@@ -133,9 +141,7 @@ absl::Status OpenStatus(const rocksdb::Status& status, const std::string& path) 
   if (!is_loss && !absl::IsDataLoss(result)) return result;
   // RocksDB looks for a missing table under an older name at last, and names that.
   std::string message = absl::StrReplaceAll(result.message(), {{".ldb", ".sst"}});
-  if (const std::vector<std::string> tables = TablesWithoutFooter(path); !tables.empty()) {
-    absl::StrAppend(&message, "; no tables by their end: ", absl::StrJoin(tables, ", "));
-  }
+  message += WhichAreNoTables(path);
   // The manifest also tells when a WAL is no longer needed.
   if (absl::StrContains(message, "Missing WAL")) absl::StrAppend(&message, "; ", kEndIsLost);
   return absl::DataLossError(message);
@@ -305,6 +311,12 @@ absl::Status RocksDatabase::Flush() const {
   return ToStatus(
       db_->Flush(rocksdb::FlushOptions(), {family(Family::kControl), family(Family::kLog)}),
       "flush the database");
+}
+
+absl::Status RocksDatabase::VerifyFiles() const {
+  const absl::Status status = ToStatus(db_->VerifyChecksum(), "verify the files");
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(absl::StrCat(status.message(), WhichAreNoTables(path_)));
 }
 
 int64_t RocksDatabase::LogBytes() const {

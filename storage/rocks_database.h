@@ -100,6 +100,9 @@ class RocksDatabase {
   // Flushes what Put and Write have written, so that no WAL is needed for it.
   absl::Status Flush() const;
 
+  // DATA_LOSS, naming the file, if a block of a table does not match its checksum.
+  absl::Status VerifyFiles() const;
+
   // For monitoring: the sizes of the WALs and of the log's files, and what RocksDB keeps in memory.
   // Nothing is read from disk but the database's folder.
   int64_t LogBytes() const;

@@ -142,11 +142,7 @@ absl::StatusOr<std::unique_ptr<Store>> RocksStore::Open(const Options& options, 
   std::unique_ptr<RocksStore> store(new RocksStore(options));
   FACTORD_RETURN_IF_ERROR(store->OpenFolder());
   FACTORD_RETURN_IF_ERROR(store->OpenDatabase(env));
-  FACTORD_RETURN_IF_ERROR(store->ReadSnapshotMeta());
-  FACTORD_ASSIGN_OR_RETURN(
-      store->log_, RocksLog::Open(store->database_.get(), &store->failure_, options.durability,
-                                  store->snapshot().sequence));
-  FACTORD_RETURN_IF_ERROR(store->ReadEvidence());
+  FACTORD_RETURN_IF_ERROR(store->NameDamage(store->ReadContents()));
   if (options.read_only) {
     store->log_->RefuseWrites(store->CheckNotReadOnly());
   } else if (store->evidence().has_value()) {
@@ -180,9 +176,13 @@ absl::Status RocksStore::OpenDatabase(rocksdb::Env* env) {
   const RocksDatabase::Mode mode =
       options_.read_only ? RocksDatabase::Mode::kReadOnly : RocksDatabase::Mode::kReadWrite;
   FACTORD_ASSIGN_OR_RETURN(database_, RocksDatabase::Open(path, mode, env, &failure_));
+  return absl::OkStatus();
+}
+
+absl::Status RocksStore::CheckIdentityCopy() {
   const absl::StatusOr<std::string> copy = database_->GetRecord(Family::kControl, kIdentityKey);
   if (absl::IsNotFound(copy.status())) {
-    return absl::DataLossError(absl::StrCat(path, " lacks its identity"));
+    return absl::DataLossError(absl::StrCat(PathOf(kDatabaseFolder), " lacks its identity"));
   }
   FACTORD_RETURN_IF_ERROR(copy.status());
   if (*copy != EncodeIdentity(identity_)) {
@@ -190,6 +190,14 @@ absl::Status RocksStore::OpenDatabase(rocksdb::Env* env) {
         absl::StrCat(PathOf(kIdentityFile), " does not belong to the database beside it"));
   }
   return absl::OkStatus();
+}
+
+absl::Status RocksStore::ReadContents() {
+  FACTORD_RETURN_IF_ERROR(CheckIdentityCopy());
+  FACTORD_RETURN_IF_ERROR(ReadSnapshotMeta());
+  FACTORD_ASSIGN_OR_RETURN(
+      log_, RocksLog::Open(database_.get(), &failure_, options_.durability, snapshot().sequence));
+  return ReadEvidence();
 }
 
 absl::Status RocksStore::ReadSnapshotMeta() {
@@ -387,6 +395,13 @@ absl::Status RocksStore::FillCopy(const std::string& path, const StateEvidence& 
       WriteFileDurably(path, kEvidenceFile, EncodeEvidence(identity_.uuid, evidence)));
   // Last, and all at once: it makes the folder one of ours.
   return WriteFileDurably(path, kIdentityFile, EncodeIdentity(identity_));
+}
+
+absl::Status RocksStore::NameDamage(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  const absl::Status files = database_->VerifyFiles();
+  if (files.ok()) return status;
+  return absl::DataLossError(absl::StrCat(status.message(), "; ", files.message()));
 }
 
 absl::StatusOr<int64_t> RocksStore::FreeBytes() const {

@@ -37,9 +37,7 @@ class RocksStore : public Store {
   absl::Status CloseClean(const StateEvidence& evidence) override;
   absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) override;
   absl::StatusOr<int64_t> FreeBytes() const override;
-  absl::Status CheckFiles() override {
-    return ToStatus(database_->db()->VerifyChecksum(), "verify the files");
-  }
+  absl::Status NameDamage(const absl::Status& status) override;
   int64_t MemoryBytes() const override { return database_->MemoryBytes(); }
 
  private:
@@ -47,6 +45,9 @@ class RocksStore : public Store {
 
   absl::Status OpenFolder();
   absl::Status OpenDatabase(rocksdb::Env* env);
+  // All that is read when a store is opened, once there is a database.
+  absl::Status ReadContents();
+  absl::Status CheckIdentityCopy();
   absl::Status ReadSnapshotMeta();
   absl::Status ReadEvidence();
   absl::Status CheckNotReadOnly() const;

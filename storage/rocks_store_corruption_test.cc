@@ -106,14 +106,7 @@ TEST_F(RocksStoreCorruptionTest, AFlippedBitInTheFooterOfATablesPropertiesIsData
     // between them.
     const size_t properties_end = MetaIndexOffset(contents) - 5;
     for (size_t byte = properties_end - 4; byte < properties_end; ++byte) {
-      for (int bit = 0; bit < 8; ++bit) {
-        Try(file, absl::StrCat("byte ", byte, " bit ", bit, " flipped"),
-            [&](const std::string& path) {
-              std::string flipped = contents;
-              flipped[byte] = static_cast<char>(flipped[byte] ^ (1 << bit));
-              WriteAll(path, flipped);
-            });
-      }
+      for (size_t bit = 0; bit < 8; ++bit) TryBitFlipped(file, byte * 8 + bit);
     }
   }
   EXPECT_EQ(harmless(), 0);

@@ -122,10 +122,11 @@ class Store {
   // where the file system allows it.
   virtual absl::Status CopyTo(const std::string& path, const StateEvidence& evidence) = 0;
 
-  // DATA_LOSS, naming a file, if the checksum of any block of the database does not match. Reads
-  // all of it: to be asked when something is known to be wrong. A scan, RocksDB 7.8's, does not
-  // say it itself where the first block of a file is damaged: it ends there as if all were read.
-  virtual absl::Status CheckFiles() = 0;
+  // `status`, and if that is DATA_LOSS also the name of a damaged file, if the checksum of any
+  // block of the database does not match: reads all of it. RocksDB does not always say the name.
+  // And a scan, RocksDB 7.8's, says nothing where the first block of a file is damaged: it ends
+  // there as if all were read.
+  virtual absl::Status NameDamage(const absl::Status& status) = 0;
 
   // Free bytes on the folder's file system, for this process.
   virtual absl::StatusOr<int64_t> FreeBytes() const = 0;
