@@ -30,6 +30,13 @@ struct PairStep {
   float keep_q = 1;
 };
 
+// How a row is pushed away from another one that is kept (model/next_item.h).
+struct Push {
+  float pull;   // of the difference, collected for others
+  float add;    // of a third row, for the one that is pushed away
+  float floor;  // of it; at most 0
+};
+
 // Rows in a byte a factor and a query in code: what bounds their products (model/row_codes.h).
 inline constexpr size_t kCodedRows = 16;
 inline constexpr float kMinCodeScale = 1e-30f;  // has a finite inverse
@@ -57,6 +64,17 @@ struct Kernels {
   void (*step)(float* p, float* q, const PairStep& step, size_t stride);
   // w = clamp(w + a x), elementwise; floor <= 0 as in PairStep. REQUIRES: w and x do not overlap.
   void (*add)(float* w, const float* x, float a, float floor, size_t stride);
+  // sum = weights[0] rows[0] + weights[1] rows[1] + ..., elementwise and in this order; zeros for
+  // count == 0.
+  void (*combine)(const float* const* rows, const float* weights, size_t count, size_t stride,
+                  float* sum);
+  // |a - b|^2, as dot(a - b, a - b).
+  float (*squared_distance)(const float* a, const float* b, size_t stride);
+  // pull = clamp(pull + push.pull (kept - other)) with no floor, and
+  // other = clamp(other + push.add x, push.floor), elementwise and from the old values. REQUIRES:
+  // no two of the four overlap.
+  void (*push_away)(const float* kept, const float* x, const Push& push, float* pull, float* other,
+                    size_t stride);
   // scores[r] = dot(rows[r], x, stride) for r < count.
   void (*score_rows)(const float* const* rows, size_t count, const float* x, size_t stride,
                      float* scores);

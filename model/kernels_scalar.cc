@@ -51,6 +51,33 @@ void Add(float* w, const float* x, float a, float floor, size_t stride) {
   for (size_t k = 0; k < stride; ++k) w[k] = Clamp(w[k] + a * x[k], floor);
 }
 
+void Combine(const float* const* rows, const float* weights, size_t count, size_t stride,
+             float* sum) {
+  for (size_t k = 0; k < stride; ++k) {
+    float s = 0;
+    for (size_t r = 0; r < count; ++r) s += weights[r] * rows[r][k];
+    sum[k] = s;
+  }
+}
+
+float SquaredDistance(const float* a, const float* b, size_t stride) {
+  LaneSums sums;
+  for (size_t k = 0; k < stride; k += kLanes) {
+    float difference[kLanes];
+    for (size_t l = 0; l < kLanes; ++l) difference[l] = a[k + l] - b[k + l];
+    sums.Add(difference, difference);
+  }
+  return sums.Total();
+}
+
+void PushAway(const float* kept, const float* x, const Push& push, float* pull, float* other,
+              size_t stride) {
+  for (size_t k = 0; k < stride; ++k) {
+    pull[k] = Clamp(pull[k] + push.pull * (kept[k] - other[k]), -kMaxFactor);
+    other[k] = Clamp(other[k] + push.add * x[k], push.floor);
+  }
+}
+
 void ScoreRows(const float* const* rows, size_t count, const float* x, size_t stride,
                float* scores) {
   for (size_t r = 0; r < count; ++r) scores[r] = Dot(rows[r], x, stride);
@@ -93,8 +120,9 @@ uint32_t BoundCoded(const CodedRows& rows, const CodedFactors& query, size_t str
   return bits;
 }
 
-constexpr Kernels kScalar = {"scalar",  Dot,     Products,     Step,      Add,
-                             ScoreRows, CodeRow, BoundByNorms, BoundCoded};
+constexpr Kernels kScalar = {"scalar",  Dot,     Products,        Step,
+                             Add,       Combine, SquaredDistance, PushAway,
+                             ScoreRows, CodeRow, BoundByNorms,    BoundCoded};
 
 }  // namespace
 

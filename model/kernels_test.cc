@@ -155,6 +155,50 @@ TEST_P(KernelsEqualScalar, Add) {
   }
 }
 
+TEST_P(KernelsEqualScalar, CombineAndSquaredDistance) {
+  for (const Kernels* kernels : VectorKernels()) {
+    for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes * 3) {
+      Row a(stride, random_() % 16, GetParam(), &random_),
+          b(stride, random_() % 16, GetParam(), &random_),
+          c(stride, random_() % 16, GetParam(), &random_);
+      const float* const rows[] = {a.data(), b.data(), c.data()};
+      const float weights[] = {0.35f, RandomFloat(GetParam(), &random_), -0.5f};
+      for (size_t count = 0; count <= std::size(rows); ++count) {
+        std::vector<float> expected(stride + 1, -7), got(stride + 1, -7);
+        Scalar().combine(rows, weights, count, stride, expected.data());
+        kernels->combine(rows, weights, count, stride, got.data());
+        ASSERT_EQ(Canonical(got), Canonical(expected)) << kernels->name << " stride " << stride;
+      }
+      ASSERT_EQ(Canonical({kernels->squared_distance(a.data(), b.data(), stride)}),
+                Canonical({Scalar().squared_distance(a.data(), b.data(), stride)}))
+          << kernels->name << " stride " << stride;
+    }
+  }
+}
+
+TEST_P(KernelsEqualScalar, PushAway) {
+  for (const Kernels* kernels : VectorKernels()) {
+    for (size_t stride = kLanes; stride <= kMaxRank; stride += kLanes) {
+      Row kept(stride, random_() % 16, GetParam(), &random_),
+          x(stride, random_() % 16, GetParam(), &random_),
+          pull(stride, random_() % 16, GetParam(), &random_),
+          other(stride, random_() % 16, GetParam(), &random_);
+      const Push push = {.pull = RandomFloat(GetParam(), &random_),
+                         .add = RandomFloat(GetParam(), &random_) - 0.5f,
+                         .floor = random_() % 2 == 0 ? 0.0f : -0.4f};
+      const std::vector<float> old_pull = pull.buffer(), old_other = other.buffer();
+      Scalar().push_away(kept.data(), x.data(), push, pull.data(), other.data(), stride);
+      const std::vector<float> expected_pull = pull.buffer(), expected_other = other.buffer();
+      pull.Restore(old_pull);
+      other.Restore(old_other);
+      kernels->push_away(kept.data(), x.data(), push, pull.data(), other.data(), stride);
+      ASSERT_EQ(Bits(pull.buffer()), Bits(expected_pull)) << kernels->name << " stride " << stride;
+      ASSERT_EQ(Bits(other.buffer()), Bits(expected_other))
+          << kernels->name << " stride " << stride;
+    }
+  }
+}
+
 // Sixteen coded rows, a coded query, and bounds.
 TEST_P(KernelsEqualScalar, Codes) {
   for (const Kernels* kernels : VectorKernels()) {
@@ -269,6 +313,31 @@ TEST(KernelsTest, StepTruncatesCapsAndReadsOldValues) {
   EXPECT_EQ(p[0], -0.5f);  // .25 - 5, cut
   EXPECT_EQ(q[0], 10.0f);
   EXPECT_EQ(p[3], 0.0f);
+}
+
+TEST(KernelsTest, PushAwayReadsOldValuesAndCuts) {
+  const std::vector<float> kept(16, 2), x(16, 3);
+  std::vector<float> pull(16, 0.5f), other(16, 1);
+  Scalar().push_away(kept.data(), x.data(), {.pull = 0.25f, .add = -0.125f, .floor = 0},
+                     pull.data(), other.data(), 16);
+  EXPECT_EQ(pull[0], 0.75f);    // .5 + .25 (2 - 1)
+  EXPECT_EQ(other[0], 0.625f);  // 1 - .125 * 3
+  Scalar().push_away(kept.data(), x.data(), {.pull = 0, .add = -1, .floor = -0.5f}, pull.data(),
+                     other.data(), 16);
+  EXPECT_EQ(other[15], -0.5f);
+  EXPECT_EQ(pull[15], 0.75f);
+}
+
+TEST(KernelsTest, CombineAndSquaredDistance) {
+  const std::vector<float> a(16, 1), b(16, 3);
+  const float* const rows[] = {a.data(), b.data()};
+  const float weights[] = {0.5f, 2};
+  std::vector<float> sum(16, 7);
+  Scalar().combine(rows, weights, 2, 16, sum.data());
+  EXPECT_EQ(sum[15], 6.5f);
+  Scalar().combine(rows, weights, 0, 16, sum.data());
+  EXPECT_EQ(sum[15], 0);
+  EXPECT_EQ(Scalar().squared_distance(a.data(), b.data(), 16), 64);
 }
 
 // The number is the same for g++ and clang, at every optimization level and on every CPU. It

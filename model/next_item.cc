@@ -15,14 +15,12 @@ namespace {
 constexpr float kOffset = 0.4f;    // rows start there; lower ones cannot tell items apart as well
 constexpr float kSpread = 0.2f;    // around it, at most
 constexpr float kRecency = 0.35f;  // g
-constexpr int kCounterexamples = 3;
+constexpr size_t kCounterexamples = 3;
 constexpr float kPopularityWeight = 0.25f;
 // The last items of the user that move, too.
 constexpr size_t kMovedContextItems = 2;
 // A row's step falls with its ratings up to so many, so that it can always follow a change.
 constexpr uint32_t kMaxCertainty = 400;
-// Of queries, which are no rows: no floor.
-constexpr float kNoFloor = -kMaxFactor;
 
 // Scratch space for a row, aligned like one.
 struct alignas(64) RowBuffer {
@@ -107,11 +105,10 @@ float RankingBias(uint32_t ratings) {
 
 void RankingQuery(absl::Span<const uint32_t> context, absl::FunctionRef<const float*(uint32_t)> row,
                   size_t stride, float* query) {
-  std::fill(query, query + stride, 0.0f);
+  std::array<const float*, kContextItems> rows;
   const size_t n = std::min(context.size(), kContextItems);
-  for (size_t b = 0; b < n; ++b) {
-    ActiveKernels().add(query, row(context[b]), kWeights[b], kNoFloor, stride);
-  }
+  for (size_t b = 0; b < n; ++b) rows[b] = row(context[b]);
+  ActiveKernels().combine(rows.data(), kWeights.data(), n, stride, query);
 }
 
 void LearnNextItem(const TakenItem& taken, const RecentItems& recent,
@@ -123,7 +120,7 @@ void LearnNextItem(const TakenItem& taken, const RecentItems& recent,
   const absl::Span<const uint32_t> moved = FirstOf(context, kMovedContextItems);
   const float slack = 1 / taken.weight;
 
-  RowBuffer query, difference, pull;
+  RowBuffer query, pull;
   RankingQuery(
       context, [items](uint32_t i) { return items->ranking(i); }, stride, query.values);
   std::fill(pull.values, pull.values + stride, 0.0f);
@@ -133,26 +130,36 @@ void LearnNextItem(const TakenItem& taken, const RecentItems& recent,
     moved_weight += kWeights[b] * kWeights[b] * StepSize(items->state(moved[b]));
   }
   const float item_size = StepSize(items->state(item));
-  const float item_score = kernels.dot(query.values, items->ranking(item), stride);
+
+  std::array<uint32_t, 1 + kCounterexamples> drawn = {item};
+  std::array<const float*, 1 + kCounterexamples> rows = {items->ranking(item)};
+  for (size_t s = 1; s < drawn.size(); ++s) {
+    drawn[s] = recent.Draw(Mix64(taken.stream + (s - 1)));
+    rows[s] = items->ranking(drawn[s]);
+  }
+  std::array<float, 1 + kCounterexamples> scores;
+  kernels.score_rows(rows.data(), rows.size(), query.values, stride, scores.data());
 
   float up = 0;
-  for (int s = 0; s < kCounterexamples; ++s) {
-    const uint32_t other = recent.Draw(Mix64(taken.stream + static_cast<uint64_t>(s)));
+  for (size_t s = 1; s < drawn.size(); ++s) {
+    const uint32_t other = drawn[s];
     if (other == item) continue;
-    const float* const row = items->ranking(other);
-    const float loss = taken.value - (item_score - kernels.dot(query.values, row, stride));
+    if (std::find(&drawn[1], &drawn[s], other) != &drawn[s]) {  // it may have moved since
+      rows[s] = items->ranking(other);
+      scores[s] = kernels.dot(query.values, rows[s], stride);
+    }
+    const float loss = taken.value - (scores[0] - scores[s]);
     if (!(loss > 0)) continue;  // passive
     const float other_size = StepSize(items->state(other));
-    std::copy_n(items->ranking(item), stride, difference.values);
-    kernels.add(difference.values, row, -1, kNoFloor, stride);
-    const float difference_norm = kernels.dot(difference.values, difference.values, stride);
-    const float step =
-        loss / (query_norm * (item_size + other_size) + moved_weight * difference_norm + slack) /
-        static_cast<float>(kCounterexamples);
+    const float distance = kernels.squared_distance(rows[0], rows[s], stride);
+    const float step = loss /
+                       (query_norm * (item_size + other_size) + moved_weight * distance + slack) /
+                       static_cast<float>(kCounterexamples);
     up += step;
-    kernels.add(pull.values, difference.values, step, kNoFloor, stride);
     touch(other);
-    kernels.add(items->Mutable(other).ranking, query.values, -step * other_size, -kOffset, stride);
+    kernels.push_away(rows[0], query.values,
+                      {.pull = step, .add = -step * other_size, .floor = -kOffset}, pull.values,
+                      items->Mutable(other).ranking, stride);
   }
   if (!(up > 0)) return;
   touch(item);
