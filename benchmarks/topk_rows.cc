@@ -233,8 +233,9 @@ absl::Status BenchTopKUniform(const BenchOptions& options, std::vector<Measureme
   const auto uniform = [&](uint64_t n) { return UnitFloat(Mix64(options.seed + n)) - 0.5f; };
   for (uint32_t i = 0; i < rows; ++i) {
     ids.Add(ItemId(i));
-    const ItemRow row = items.Add();
-    for (size_t k = 0; k < kRank; ++k) row.ranking[k] = uniform(i * kRank + k);
+    items.Add();
+    float* const ranking = items.MutableRanking(i);
+    for (size_t k = 0; k < kRank; ++k) ranking[k] = uniform(i * kRank + k);
   }
   items.Publish(1);
   const ItemView view = items.Pin();

@@ -72,7 +72,9 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
   const uint32_t index = items_.size();
   const ItemRow row = items_.Add();
   StartRow(config_, static_cast<int>(Side::kItem), id, items_.stride(), row.factors, row.state);
-  if (row.ranking != nullptr) StartRankingRow(config_, id, items_.stride(), row.ranking);
+  if (items_.has_ranking()) {
+    StartRankingRow(config_, id, items_.stride(), items_.MutableRanking(index));
+  }
   item_dirty_cut_.push_back(cut_number_);
   dirty_items_.push_back(index);
   item_ids_.Add(id);
@@ -123,7 +125,7 @@ void ModelState::PrefetchContext(const Prepared& prepared) const {
   if (!prepared.user.has_value() || !HasRanking(config_)) return;
   const absl::Span<const uint32_t> history = users_.HistoryAsWriter(*prepared.user);
   for (size_t i = 0; i < std::min(history.size(), kLearnedContextItems); ++i) {
-    items_.Prefetch(history[history.size() - 1 - i]);
+    items_.PrefetchRanking(history[history.size() - 1 - i]);
   }
 }
 
@@ -458,8 +460,8 @@ void ModelState::LoadItem(const Row& row) {
                  .bias_variance = row.bias_variance,
                  .confidence = row.confidence,
                  .rarity = RarityOf(row.bias_variance)};
-  if (item.ranking != nullptr) {
-    std::copy(row.auxiliary.begin(), row.auxiliary.end(), item.ranking);
+  if (items_.has_ranking()) {
+    std::copy(row.auxiliary.begin(), row.auxiliary.end(), items_.MutableRanking(index));
     item.state->ranking_bias = RankingBias(item.state->count);
   }
   item_dirty_cut_.push_back(0);

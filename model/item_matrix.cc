@@ -7,9 +7,12 @@
 namespace factord {
 namespace {
 
-using item_matrix_internal::Leaf;
 using item_matrix_internal::Root;
 using item_matrix_internal::Row;
+
+void PrefetchFloats(const float* row, size_t stride) {
+  for (size_t k = 0; k < stride; k += kLanes) __builtin_prefetch(row + k, 1);
+}
 
 }  // namespace
 
@@ -36,14 +39,12 @@ uint32_t ItemView::size() const { return root_->size; }
 size_t ItemView::stride() const { return root_->shape.stride; }
 bool ItemView::has_ranking() const { return root_->shape.has_ranking; }
 
-const float* ItemView::factors(uint32_t index) const {
-  return root_->row(index)->factors(root_->shape);
-}
+const float* ItemView::factors(uint32_t index) const { return root_->row(index)->factors(); }
 
 const RowState& ItemView::state(uint32_t index) const { return root_->row(index)->state; }
 
 const float* ItemView::ranking(uint32_t index) const {
-  return has_ranking() ? root_->row(index)->ranking() : nullptr;
+  return has_ranking() ? root_->ranking(index) : nullptr;
 }
 
 ItemMatrix::ItemMatrix(size_t rank, bool has_ranking)
@@ -55,18 +56,16 @@ ItemRow ItemMatrix::Add() { return Mutable(storage_->Add()); }
 
 ItemRow ItemMatrix::Mutable(uint32_t index) {
   Row* const row = storage_->MutableRow(index);
-  return {row->factors(storage_->shape()), has_ranking() ? row->ranking() : nullptr, &row->state};
+  return {row->factors(), &row->state};
 }
 
-const float* ItemMatrix::factors(uint32_t index) const {
-  return storage_->row(index)->factors(storage_->shape());
-}
+float* ItemMatrix::MutableRanking(uint32_t index) { return storage_->MutableRanking(index); }
+
+const float* ItemMatrix::factors(uint32_t index) const { return storage_->row(index)->factors(); }
 
 const RowState& ItemMatrix::state(uint32_t index) const { return storage_->row(index)->state; }
 
-const float* ItemMatrix::ranking(uint32_t index) const {
-  return has_ranking() ? storage_->row(index)->ranking() : nullptr;
-}
+const float* ItemMatrix::ranking(uint32_t index) const { return storage_->ranking(index); }
 
 void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
   storage_->Publish(sequence, globals);
@@ -74,10 +73,15 @@ void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
 
 void ItemMatrix::Prefetch(uint32_t index) const {
   Row* const row = storage_->row(index);
-  const size_t bytes = Row::Bytes(storage_->shape());
-  for (size_t at = 0; at < bytes; at += 64) {
-    __builtin_prefetch(reinterpret_cast<const char*>(row) + at, 1);
-  }
+  __builtin_prefetch(row, 1);
+  PrefetchFloats(row->factors(), stride());
+  PrefetchRanking(index);
+}
+
+void ItemMatrix::PrefetchRanking(uint32_t index) const {
+  if (!has_ranking()) return;
+  __builtin_prefetch(storage_->row(index));
+  PrefetchFloats(storage_->ranking(index), stride());
 }
 
 ItemView ItemMatrix::Pin() const {
@@ -89,10 +93,7 @@ ItemView ItemMatrix::Pin() const {
 size_t ItemMatrix::rank() const { return storage_->rank(); }
 size_t ItemMatrix::stride() const { return storage_->shape().stride; }
 bool ItemMatrix::has_ranking() const { return storage_->shape().has_ranking; }
-size_t ItemMatrix::RowBytes(size_t rows) const {
-  return rows * (Row::Bytes(storage_->shape()) + sizeof(Row*) +
-                 Leaf::Bytes(storage_->shape()) / item_matrix_internal::kLeafRows);
-}
+size_t ItemMatrix::RowBytes(size_t rows) const { return rows * storage_->RowBytes(); }
 size_t ItemMatrix::MemoryBytes() const { return storage_->MemoryBytes(); }
 size_t ItemMatrix::PendingBlocks() const { return storage_->PendingBlocks(); }
 

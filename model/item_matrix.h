@@ -22,7 +22,6 @@ namespace factord {
 // A writable row. `factors` has RowStride(rank) floats; those from rank on must stay 0.
 struct ItemRow {
   float* factors;
-  float* ranking;  // as long; null where the matrix has none
   RowState* state;
 };
 
@@ -78,14 +77,17 @@ class ItemMatrix {
   ItemRow Add();
   // Writer: the row as it will be published, for changing. Valid until the next Publish.
   ItemRow Mutable(uint32_t index);
+  // Writer: the same of its ranking row, as long as that of factors. REQUIRES: has_ranking().
+  float* MutableRanking(uint32_t index);
   // Writer: the row as it will be published, for reading.
   const float* factors(uint32_t index) const;
   const float* ranking(uint32_t index) const;  // null where there are none
   const RowState& state(uint32_t index) const;
   // Writer: what readers pin from now on.
   void Publish(int64_t sequence, const ModelGlobals& globals = {});
-  // Writer: hints the row into the cache.
+  // Writer: hints the whole row into the cache, or state and ranking row.
   void Prefetch(uint32_t index) const;
+  void PrefetchRanking(uint32_t index) const;
 
   // The state last published. Waits only if all slots (some hundreds) are taken.
   ItemView Pin() const;

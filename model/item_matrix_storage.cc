@@ -34,6 +34,7 @@ Storage::Storage(size_t rank, bool has_ranking)
     : rank_(rank),
       shape_{RowStride(rank), has_ranking},
       row_pool_(Row::Bytes(shape_)),
+      ranking_pool_(RankingBytes()),
       leaf_pool_(Leaf::Bytes(shape_)),
       page_pool_(sizeof(Page)) {
   Root* const root = NewRoot();
@@ -64,20 +65,43 @@ uint32_t Storage::Add() {
   Row* const row = static_cast<Row*>(row_pool_.Allocate());
   std::memset(static_cast<void*>(row), 0, Row::Bytes(shape_));
   row->created = epoch_;
-  rows_.push_back(row);
-  changed_.push_back(index);
+  float* ranking = nullptr;
+  if (shape_.has_ranking) {
+    ranking = static_cast<float*>(ranking_pool_.Allocate());
+    std::memset(ranking, 0, RankingBytes());
+  }
+  places_.push_back({row, ranking, epoch_});
+  if (index % kLeafRows == 0) changed_rows_.push_back(0);
+  NoteChange(index);
   return index;
 }
 
+void Storage::NoteChange(uint32_t row) {
+  uint16_t& rows = changed_rows_[row >> kLeafRowsLog2];
+  if (rows == 0) changed_leaves_.push_back(row >> kLeafRowsLog2);
+  rows = static_cast<uint16_t>(rows | 1u << (row & (kLeafRows - 1)));
+}
+
 Row* Storage::MutableRow(uint32_t index) {
-  Row* const old = rows_[index];
+  Row* const old = places_[index].row;
   if (old->created == epoch_) return old;
   Row* const copy = static_cast<Row*>(row_pool_.Allocate());
   std::memcpy(static_cast<void*>(copy), old, Row::Bytes(shape_));
   copy->created = epoch_;
   retired_.push_back({old, old->created, epoch_ - 1, Kind::kRow});
-  changed_.push_back(index);
-  return rows_[index] = copy;
+  NoteChange(index);
+  return places_[index].row = copy;
+}
+
+float* Storage::MutableRanking(uint32_t index) {
+  Place& place = places_[index];
+  if (place.ranking_created == epoch_) return place.ranking;
+  float* const copy = static_cast<float*>(ranking_pool_.Allocate());
+  std::memcpy(copy, place.ranking, RankingBytes());
+  retired_.push_back({place.ranking, place.ranking_created, epoch_ - 1, Kind::kRanking});
+  place.ranking_created = epoch_;
+  NoteChange(index);
+  return place.ranking = copy;
 }
 
 Page* Storage::MutablePage(uint32_t index) {
@@ -111,34 +135,46 @@ Leaf* Storage::MutableLeaf(Page* page, uint32_t index) {
   return place = leaf;
 }
 
-void Storage::Link(uint32_t index) {
-  Row* const row = rows_[index];
-  Page* const page = MutablePage(index >> kPageRowsLog2);
-  const uint32_t l = index >> kLeafRowsLog2 & (kPageLeaves - 1);
+void Storage::Link(uint32_t index, uint32_t rows) {
+  Page* const page = MutablePage(index >> kPageLeavesLog2);
+  const uint32_t l = index & (kPageLeaves - 1);
   Leaf* const leaf = MutableLeaf(page, l);
-  const uint32_t r = index & (kLeafRows - 1);
-  leaf->rows[r] = row;
   const Kernels& kernels = ActiveKernels();
-  const float* const scored = row->scored();
-  leaf->scales[r] = kernels.code_row(scored, shape_.stride, leaf->codes() + r * shape_.stride);
-  const float norm = UpperNorm(kernels.dot(scored, scored, shape_.stride));
-  const float bias = shape_.has_ranking ? row->state.ranking_bias : 0;
-  SetAndKeepMax(leaf->norms, kLeafRows, r, norm, &page->norms[l]);
-  SetAndKeepMax(leaf->biases, kLeafRows, r, bias, &page->biases[l]);
+  for (; rows != 0; rows &= rows - 1) {
+    const auto r = static_cast<uint32_t>(std::countr_zero(rows));
+    const Place& place = places_[(index << kLeafRowsLog2) + r];
+    leaf->rows[r] = place.row;
+    const float bias = shape_.has_ranking ? place.row->state.ranking_bias : 0;
+    SetAndKeepMax(leaf->biases, kLeafRows, r, bias, &page->biases[l]);
+    const float* const scored = ScoredOf(place);
+    if (leaf->scored[r] == scored) continue;  // a changed one lies elsewhere
+    leaf->scored[r] = scored;
+    leaf->scales[r] = kernels.code_row(scored, shape_.stride, leaf->codes() + r * shape_.stride);
+    const float norm = UpperNorm(kernels.dot(scored, scored, shape_.stride));
+    SetAndKeepMax(leaf->norms, kLeafRows, r, norm, &page->norms[l]);
+  }
+}
+
+const float* Storage::ScoredOf(const Place& place) const {
+  return shape_.has_ranking ? place.ranking : place.row->factors();
+}
+
+void Storage::PrefetchScored(uint32_t leaf) const {
+  for (uint32_t rows = changed_rows_[leaf]; rows != 0; rows &= rows - 1) {
+    const auto r = static_cast<uint32_t>(std::countr_zero(rows));
+    const float* const scored = ScoredOf(places_[(leaf << kLeafRowsLog2) + r]);
+    for (size_t k = 0; k < shape_.stride; k += kLanes) __builtin_prefetch(scored + k);
+  }
 }
 
 void Storage::Publish(int64_t sequence, const ModelGlobals& globals) {
-  // In order, so that a leaf is copied and filled in while it is in cache; rows come from anywhere.
-  std::sort(changed_.begin(), changed_.end());
-  constexpr size_t kAhead = 4;
-  for (size_t i = 0; i < changed_.size(); ++i) {
-    if (i + kAhead < changed_.size()) {
-      const float* const scored = rows_[changed_[i + kAhead]]->scored();
-      for (size_t k = 0; k < shape_.stride; k += kLanes) __builtin_prefetch(scored + k);
-    }
-    Link(changed_[i]);
+  // In order, as leaves and pages mostly lie; rows come from anywhere.
+  std::sort(changed_leaves_.begin(), changed_leaves_.end());
+  for (size_t i = 0; i < changed_leaves_.size(); ++i) {
+    if (i + 1 < changed_leaves_.size()) PrefetchScored(changed_leaves_[i + 1]);
+    Link(changed_leaves_[i], std::exchange(changed_rows_[changed_leaves_[i]], uint16_t{0}));
   }
-  changed_.clear();
+  changed_leaves_.clear();
   Root* const root = NewRoot();
   root->epoch = epoch_;
   root->sequence = sequence;
@@ -192,6 +228,9 @@ void Storage::Free(const Retired& retired) {
     case Kind::kRow:
       row_pool_.Free(retired.block);
       break;
+    case Kind::kRanking:
+      ranking_pool_.Free(retired.block);
+      break;
     case Kind::kLeaf:
       leaf_pool_.Free(retired.block);
       break;
@@ -225,9 +264,16 @@ Root* Storage::NewRoot() {
 
 void Storage::FreeRoot(Root* root) { spare_roots_.push_back(root); }
 
+size_t Storage::RowBytes() const {
+  return Row::Bytes(shape_) + (shape_.has_ranking ? RankingBytes() : 0) + sizeof(Place) +
+         Leaf::Bytes(shape_) / kLeafRows;
+}
+
 void Storage::UpdateCounters() {
-  memory_bytes_.store(row_pool_.MemoryBytes() + leaf_pool_.MemoryBytes() +
-                          page_pool_.MemoryBytes() + root_bytes_ + rows_.capacity() * sizeof(Row*),
+  memory_bytes_.store(row_pool_.MemoryBytes() + ranking_pool_.MemoryBytes() +
+                          leaf_pool_.MemoryBytes() + page_pool_.MemoryBytes() + root_bytes_ +
+                          places_.capacity() * sizeof(Place) +
+                          changed_rows_.capacity() * sizeof(uint16_t),
                       std::memory_order_relaxed);
   pending_blocks_.store(waiting_blocks_, std::memory_order_relaxed);
 }

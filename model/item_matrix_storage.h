@@ -1,7 +1,8 @@
 // What lies behind ItemMatrix: blocks, their epochs, and when they are taken back.
 //
 // Epochs count publishes. The writer works in epoch E, the published root has epoch E - 1.
-//   1. A block (row, leaf, page or root) created in epoch c and replaced while working in epoch E
+//   1. A block (row, ranking row, leaf, page or root) created in epoch c and replaced while working
+//   in epoch E
 //      was reachable from the roots of epochs [c, E - 1] and from no other.
 //   2. Only the current root can be newly pinned. So once a block is not reachable from the current
 //      root, the pinned epochs decide about it, and none can join them in [c, E - 1].
@@ -38,21 +39,14 @@ inline constexpr uint32_t kPageLeaves = 1u << kPageLeavesLog2;
 inline constexpr uint32_t kPageRowsLog2 = kLeafRowsLog2 + kPageLeavesLog2;
 inline constexpr uint32_t kPageRows = 1u << kPageRowsLog2;
 
-// A row: this header in a cache line of its own, then the ranking row (where there is one), then
-// the factors.
+// A row: this header in a cache line of its own, then the factors. The ranking row is a block by
+// itself: an event changes those of some six items, and the factors of one.
 struct alignas(64) Row {
   uint64_t created;
   RowState state;
 
-  float* ranking() { return reinterpret_cast<float*>(this + 1); }
-  float* factors(const RowShape& shape) {
-    return ranking() + (shape.has_ranking ? shape.stride : 0);
-  }
-  // What a search multiplies with the query.
-  float* scored() { return ranking(); }
-  static size_t Bytes(const RowShape& shape) {
-    return sizeof(Row) + shape.stride * sizeof(float) * (shape.has_ranking ? 2 : 1);
-  }
+  float* factors() { return reinterpret_cast<float*>(this + 1); }
+  static size_t Bytes(const RowShape& shape) { return sizeof(Row) + shape.stride * sizeof(float); }
 };
 
 // Sixteen rows, and what a search has to know of each to pass over it: first that its score is at
@@ -61,6 +55,8 @@ struct alignas(64) Leaf {
   float norms[kLeafRows];   // UpperNorm of the scored row
   float biases[kLeafRows];  // what its score has beside the product: at least 0
   float scales[kLeafRows];  // of the codes
+  // What a search multiplies with the query: ranking rows, or else factors.
+  const float* scored[kLeafRows];
   Row* rows[kLeafRows];
   uint64_t created;
 
@@ -88,11 +84,12 @@ struct Root {
 
   Page** pages() { return reinterpret_cast<Page**>(this + 1); }
   const Page* page(uint32_t page) const { return reinterpret_cast<Page* const*>(this + 1)[page]; }
-  Row* row(uint32_t row) const {
-    const Leaf* const leaf =
-        page(row >> kPageRowsLog2)->leaves[row >> kLeafRowsLog2 & (kPageLeaves - 1)];
-    return leaf->rows[row & (kLeafRows - 1)];
+  const Leaf* leaf_of(uint32_t row) const {
+    return page(row >> kPageRowsLog2)->leaves[row >> kLeafRowsLog2 & (kPageLeaves - 1)];
   }
+  Row* row(uint32_t row) const { return leaf_of(row)->rows[row & (kLeafRows - 1)]; }
+  // REQUIRES: shape.has_ranking.
+  const float* ranking(uint32_t row) const { return leaf_of(row)->scored[row & (kLeafRows - 1)]; }
 };
 
 // Thread-compatible for the one writer, except where said otherwise.
@@ -106,14 +103,19 @@ class Storage {
 
   size_t rank() const { return rank_; }
   const RowShape& shape() const { return shape_; }
-  uint32_t size() const { return static_cast<uint32_t>(rows_.size()); }
+  uint32_t size() const { return static_cast<uint32_t>(places_.size()); }
 
   // A row of zeros at the end, writable. Returns its index.
   uint32_t Add();
   // The row as readers see it or, if changed since the last Publish, as they will.
-  Row* row(uint32_t row) const { return rows_[row]; }
-  // The row for writing: copied at the first touch after a Publish.
+  Row* row(uint32_t row) const { return places_[row].row; }
+  float* ranking(uint32_t row) const { return places_[row].ranking; }
+  // For writing: copied at the first touch after a Publish. REQUIRES of the second:
+  // shape().has_ranking.
   Row* MutableRow(uint32_t row);
+  float* MutableRanking(uint32_t row);
+  // Of a row with all that belongs to it.
+  size_t RowBytes() const;
   void Publish(int64_t sequence, const ModelGlobals& globals);
 
   // Any thread.
@@ -123,7 +125,13 @@ class Storage {
   size_t PendingBlocks() const { return pending_blocks_.load(std::memory_order_relaxed); }
 
  private:
-  enum class Kind : uint8_t { kRow, kLeaf, kPage, kRoot };
+  enum class Kind : uint8_t { kRow, kRanking, kLeaf, kPage, kRoot };
+  // Where a row lies, as it will be published.
+  struct Place {
+    Row* row;
+    float* ranking;            // null where there are none
+    uint64_t ranking_created;  // its epoch
+  };
   // A block that no new view can reach, and the epochs whose views can.
   struct Retired {
     void* block;
@@ -138,8 +146,13 @@ class Storage {
     std::vector<Retired> waiting;
   };
 
-  // Makes the changed row reachable from the root to be.
-  void Link(uint32_t row);
+  size_t RankingBytes() const { return shape_.stride * sizeof(float); }
+  void NoteChange(uint32_t row);
+  // Makes the changed rows of a leaf, as bits, reachable from the root to be.
+  void Link(uint32_t leaf, uint32_t rows);
+  const float* ScoredOf(const Place& place) const;
+  // Hints what Link will read of the leaf's changed rows into the cache.
+  void PrefetchScored(uint32_t leaf) const;
   // For writing: copied, or made, at the first touch after a Publish.
   Leaf* MutableLeaf(Page* page, uint32_t leaf);
   Page* MutablePage(uint32_t page);
@@ -160,9 +173,11 @@ class Storage {
   std::atomic<size_t> pending_blocks_{0};
 
   // The writer's state.
-  uint64_t epoch_ = 1;              // being worked in
-  std::vector<Row*> rows_;          // as they will be published
-  std::vector<uint32_t> changed_;   // since the last Publish
+  uint64_t epoch_ = 1;  // being worked in
+  std::vector<Place> places_;
+  // Since the last Publish: rows as bits, by leaf, and the leaves that have any.
+  std::vector<uint16_t> changed_rows_;
+  std::vector<uint32_t> changed_leaves_;
   std::vector<Page*> pages_;        // as they are published
   std::vector<Retired> retired_;    // since the last Publish
   std::vector<PinnedRoot> pinned_;  // by epoch; never the current root
@@ -170,6 +185,7 @@ class Storage {
   size_t root_bytes_ = 0;
   size_t waiting_blocks_ = 0;
   BlockPool row_pool_;
+  BlockPool ranking_pool_;
   BlockPool leaf_pool_;
   BlockPool page_pool_;
 };

@@ -1,5 +1,6 @@
 #include "model/item_matrix.h"
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <memory>
@@ -16,33 +17,45 @@ namespace {
 
 constexpr size_t kRank = 20;  // stride 32: with padding
 
-// A row that tells by itself whether it is whole: every factor and the count hold the same number.
-void FillRow(ItemRow row, uint32_t value) {
-  for (size_t k = 0; k < kRank; ++k) row.factors[k] = static_cast<float>(value);
+// A row that tells by itself whether it is whole: every factor, those of the ranking row, and the
+// count hold the same number.
+void FillRow(ItemMatrix* items, uint32_t index, uint32_t value) {
+  const ItemRow row = items->Mutable(index);
+  std::fill_n(row.factors, kRank, static_cast<float>(value));
   row.state->count = value;
+  if (items->has_ranking()) {
+    std::fill_n(items->MutableRanking(index), kRank, static_cast<float>(value));
+  }
 }
 
-// The number of a row, or -1 if the row is torn.
-int64_t RowValue(const float* factors, const RowState& state) {
-  for (size_t k = 0; k < kRank; ++k) {
-    if (factors[k] != static_cast<float>(state.count)) return -1;
-  }
-  for (size_t k = kRank; k < RowStride(kRank); ++k) {
-    if (factors[k] != 0) return -1;
-  }
-  return state.count;
+// The number of all factors, or -1 if they have several.
+int64_t ValueOf(const float* factors) {
+  const bool is_whole =
+      std::all_of(factors, factors + kRank, [&](float v) { return v == factors[0]; }) &&
+      std::all_of(factors + kRank, factors + RowStride(kRank), [](float v) { return v == 0; });
+  return is_whole ? static_cast<int64_t>(factors[0]) : -1;
 }
 
-int64_t RowValue(const ItemView& view, uint32_t index) {
-  return RowValue(view.factors(index), view.state(index));
+// The number of a row, or -1 if the row is torn. Of a view, or of a matrix as the writer sees it.
+template <typename Rows>
+int64_t RowValue(const Rows& rows, uint32_t index) {
+  const int64_t value = rows.state(index).count;
+  if (ValueOf(rows.factors(index)) != value) return -1;
+  if (rows.has_ranking() && ValueOf(rows.ranking(index)) != value) return -1;
+  return value;
+}
+
+void AddRow(ItemMatrix* items, uint32_t value) {
+  items->Add();
+  FillRow(items, items->size() - 1, value);
 }
 
 void AddRows(ItemMatrix* items, uint32_t rows, uint32_t value) {
-  for (uint32_t i = 0; i < rows; ++i) FillRow(items->Add(), value);
+  for (uint32_t i = 0; i < rows; ++i) AddRow(items, value);
 }
 
 void ChangeAll(ItemMatrix* items, uint32_t value) {
-  for (uint32_t i = 0; i < items->size(); ++i) FillRow(items->Mutable(i), value);
+  for (uint32_t i = 0; i < items->size(); ++i) FillRow(items, i, value);
 }
 
 // How many rows of the view do not hold `value`.
@@ -72,28 +85,29 @@ TEST(ItemMatrixTest, NothingShowsBeforePublish) {
   EXPECT_EQ(view.size(), 3u);
   EXPECT_EQ(view.sequence(), 42);
   EXPECT_EQ(RowValue(view, 2), 7);
-  FillRow(items.Mutable(2), 8);
+  FillRow(&items, 2, 8);
   EXPECT_EQ(RowValue(view, 2), 7);
   EXPECT_EQ(RowValue(items.Pin(), 2), 7);
   // The writer sees its own change.
-  EXPECT_EQ(RowValue(items.factors(2), items.state(2)), 8);
+  EXPECT_EQ(RowValue(items, 2), 8);
   items.Publish(43);
   EXPECT_EQ(RowValue(items.Pin(), 2), 8);
   EXPECT_EQ(RowValue(view, 2), 7);
 }
 
 TEST(ItemMatrixTest, NewRowsAreZeroAlsoInUsedMemory) {
-  ItemMatrix items(kRank);
+  ItemMatrix items(kRank, /*has_ranking=*/true);
   AddRows(&items, 8, 5);
   items.Publish(1);
   // Every publish hands the former row back, full of old numbers.
   for (int i = 2; i < 10; ++i) {
-    FillRow(items.Mutable(0), i);
+    FillRow(&items, 0, i);
     items.Publish(i);
   }
   for (int n = 0; n < 100; ++n) {
     const ItemRow row = items.Add();
-    for (size_t k = 0; k < items.stride(); ++k) ASSERT_EQ(row.factors[k], 0);
+    const float* const ranking = items.ranking(items.size() - 1);
+    for (size_t k = 0; k < items.stride(); ++k) ASSERT_EQ(row.factors[k] + ranking[k], 0);
     ASSERT_EQ(row.state->count, 0u);
     ASSERT_EQ(row.state->bias, 0);
   }
@@ -101,9 +115,9 @@ TEST(ItemMatrixTest, NewRowsAreZeroAlsoInUsedMemory) {
 
 TEST(ItemMatrixTest, ManyRowsOverPagesAndLeaves) {
   constexpr uint32_t kRows = 40'000;  // 2,500 leaves, 40 pages: more than the first roots hold
-  ItemMatrix items(kRank);
+  ItemMatrix items(kRank, /*has_ranking=*/true);
   for (uint32_t i = 0; i < kRows; ++i) {
-    FillRow(items.Add(), i);
+    AddRow(&items, i);
     if (i % 700 == 0) items.Publish(i);
   }
   items.Publish(kRows);
@@ -112,6 +126,7 @@ TEST(ItemMatrixTest, ManyRowsOverPagesAndLeaves) {
   for (uint32_t i = 0; i < kRows; ++i) {
     ASSERT_EQ(RowValue(view, i), i);
     ASSERT_EQ(reinterpret_cast<uintptr_t>(view.factors(i)) % 64, 0u);
+    ASSERT_EQ(reinterpret_cast<uintptr_t>(view.ranking(i)) % 64, 0u);
   }
 }
 
@@ -128,8 +143,26 @@ TEST(ItemMatrixTest, OnlyTheFirstTouchAfterAPublishCopies) {
   EXPECT_EQ(items.Pin().factors(4), view.factors(4));
 }
 
+TEST(ItemMatrixTest, StateAndRankingRowChangeByThemselves) {
+  ItemMatrix items(kRank, /*has_ranking=*/true);
+  AddRows(&items, 8, 1);
+  items.Publish(1);
+  const ItemView first = items.Pin();
+  std::fill_n(items.MutableRanking(3), kRank, 2.0f);
+  items.Mutable(4).state->count = 7;
+  items.Publish(2);
+  const ItemView second = items.Pin();
+  EXPECT_EQ(RowsOtherThan(first, 1), 0);
+  EXPECT_EQ(ValueOf(second.ranking(3)), 2);
+  EXPECT_EQ(second.factors(3), first.factors(3));
+  EXPECT_EQ(second.state(4).count, 7u);
+  EXPECT_EQ(second.ranking(4), first.ranking(4));
+  // A ranking row, a row, their leaf, its page and the root.
+  EXPECT_EQ(items.PendingBlocks(), 5u);
+}
+
 TEST(ItemMatrixTest, UnpinnedBlocksComeBackAtOnce) {
-  ItemMatrix items(kRank);
+  ItemMatrix items(kRank, /*has_ranking=*/true);
   AddRows(&items, 1000, 0);
   items.Publish(1);
   ChangeAll(&items, 1);
@@ -194,7 +227,7 @@ TEST(ItemMatrixTest, ABlockThatTwoViewsSeeStaysForTheLatter) {
   AddRows(&items, 32, 1);  // two leaves
   items.Publish(1);
   auto first = std::make_unique<ItemView>(items.Pin());
-  FillRow(items.Mutable(0), 2);
+  FillRow(&items, 0, 2);
   items.Publish(2);
   const ItemView second = items.Pin();  // shares the second leaf with the first view
   ChangeAll(&items, 3);
@@ -216,11 +249,11 @@ TEST(ItemMatrixTest, BlocksUnchangedOverSeveralPublishesStayForTheirFirstView) {
   items.Publish(1);
   const ItemView view = items.Pin();
   for (uint32_t i = 2; i < 10; ++i) {
-    FillRow(items.Mutable(0), i);
+    FillRow(&items, 0, i);
     items.Publish(i);
   }
   // The last page and its leaves lived from the first publish to the last.
-  for (uint32_t i = 2048; i < 3000; ++i) FillRow(items.Mutable(i), 2);
+  for (uint32_t i = 2048; i < 3000; ++i) FillRow(&items, i, 2);
   items.Publish(10);
   // Write over whatever has been freed.
   AddRows(&items, 20'000, 9);
@@ -308,7 +341,7 @@ TEST(ItemMatrixTest, PinWaitsForAFreeSlot) {
 TEST(ItemMatrixTest, ViewsAreImmutableWhileTheWriterRuns) {
   constexpr uint32_t kRows = 300;
   constexpr uint32_t kPublishes = 10000;
-  ItemMatrix items(kRank);
+  ItemMatrix items(kRank, /*has_ranking=*/true);
   AddRows(&items, kRows, 0);
   items.Publish(0);
   std::atomic<bool> done{false};
@@ -356,7 +389,7 @@ TEST(ItemMatrixTest, ViewsAreImmutableWhileTheWriterRuns) {
   for (uint32_t s = 1; s <= kPublishes; ++s) {
     for (int n = 0; n < 10; ++n) {
       const uint32_t index = random() % items.size();
-      FillRow(items.Mutable(index), items.state(index).count + 1);
+      FillRow(&items, index, items.state(index).count + 1);
     }
     if (s % 20 == 0) items.Add();
     items.Publish(s);

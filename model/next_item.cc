@@ -159,16 +159,16 @@ void LearnNextItem(const TakenItem& taken, const RecentItems& recent,
     touch(other);
     kernels.push_away(rows[0], query.values,
                       {.pull = step, .add = -step * other_size, .floor = -kOffset}, pull.values,
-                      items->Mutable(other).ranking, stride);
+                      items->MutableRanking(other), stride);
   }
   if (!(up > 0)) return;
   touch(item);
-  kernels.add(items->Mutable(item).ranking, query.values, up * item_size, -kOffset, stride);
+  kernels.add(items->MutableRanking(item), query.values, up * item_size, -kOffset, stride);
   for (size_t b = 0; b < moved.size(); ++b) {
     if (moved[b] == item) continue;
     touch(moved[b]);
     const float size = kWeights[b] * StepSize(items->state(moved[b]));
-    kernels.add(items->Mutable(moved[b]).ranking, pull.values, size, -kOffset, stride);
+    kernels.add(items->MutableRanking(moved[b]), pull.values, size, -kOffset, stride);
   }
 }
 

@@ -22,7 +22,8 @@ class Order {
   Order(const ModelConfig& config, uint32_t items)
       : items_(static_cast<size_t>(config.rank), true) {
     for (uint32_t i = 0; i < items; ++i) {
-      StartRankingRow(config, std::to_string(i), items_.stride(), items_.Add().ranking);
+      items_.Add();
+      StartRankingRow(config, std::to_string(i), items_.stride(), items_.MutableRanking(i));
     }
   }
 

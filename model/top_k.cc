@@ -16,7 +16,6 @@ using item_matrix_internal::kPageLeaves;
 using item_matrix_internal::Leaf;
 using item_matrix_internal::Page;
 using item_matrix_internal::Root;
-using item_matrix_internal::Row;
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
@@ -119,7 +118,7 @@ class Search {
     float bound;
     float bias;
     uint32_t item;
-    Row* const* row;
+    const float* const* scored;
   };
 
   // Calls visit(bound, leaf) for each leaf whose bound is at least threshold() just before.
@@ -229,12 +228,12 @@ class Search {
                                coded_query_.code(), stride, rows, best_.threshold(), bounds);
       for (; above != 0; above &= above - 1) {
         const auto r = static_cast<uint32_t>(std::countr_zero(above));
-        __builtin_prefetch(&leaf->rows[r]);
-        candidates_.push_back({bounds[r], leaf->biases[r], first + r, &leaf->rows[r]});
+        __builtin_prefetch(&leaf->scored[r]);
+        candidates_.push_back({bounds[r], leaf->biases[r], first + r, &leaf->scored[r]});
       }
     }
     for (const Candidate& candidate : candidates_) {
-      const float* const scored = (*candidate.row)->scored();
+      const float* const scored = *candidate.scored;
       for (size_t k = 0; k < stride; k += kLanes) __builtin_prefetch(scored + k);
     }
     absl::Span<const Candidate> candidates(candidates_);
@@ -248,7 +247,7 @@ class Search {
     for (const Candidate& candidate : candidates) {
       if (!best_.MayEnter(candidate.bound)) continue;  // the best have become better meanwhile
       left[n] = &candidate;
-      rows[n++] = (*candidate.row)->scored();
+      rows[n++] = *candidate.scored;
     }
     float products[kBatch];
     kernels_.score_rows(rows, n, query_, root_.shape.stride, products);

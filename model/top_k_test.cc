@@ -87,16 +87,22 @@ TEST(TopKTest, EqualsTheReferenceWhereMuchIsPassedOver) {
     const float bias = random() % 2 == 0 ? 0 : std::ldexp(1.0f, static_cast<int>(random() % 8) - 4);
     ItemMatrix matrix(rank, /*has_ranking=*/true);
     IdMap ids;
-    const auto fill = [&](const ItemRow& row) {
+    const auto set_bias = [&](uint32_t row) {
+      matrix.Mutable(row).state->ranking_bias = bias * static_cast<float>(random() % 100);
+    };
+    const auto fill = [&](uint32_t row) {
       const float length = std::exp(spread * normal(random));
-      for (size_t k = 0; k < rank; ++k) row.ranking[k] = length * normal(random);
-      row.state->ranking_bias = bias * static_cast<float>(random() % 100);
+      float* const ranking = matrix.MutableRanking(row);
+      for (size_t k = 0; k < rank; ++k) ranking[k] = length * normal(random);
+      set_bias(row);
     };
     for (uint32_t i = 0; i < rows; ++i) {
       ids.Add(absl::StrCat("item-", (i * 7919u) % 100'003u));
-      fill(matrix.Add());
+      matrix.Add();
+      fill(i);
       if (random() % 100 == 0) matrix.Publish(1);
-      if (random() % 3 == 0) fill(matrix.Mutable(random() % matrix.size()));
+      if (random() % 3 == 0) fill(static_cast<uint32_t>(random() % matrix.size()));
+      if (random() % 3 == 0) set_bias(static_cast<uint32_t>(random() % matrix.size()));
     }
     matrix.Publish(2);
     const ItemView view = matrix.Pin();

@@ -64,7 +64,7 @@ void BM_LearnNextItem(benchmark::State& state) {
   RecentItems recent;
   for (uint32_t i = 0; i < kRows; ++i) {
     const ItemRow row = items.Add();
-    StartRankingRow(config, std::to_string(i), items.stride(), row.ranking);
+    StartRankingRow(config, std::to_string(i), items.stride(), items.MutableRanking(i));
     row.state->count = 20;
     recent.Add(i);
   }
