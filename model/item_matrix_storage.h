@@ -2,8 +2,7 @@
 //
 // Epochs count publishes. The writer works in epoch E, the published root has epoch E - 1.
 //   1. A block (row, ranking row, leaf, page or root) created in epoch c and replaced while working
-//   in epoch E
-//      was reachable from the roots of epochs [c, E - 1] and from no other.
+//      in epoch E was reachable from the roots of epochs [c, E - 1] and from no other.
 //   2. Only the current root can be newly pinned. So once a block is not reachable from the current
 //      root, the pinned epochs decide about it, and none can join them in [c, E - 1].
 //   3. A block that a pinned epoch keeps waits in that epoch's list, and is looked at again when
