@@ -1,5 +1,6 @@
 #include "server/log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -74,9 +75,19 @@ void Write(Level level, const char* message, Fields fields) {
   Logger().log(ToSpdlog(level), "{}", line);
 }
 
-// Anybody who can connect can make gRPC tell an error (a failed handshake, say), and must not fill
-// the disk with them: some in a row, and then how many more there were.
-void WriteForGrpc(gpr_log_func_args* args) {
+// What a library has to say.
+struct LibraryMessage {
+  const char* library;
+  bool is_error;
+  const char* detail;
+  const char* file;
+  int line;
+};
+
+// Anybody who can connect can make them tell errors (a failed handshake, say, or a string that is
+// not UTF-8), and must not fill the disk with them: some in a row, and then how many more there
+// were.
+void WriteForLibrary(const LibraryMessage& message) {
   using Clock = std::chrono::steady_clock;
   constexpr int kLinesAnInterval = 10;
   constexpr std::chrono::seconds kInterval(10);
@@ -84,9 +95,8 @@ void WriteForGrpc(gpr_log_func_args* args) {
   static Clock::time_point interval_end;
   static int64_t lines = 0;
 
-  const bool is_error = args->severity == GPR_LOG_SEVERITY_ERROR;
   int64_t left_out = 0;
-  if (is_error) {
+  if (message.is_error) {
     std::lock_guard lock(mu);
     if (Clock::now() >= interval_end) {
       left_out = std::max<int64_t>(lines - kLinesAnInterval, 0);
@@ -95,11 +105,22 @@ void WriteForGrpc(gpr_log_func_args* args) {
     }
     if (++lines > kLinesAnInterval) return;
   }
-  Write(is_error ? Level::kWarning : Level::kDebug, "grpc",
-        {{"detail", args->message},
-         {"file", args->file},
-         {"line", args->line},
+  Write(message.is_error ? Level::kWarning : Level::kDebug, message.library,
+        {{"detail", message.detail},
+         {"file", message.file},
+         {"line", message.line},
          {"left_out_before", left_out}});
+}
+
+void WriteForGrpc(gpr_log_func_args* args) {
+  WriteForLibrary(
+      {"grpc", args->severity == GPR_LOG_SEVERITY_ERROR, args->message, args->file, args->line});
+}
+
+void WriteForProtobuf(google::protobuf::LogLevel level, const char* file, int line,
+                      const std::string& message) {
+  WriteForLibrary(
+      {"protobuf", level >= google::protobuf::LOGLEVEL_ERROR, message.c_str(), file, line});
 }
 
 }  // namespace
@@ -111,6 +132,7 @@ void Start(Level level, Format format) {
   Logger().set_level(ToSpdlog(level));
   gpr_set_log_verbosity(level <= Level::kDebug ? GPR_LOG_SEVERITY_INFO : GPR_LOG_SEVERITY_ERROR);
   gpr_set_log_function(WriteForGrpc);
+  google::protobuf::SetLogHandler(WriteForProtobuf);
 }
 
 bool IsOn(Level level) { return Logger().should_log(ToSpdlog(level)); }

@@ -26,7 +26,7 @@ enum class Level { kDebug, kInfo, kWarning, kError, kOff };
 using Field = std::pair<const char*, nlohmann::json>;
 using Fields = std::initializer_list<Field>;
 
-// Also sends gRPC's own messages here: its errors as warnings, the rest at debug level.
+// Also sends what gRPC and Protobuf have to say here: errors as warnings, the rest at debug level.
 void Start(Level level, Format format);
 
 // Whether a line of this level would be written: asked before values that cost something are made.

@@ -10,10 +10,14 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "base/temp_folder.h"
 #include "google/protobuf/stubs/logging.h"
 #include "tests/e2e/server_process.h"
@@ -222,6 +226,15 @@ TEST(LogTest, HoldsNoTokenAtAnyLevel) {
   }
   EXPECT_THAT(json, HasSubstr("\"message\":\"call\""));
   EXPECT_THAT(text, HasSubstr("debug call method=RecordRatings"));
+}
+
+// Symptom: what Protobuf said of a string that is not UTF-8 stood there as text.
+TEST(LogTest, HasAnObjectALine) {
+  const std::string json = LogOf({"--log_format=json"});
+  EXPECT_TRUE(absl::StrContains(json, "\"message\":\"protobuf\""));
+  for (const absl::string_view line : absl::StrSplit(json, '\n', absl::SkipEmpty())) {
+    EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  }
 }
 
 TEST(LogTest, HoldsNoTokenOfAFileThatIsRefusedAtTheStart) {
