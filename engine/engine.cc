@@ -223,6 +223,7 @@ class EngineImpl : public Engine {
   absl::Status Close() override {
     if (closed_.exchange(true)) return absl::OkStatus();
     if (!further_passes_.has_value()) return absl::OkStatus();  // Start failed
+    store_->LiftSnapshotLimit();  // nobody's writes are held up any more
     further_passes_->Stop();
     snapshotter_->Stop();
     absl::Status status;

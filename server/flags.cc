@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/flags/commandlineflag.h"
@@ -167,13 +169,14 @@ ABSL_FLAG(ByteSize, snapshot_log_bytes, ByteSize{256 << 20},
           "Bytes of events after which a snapshot is taken. 0: none for this reason.");
 ABSL_FLAG(
     ByteSize, snapshot_bytes_per_second, ByteSize{100 << 20},
-    "Rate at which a snapshot is written, at the most, so that it does not hold up the log. 0: "
-    "no limit.");
+    "Rate at which a snapshot is written, at the most, so that it does not hold up the log. The "
+    "last one, when the server stops, has no limit. 0: no limit.");
 ABSL_FLAG(ByteSize, min_free_bytes, ByteSize{256 << 20},
           "Free disk space below which events are refused (FAILED_PRECONDITION).");
-ABSL_FLAG(std::string, backup_dir, "",
-          "Folder below which AdminService.Backup makes its copies; made when first needed. Empty: "
-          "backups are refused.");
+ABSL_FLAG(
+    std::string, backup_dir, "",
+    "Folder below which AdminService.Backup makes its copies, outside of the data folder; made "
+    "when first needed. Empty: backups are refused.");
 
 // The model: fixed when the folder is created. Without a value, an existing folder keeps its own; a
 // value that differs from the folder's is refused at start.
@@ -339,6 +342,17 @@ void CheckAddress(absl::string_view flag, const std::string& address, Mistakes* 
   }
 }
 
+// By their names alone: links are not followed.
+bool IsOrLiesIn(const std::string& path, const std::string& folder) {
+  // A last "/" would be one more, empty, part.
+  const auto parts = [](const std::string& name) {
+    std::error_code ignored;
+    return (std::filesystem::absolute(name, ignored) / "").lexically_normal().parent_path();
+  };
+  const std::filesystem::path inner = parts(path), outer = parts(folder);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
 EngineOptions ToEngineOptions(Mistakes* mistakes) {
   EngineOptions options;
   options.data_dir = absl::GetFlag(FLAGS_data_dir);
@@ -364,6 +378,10 @@ EngineOptions ToEngineOptions(Mistakes* mistakes) {
   options.max_producers =
       AtLeast<int64_t>("max_producers", 0, absl::GetFlag(FLAGS_max_producers), mistakes);
   options.backup_dir = absl::GetFlag(FLAGS_backup_dir);
+  if (!options.backup_dir.empty() && !options.data_dir.empty() &&
+      IsOrLiesIn(options.backup_dir, options.data_dir)) {
+    mistakes->push_back("--backup_dir: must not lie in --data_dir, which the server clears up");
+  }
   return options;
 }
 
@@ -568,7 +586,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
                           {{"text", log::Format::kText}, {"json", log::Format::kJson}}, &mistakes);
   // An existing folder has the rest of its configuration in it: its combination is checked when it
   // is opened.
-  if (!engine.data_dir.empty() && !Store::Exists(engine.data_dir)) {
+  if (engine.data_dir.empty() || !Store::Exists(engine.data_dir)) {
     const absl::Status status = overrides.ForNewFolder().Validate();
     if (!status.ok()) mistakes.push_back(std::string(status.message()));
   }

@@ -130,6 +130,7 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
                                          "--max_users=-1",
                                          "--client_calls_per_second=nan",
                                          "--client_events_per_second=inf",
+                                         "--epsilon=-1",
                                          "--port_file"});
   for (const char* expected :
        {"--rnak: unknown flag",
@@ -152,6 +153,7 @@ TEST_F(FlagsTest, ReportsEveryMistakeAtOnce) {
         "--client_calls_per_second: must be a number of at least 0, is nan",
         "--client_events_per_second: must be a number of at least 0, is inf",
         "--port_file: needs a value",
+        "epsilon must be finite and >= 0",
         "--data_dir: must be given"}) {
     EXPECT_THAT(mistakes, HasSubstr(expected));
   }
@@ -181,6 +183,19 @@ TEST_F(FlagsTest, ChecksTheConfigurationOfANewFolder) {
   EXPECT_THAT(mistakes, HasSubstr("max_rating"));
   EXPECT_THAT(mistakes, HasSubstr("epsilon"));
   EXPECT_THAT(mistakes, Not(HasSubstr("dedupe_window")));
+}
+
+TEST_F(FlagsTest, BackupsLieOutsideOfTheDataFolder) {
+  const std::string data = folder_ / "data";
+  for (const std::string& backups : {data, data + "/", data + "/tmp", data + "/../data/backups"}) {
+    EXPECT_THAT(Mistakes({data_dir_, "--backup_dir=" + backups}),
+                HasSubstr("--backup_dir: must not lie in --data_dir"))
+        << backups;
+  }
+  for (const std::string& backups :
+       {folder_ / "backups", data + "-backups", data + "/../backups"}) {
+    EXPECT_TRUE(ParseCommandLine({data_dir_, "--backup_dir=" + backups}, {}).ok()) << backups;
+  }
 }
 
 TEST_F(FlagsTest, HelpAndVersionNeedNothingElse) {

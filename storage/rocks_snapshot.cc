@@ -64,12 +64,9 @@ absl::Status SstSeries::Finish() {
 }
 
 RocksSnapshotWriter::RocksSnapshotWriter(Parts parts) : parts_(std::move(parts)) {
-  if (parts_.bytes_per_second > 0) {
-    limiter_.reset(rocksdb::NewGenericRateLimiter(parts_.bytes_per_second));
-  }
   for (const Family family : kIngested) {
     series_[static_cast<size_t>(family)] =
-        std::make_unique<SstSeries>(parts_.database, family, parts_.folder, limiter_.get());
+        std::make_unique<SstSeries>(parts_.database, family, parts_.folder, parts_.limiter);
   }
 }
 

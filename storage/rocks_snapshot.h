@@ -47,8 +47,8 @@ class RocksSnapshotWriter : public SnapshotWriter {
   struct Parts {
     const RocksDatabase* database = nullptr;
     RocksLog* log = nullptr;
-    std::string folder;  // for the files in the making
-    int64_t bytes_per_second = 0;
+    std::string folder;                                  // for the files in the making
+    rocksdb::RateLimiter* limiter = nullptr;             // of what is written; null: none
     int64_t former_sequence = 0;                         // of the snapshot that this one replaces
     std::function<void(const SnapshotMeta&)> on_commit;  // called when it has become the snapshot
     std::shared_ptr<void> token;                         // held as long as the writer lives
@@ -69,7 +69,6 @@ class RocksSnapshotWriter : public SnapshotWriter {
   SstSeries& series(Family family) { return *series_[static_cast<size_t>(family)]; }
 
   const Parts parts_;
-  std::unique_ptr<rocksdb::RateLimiter> limiter_;
   std::array<std::unique_ptr<SstSeries>, kFamilies> series_;  // none for the first two families
   std::string buffer_;
   absl::Status status_;

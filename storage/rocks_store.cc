@@ -138,6 +138,12 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const Options& options) {
   return RocksStore::Open(options, /*env=*/nullptr);
 }
 
+RocksStore::RocksStore(const Options& options) : options_(options) {
+  if (options.snapshot_bytes_per_second > 0) {
+    snapshot_limiter_.reset(rocksdb::NewGenericRateLimiter(options.snapshot_bytes_per_second));
+  }
+}
+
 absl::StatusOr<std::unique_ptr<Store>> RocksStore::Open(const Options& options, rocksdb::Env* env) {
   std::unique_ptr<RocksStore> store(new RocksStore(options));
   FACTORD_RETURN_IF_ERROR(store->OpenFolder());
@@ -304,7 +310,7 @@ absl::StatusOr<std::unique_ptr<SnapshotWriter>> RocksStore::NewSnapshot() {
   parts.database = database_.get();
   parts.log = log_.get();
   parts.folder = PathOf(kTemporaryFolder);
-  parts.bytes_per_second = options_.snapshot_bytes_per_second;
+  parts.limiter = snapshot_limiter_.get();
   parts.on_commit = [this](const SnapshotMeta& meta) {
     SetSnapshot(meta, std::time(nullptr));
     log_->SetSnapshotSequence(meta.sequence);
@@ -319,6 +325,11 @@ absl::StatusOr<std::unique_ptr<SnapshotWriter>> RocksStore::NewSnapshot() {
     parts.former_sequence = snapshot_.sequence;
   }
   return std::make_unique<RocksSnapshotWriter>(std::move(parts));
+}
+
+void RocksStore::LiftSnapshotLimit() {
+  constexpr int64_t kMore = int64_t{1} << 40;  // than any disk has
+  if (snapshot_limiter_ != nullptr) snapshot_limiter_->SetBytesPerSecond(kMore);
 }
 
 std::optional<StateEvidence> RocksStore::evidence() const {

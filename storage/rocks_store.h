@@ -9,6 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
 #include "rocksdb/env.h"
+#include "rocksdb/rate_limiter.h"
 #include "storage/file_util.h"
 #include "storage/identity.h"
 #include "storage/rocks_database.h"
@@ -32,6 +33,7 @@ class RocksStore : public Store {
       const std::function<absl::Status(uint64_t slot, const DedupeEntry&)>& visit) override;
   absl::Status ReadProducers(const std::function<absl::Status(const Producer&)>& visit) override;
   absl::StatusOr<std::unique_ptr<SnapshotWriter>> NewSnapshot() override;
+  void LiftSnapshotLimit() override;
   std::optional<StateEvidence> evidence() const override;
   absl::Status ClearEvidence() override;
   absl::Status CloseClean(const StateEvidence& evidence) override;
@@ -41,7 +43,7 @@ class RocksStore : public Store {
   int64_t MemoryBytes() const override { return database_->MemoryBytes(); }
 
  private:
-  explicit RocksStore(const Options& options) : options_(options) {}
+  explicit RocksStore(const Options& options);
 
   absl::Status OpenFolder();
   absl::Status OpenDatabase(rocksdb::Env* env);
@@ -62,6 +64,7 @@ class RocksStore : public Store {
   FolderLock lock_;
   Identity identity_;
   FailureLatch failure_;
+  std::unique_ptr<rocksdb::RateLimiter> snapshot_limiter_;  // null: no limit
   std::unique_ptr<RocksDatabase> database_;
   std::unique_ptr<RocksLog> log_;
 

@@ -109,6 +109,9 @@ class Store {
 
   // One at a time.
   virtual absl::StatusOr<std::unique_ptr<SnapshotWriter>> NewSnapshot() = 0;
+  // From now on snapshots, one that is being written included, go as fast as the disk takes them:
+  // when nothing else is left to do. Any thread.
+  virtual void LiftSnapshotLimit() = 0;
 
   // What the folder vouches for, if it was closed cleanly or is a backup.
   virtual std::optional<StateEvidence> evidence() const = 0;

@@ -118,6 +118,18 @@ TEST(LifeTest, ADrainThatTakesTooLongIsCutOffAndLosesNothing) {
   EXPECT_EQ(GetModel(server).sequence(), 50'000);
 }
 
+// Symptom: exit code 5, and a long recovery, of a server whose last snapshot was held back so that
+// it would not disturb the writes that it refused.
+TEST(LifeTest, TheLastSnapshotIsNotHeldBack) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--snapshot_bytes_per_second=1KiB",
+                        "--drain_timeout=1m"});  // by which time there would be 60 kB of it
+  server.WaitUntilServing();
+  RecordMany(server, 5000);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait().exit_code, kExitOk);
+}
+
 TEST(LifeTest, IsUnavailableWhileRecovering) {
   TempFolder dir;
   const std::vector<std::string> flags = {"--data_dir=" + (dir / "data"), "--durability=async",
