@@ -8,6 +8,7 @@
 #   tokens/  for the server: tokens, as SHA-256
 #   client/  for clients: ca.crt; token (all scopes) and read_token; tls.crt tls.key for mTLS
 #   ca.key   for the next run, which keeps the CA and the tokens and renews the certificates
+#   kustomization.yaml  makes the server's files Secrets: kubectl -n NAMESPACE apply -k deploy/secrets
 #
 # The server looks at its files every --reload_interval: running this again is a rotation.
 set -euo pipefail
@@ -15,7 +16,7 @@ set -euo pipefail
 dir="$(dirname "${BASH_SOURCE[0]}")/secrets"
 days=90
 names=(localhost factord 127.0.0.1 ::1)
-usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 die() { echo "make_certs: $*" >&2; exit 2; }
 for argument in "$@"; do
   case "$argument" in
@@ -96,6 +97,16 @@ install -m 444 "$dir/client/ca.crt" "$dir/tls/ca.crt"
 for_server "$work/tls.key" "$dir/tls/tls.key"
 for_server "$work/tls.crt" "$dir/tls/tls.crt"
 [[ ! -e "$work/tokens" ]] || for_server "$work/tokens" "$dir/tokens/tokens"
+cat >"$dir/kustomization.yaml" <<'YAML'
+# The Secrets that deploy/kubernetes expects.
+secretGenerator:
+- name: factord-tls
+  files: [tls/tls.crt, tls/tls.key, tls/ca.crt]
+- name: factord-tokens
+  files: [tokens/tokens]
+generatorOptions:
+  disableNameSuffixHash: true  # the pod reads them again when they change, so it need not restart
+YAML
 printf '%s\n' "${names[@]}" >"$dir/names"
 mv -f "$work/client.key" "$dir/client/tls.key"
 mv -f "$work/client.crt" "$dir/client/tls.crt"

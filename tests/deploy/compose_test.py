@@ -46,6 +46,7 @@ class Compose(unittest.TestCase):
     def test_memory_has_room_for_the_rest(self):
         self.assertLess(files.planned_memory(FACTORD["environment"]),
                         files.quantity(FACTORD["mem_limit"]) * 0.85)
+        self.assertGreater(int(FACTORD["environment"]["FACTORD_MAX_CONNECTIONS"]), files.IDLE_CONNECTIONS)
 
     def test_mounts_exist(self):
         for name, service in COMPOSE["services"].items():

@@ -29,6 +29,8 @@ FACTORCTL = os.environ.get("FACTORCTL_BINARY", str(ROOT / "build/release/factorc
 CONNECTION_BYTES = 74_000
 CALL_BYTES = 33_000
 UNCOUNTED_CALLS = 4_000
+# So many that do nothing shall leave room for others (AbuseTest).
+IDLE_CONNECTIONS = 10_000
 
 PORTS = {"api": 7070, "metrics": 7071, "health": 7072}
 UID = 10001

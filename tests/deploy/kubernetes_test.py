@@ -4,9 +4,11 @@
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import deploy_files as files
+from server import make_certs
 
 try:
     import kubernetes_schema as schema
@@ -20,21 +22,10 @@ def setUpModule():
 
 
 def render(folder):
-    run = subprocess.run(["kubectl", "kustomize", str(files.DEPLOY / "kubernetes" / folder)],
-                         capture_output=True, text=True)
+    run = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
     if run.returncode != 0:
         raise AssertionError(run.stderr)
     return [thing for thing in files.yaml.safe_load_all(run.stdout) if thing]
-
-
-def secrets_of_the_runbook():
-    """The Secrets that the commands in docs/operations.md make: name -> keys. The files need not
-    exist; the keys are what counts."""
-    text = (files.ROOT / "docs/operations.md").read_text().replace("\\\n", " ")
-    made = {}
-    for name, rest in re.findall(r"create secret generic (\S+)(.*)$", text, re.MULTILINE):
-        made[name] = set(re.findall(r"--from-file=([\w.]+)=", rest))
-    return made
 
 
 class Rendered:
@@ -42,7 +33,7 @@ class Rendered:
 
     @classmethod
     def setUpClass(cls):
-        cls.things = render(cls.folder)
+        cls.things = render(files.DEPLOY / "kubernetes" / cls.folder)
 
     def one(self, kind, name="factord"):
         found = [thing for thing in self.things
@@ -134,7 +125,10 @@ class Rendered:
         self.assertEqual(files.unknown_settings(self.settings()), [])
 
     def test_secrets_exist(self):
-        made = secrets_of_the_runbook()
+        files.need("openssl", "tools/install_deps.sh --python installs it")
+        with tempfile.TemporaryDirectory() as folder:
+            make_certs(folder)
+            made = {thing["metadata"]["name"]: set(thing["data"]) for thing in render(folder)}
         mounts = {mount["name"]: mount["mountPath"] for mount in self.container()["volumeMounts"]}
         for volume in self.pod()["spec"]["volumes"]:
             name = volume["secret"]["secretName"]
@@ -170,6 +164,7 @@ class Rendered:
         self.assertEqual(resources["requests"]["memory"], resources["limits"]["memory"])
         limit = files.quantity(resources["limits"]["memory"])
         self.assertLess(files.planned_memory(self.settings()), limit * 0.85)
+        self.assertGreater(int(self.settings()["FACTORD_MAX_CONNECTIONS"]), files.IDLE_CONNECTIONS)
 
     def test_the_network_policy(self):
         spec = self.one("NetworkPolicy")["spec"]
