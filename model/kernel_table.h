@@ -39,6 +39,7 @@ struct Push {
 
 // Rows in a byte a factor and a query in code: what bounds their products (model/row_codes.h).
 inline constexpr size_t kCodedRows = 16;
+inline constexpr int kFewRows = 4;  // that are read one by one; if more are asked for, all are
 inline constexpr float kMinCodeScale = 1e-30f;  // has a finite inverse
 struct CodedRows {
   const uint8_t* codes;  // row by row
@@ -47,7 +48,7 @@ struct CodedRows {
   const float* biases;
 };
 struct CodedFactors {
-  const int8_t* d;  // -63 to 63; zeros up to a multiple of 32 of them
+  const int8_t* d;  // -63 to 63; zeros up to a multiple of 64 of them
   int32_t zero;     // 128 times their sum
   float scale;
   float row_error;

@@ -22,7 +22,8 @@ struct Set {
 // Fastest first.
 std::vector<Set> Sets() {
 #ifdef FACTORD_VECTOR_KERNELS
-  return {{"avx512", Avx512Kernels(), __builtin_cpu_supports("avx512f") != 0},
+  return {{"avx512", Avx512Kernels(),
+           __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vnni") != 0},
           {"avx2", Avx2Kernels(), __builtin_cpu_supports("avx2") != 0},
           {"sse2", Sse2Kernels(), true},
           {"scalar", ScalarKernels(), true}};

@@ -17,9 +17,10 @@
 
 namespace factord {
 
-// The fastest set that this CPU has; FACTORD_SCALAR_KERNELS builds and CPUs other than x86-64 have
-// the scalar one only. The environment variable FACTORD_SIMD (scalar, sse2, avx2, avx512) forces
-// one; a value that KernelsByName refuses is ignored. Decided at the first call.
+// The fastest set that this CPU has (avx512 needs VNNI, too); FACTORD_SCALAR_KERNELS builds and
+// CPUs other than x86-64 have the scalar one only. The environment variable FACTORD_SIMD (scalar,
+// sse2, avx2, avx512) forces one; a value that KernelsByName refuses is ignored. Decided at the
+// first call.
 const Kernels& ActiveKernels();
 
 // A set by name: NOT_FOUND for an unknown one, FAILED_PRECONDITION where the CPU or the build

@@ -217,7 +217,7 @@ TEST_P(KernelsEqualScalar, Codes) {
       }
       ASSERT_EQ(codes, expected_codes) << kernels->name << " stride " << stride;
       ASSERT_EQ(scales, expected_scales);
-      std::vector<int8_t> d(stride + 16);
+      std::vector<int8_t> d((stride + 63) / 64 * 64);
       for (int8_t& v : d) v = static_cast<int8_t>(static_cast<int>(random_() % 127) - 63);
       if (stride == kLanes) std::fill(d.begin(), d.end(), int8_t{63});
       std::fill(d.begin() + static_cast<ptrdiff_t>(stride), d.end(), int8_t{0});

@@ -20,7 +20,7 @@ float UpperNorm(float square) {
   return std::sqrt(square) * (1 + kSlack) + 1e-20f;
 }
 
-CodedQuery::CodedQuery(const float* query, size_t stride) : d_((stride + 31) / 32 * 32) {
+CodedQuery::CodedQuery(const float* query, size_t stride) : d_((stride + 63) / 64 * 64) {
   const Kernels& kernels = ActiveKernels();
   norm_ = UpperNorm(kernels.dot(query, query, stride));
   float max = 0;

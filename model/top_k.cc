@@ -17,6 +17,7 @@ using item_matrix_internal::Leaf;
 using item_matrix_internal::Page;
 using item_matrix_internal::Root;
 
+constexpr size_t kCacheLine = 64;
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 // Better first: higher score, then smaller id. Total, since ids differ.
@@ -80,7 +81,7 @@ class Search {
         query_(query),
         coded_query_(query, root.shape.stride),
         excluded_(excluded),
-        first_leaves_(kFirstLeaves + k / kLeafRows),
+        first_leaves_(kFirstLeaves + LeavesOf(root) / kLeavesAFirst + k / kLeafRows),
         best_(k, Better(&ids)) {}
 
   std::vector<ScoredIndex> Run(const std::function<bool()>& keep_going) {
@@ -95,11 +96,13 @@ class Search {
   }
 
  private:
-  static constexpr size_t kFirstLeaves = 64;
+  // How many leaves are looked at before all others: some, and one of so many.
+  static constexpr size_t kFirstLeaves = 16, kLeavesAFirst = 1024;
   // 8,192 rows, some tens of microseconds: often enough to stop in time.
   static constexpr size_t kLeavesBetweenQuestions = 8192 / kLeafRows;
-  // Leaves that are searched together, at the most.
-  static constexpr size_t kChunk = 64;
+  // Leaves that are searched together, at the most: what is asked for ahead has to stay in the
+  // first-level cache.
+  static constexpr size_t kChunk = 8;
   // Rows that are scored together.
   static constexpr size_t kBatch = 8;
 
@@ -124,7 +127,7 @@ class Search {
   // Calls visit(bound, leaf) for each leaf whose bound is at least threshold() just before.
   template <typename Threshold, typename Visit>
   void ForLeavesAbove(Threshold threshold, Visit visit) const {
-    const uint32_t leaves = (root_.size + kLeafRows - 1) / kLeafRows;
+    const auto leaves = static_cast<uint32_t>(LeavesOf(root_));
     for (uint32_t first = 0; first < leaves; first += kCodedRows) {
       const Page& page = *root_.page(first / kPageLeaves);
       float bounds[kCodedRows];
@@ -215,8 +218,14 @@ class Search {
                              FirstBits(root_.size - first);
       if (above == 0) continue;
       __builtin_prefetch(leaf.scales);
-      for (uint32_t rows = above; rows != 0; rows &= rows - 1) {
-        __builtin_prefetch(leaf.codes() + static_cast<size_t>(std::countr_zero(rows)) * stride);
+      if (std::popcount(above) > kFewRows) {
+        for (size_t k = 0; k < kLeafRows * stride; k += kCacheLine) {
+          __builtin_prefetch(leaf.codes() + k);
+        }
+      } else {
+        for (uint32_t rows = above; rows != 0; rows &= rows - 1) {
+          __builtin_prefetch(leaf.codes() + static_cast<size_t>(std::countr_zero(rows)) * stride);
+        }
       }
       leaves_.push_back({&leaf, first, above});
     }
@@ -257,6 +266,7 @@ class Search {
     }
   }
 
+  static size_t LeavesOf(const Root& root) { return (root.size + kLeafRows - 1) / kLeafRows; }
   static uint32_t FirstBits(uint32_t n) { return n < kCodedRows ? (1u << n) - 1 : ~0u; }
 
   const Root& root_;
