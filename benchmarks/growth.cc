@@ -1,6 +1,7 @@
 #include "benchmarks/growth.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -70,10 +71,14 @@ double TouchNanos(const RatingShape& shape, uint64_t seed, uint64_t events) {
   GeneratedRatings ratings(shape, seed);
   std::vector<GeneratedRating> touched;
   for (uint64_t i = 0; i < events; ++i) touched.push_back(ratings.Next());
-  const auto start = Clock::now();
-  volatile int kept = TouchLines(touched, users, items);
-  (void)kept;
-  return 1e9 * Seconds(start) / static_cast<double>(events);
+  double best = std::numeric_limits<double>::max();
+  for (int round = 0; round < 3; ++round) {
+    const auto start = Clock::now();
+    volatile int kept = TouchLines(touched, users, items);
+    (void)kept;
+    best = std::min(best, Seconds(start));
+  }
+  return 1e9 * best / static_cast<double>(events);
 }
 
 }  // namespace factord
