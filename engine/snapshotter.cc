@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/kill_point.h"
+#include "base/low_priority.h"
 
 namespace factord {
 namespace {
@@ -124,7 +125,8 @@ absl::StatusOr<SnapshotInfo> Snapshotter::SnapshotLocked() {
   const auto start = std::chrono::steady_clock::now();
   running_.store(true, std::memory_order_relaxed);
   KillPoint("snapshot.begin");
-  absl::StatusOr<SnapshotInfo> info = WriteSnapshot();
+  absl::StatusOr<SnapshotInfo> info = absl::InternalError("no snapshot was written");
+  AtLowPriority([&] { info = WriteSnapshot(); });  // queries do not wait for a processor
   KillPoint("snapshot.end");
   running_.store(false, std::memory_order_relaxed);
   const double seconds =

@@ -54,7 +54,8 @@ class Snapshotter {
  private:
   void Loop();
   absl::StatusOr<SnapshotInfo> SnapshotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(snapshot_mu_);
-  absl::StatusOr<SnapshotInfo> WriteSnapshot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(snapshot_mu_);
+  // While snapshot_mu_ is held by another thread, which waits.
+  absl::StatusOr<SnapshotInfo> WriteSnapshot();
   void WriteRows(Cut& cut, SnapshotWriter* writer, Hash128* row_hash, absl::Status* status);
 
   const Options options_;
