@@ -83,7 +83,8 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
 
 void ModelState::ApplyAll(absl::Span<const Event> events) {
   // How many events ahead each step is taken.
-  constexpr size_t kProbe = 16, kFindRows = 12, kHistory = 8, kContext = 4;
+  constexpr size_t kProbe = 16, kFindIds = 15, kPrefetchIds = 14, kFindRows = 12, kHistory = 8,
+                   kContext = 4;
   std::array<Prepared, kProbe> ring;
   const size_t n = events.size();
   for (size_t i = 0; i < n + kProbe; ++i) {
@@ -91,6 +92,8 @@ void ModelState::ApplyAll(absl::Span<const Event> events) {
     if (i < n) ring[i % kProbe] = Probe(events[i]);
     // The event of which a step is taken now; "negative" ones are beyond n, too.
     const auto at = [i](size_t ahead) { return i - (kProbe - ahead); };
+    if (at(kFindIds) < n) FindIds(&ring[at(kFindIds) % kProbe]);
+    if (at(kPrefetchIds) < n) PrefetchIds(ring[at(kPrefetchIds) % kProbe]);
     if (at(kFindRows) < n) FindRows(&ring[at(kFindRows) % kProbe]);
     if (at(kHistory) < n) PrefetchHistory(ring[at(kHistory) % kProbe]);
     if (at(kContext) < n) PrefetchContext(ring[at(kContext) % kProbe]);
@@ -107,6 +110,16 @@ ModelState::Prepared ModelState::Probe(const Event& event) const {
   prepared.user_probe = user_ids_.PrefetchAsWriter(event.user_id);
   prepared.item_probe = item_ids_.PrefetchAsWriter(event.item_id);
   return prepared;
+}
+
+void ModelState::FindIds(Prepared* prepared) const {
+  user_ids_.FindCandidateAsWriter(&prepared->user_probe);
+  item_ids_.FindCandidateAsWriter(&prepared->item_probe);
+}
+
+void ModelState::PrefetchIds(const Prepared& prepared) const {
+  user_ids_.PrefetchTextAsWriter(prepared.user_probe);
+  item_ids_.PrefetchTextAsWriter(prepared.item_probe);
 }
 
 void ModelState::FindRows(Prepared* prepared) const {

@@ -160,6 +160,8 @@ class ModelState {
     std::optional<uint32_t> user, item;  // rows, if there are any yet
   };
   Prepared Probe(const Event& event) const;
+  void FindIds(Prepared* prepared) const;
+  void PrefetchIds(const Prepared& prepared) const;
   void FindRows(Prepared* prepared) const;
   void PrefetchHistory(const Prepared& prepared) const;
   void PrefetchContext(const Prepared& prepared) const;

@@ -76,10 +76,8 @@ class RecordTable {
   ~RecordTable() {
     for (std::atomic<Record*>& chunk : chunks_) delete[] chunk.load(std::memory_order_relaxed);
   }
-  Record Get(uint32_t index) const {
-    const Place place = PlaceOf(index);
-    return chunks_[place.chunk].load(std::memory_order_acquire)[place.offset];
-  }
+  Record Get(uint32_t index) const { return *At(index); }
+  void Prefetch(uint32_t index) const { __builtin_prefetch(At(index)); }
   // Writer. Returns the bytes newly reserved.
   size_t Set(uint32_t index, Record record) {
     const Place place = PlaceOf(index);
@@ -113,6 +111,10 @@ class RecordTable {
     int chunk;
     uint64_t offset;
   };
+  const Record* At(uint32_t index) const {
+    const Place place = PlaceOf(index);
+    return &chunks_[place.chunk].load(std::memory_order_acquire)[place.offset];
+  }
   static Place PlaceOf(uint32_t index) {
     const uint64_t shifted = index + kFirst;
     const int chunk = std::bit_width(shifted) - 1 - kFirstBits;
@@ -131,7 +133,14 @@ struct Member {
 
 using Probe = IdMap::Probe;
 
-Probe ProbeFor(absl::string_view id) { return {static_cast<uint32_t>(HashBytes64(id) >> 32), id}; }
+Probe ProbeFor(absl::string_view id) {
+  return {static_cast<uint32_t>(HashBytes64(id) >> 32), id, std::nullopt};
+}
+
+// Looks for a hash alone.
+struct HashOnly {
+  uint32_t hash;
+};
 
 struct MemberHash {
   using is_transparent = void;
@@ -139,6 +148,7 @@ struct MemberHash {
   static size_t Spread(uint32_t hash) { return hash * uint64_t{0x9e3779b97f4a7c15}; }
   size_t operator()(const Member& member) const { return Spread(member.hash); }
   size_t operator()(const Probe& probe) const { return Spread(probe.hash); }
+  size_t operator()(const HashOnly& only) const { return Spread(only.hash); }
 };
 
 struct MemberEqual {
@@ -149,6 +159,8 @@ struct MemberEqual {
     return a.hash == b.hash && Text(records->Get(a.index)) == b.id;
   }
   bool operator()(const Probe& a, const Member& b) const { return (*this)(b, a); }
+  bool operator()(const Member& a, const HashOnly& b) const { return a.hash == b.hash; }
+  bool operator()(const HashOnly& a, const Member& b) const { return a.hash == b.hash; }
 };
 
 using MemberSet = absl::flat_hash_set<Member, MemberHash, MemberEqual>;
@@ -194,7 +206,19 @@ IdMap::Probe IdMap::PrefetchAsWriter(absl::string_view id) const {
   return probe;
 }
 
+void IdMap::FindCandidateAsWriter(Probe* probe) const {
+  const auto it = impl_->SetAsWriter().find(HashOnly{probe->hash});
+  if (it == impl_->SetAsWriter().end()) return;
+  probe->candidate = it->index;
+  impl_->records.Prefetch(it->index);
+}
+
+void IdMap::PrefetchTextAsWriter(const Probe& probe) const {
+  if (probe.candidate.has_value()) __builtin_prefetch(impl_->records.Get(*probe.candidate));
+}
+
 std::optional<uint32_t> IdMap::FindAsWriter(const Probe& probe) const {
+  if (probe.candidate.has_value() && id(*probe.candidate) == probe.id) return probe.candidate;
   return impl_->FindIn(impl_->SetAsWriter(), probe);
 }
 

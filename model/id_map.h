@@ -28,13 +28,16 @@ class IdMap {
 
   // Writer only: no lock is taken, since nobody else changes the map.
   std::optional<uint32_t> FindAsWriter(absl::string_view id) const;
-  // The same in two steps: the first asks memory for where the second will look. The id lives until
-  // then.
+  // The same in four steps: each asks memory for where the next one will look. The id lives until
+  // the last.
   struct Probe {
     uint32_t hash = 0;
     absl::string_view id;
+    std::optional<uint32_t> candidate;  // of the same hash, so nearly always the one
   };
   Probe PrefetchAsWriter(absl::string_view id) const;
+  void FindCandidateAsWriter(Probe* probe) const;
+  void PrefetchTextAsWriter(const Probe& probe) const;
   std::optional<uint32_t> FindAsWriter(const Probe& probe) const;
   // Writer only. The new id's index. REQUIRES: not there yet, at most 65,535 bytes.
   uint32_t Add(absl::string_view id);

@@ -1,6 +1,8 @@
 #include "model/id_map.h"
 
 #include <atomic>
+#include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -69,6 +71,43 @@ TEST(IdMapTest, MemoryIsCountedAndLean) {
   }
   EXPECT_GT(ids.MemoryBytes(), text + kIds * 18u);
   EXPECT_LT(ids.MemoryBytes(), text + kIds * 50u);
+}
+
+// By the four steps of the writer.
+std::optional<uint32_t> FindInSteps(const IdMap& ids, const std::string& id) {
+  IdMap::Probe probe = ids.PrefetchAsWriter(id);
+  ids.FindCandidateAsWriter(&probe);
+  ids.PrefetchTextAsWriter(probe);
+  return ids.FindAsWriter(probe);
+}
+
+TEST(IdMapTest, TellsIdsOfTheSameHashApart) {
+  IdMap ids;
+  std::map<uint32_t, std::string> by_hash;
+  std::string first, second;
+  for (int i = 0; second.empty(); ++i) {  // some 80,000: half of the hash has 32 bits
+    const std::string id = std::to_string(i);
+    const auto [it, is_new] = by_hash.try_emplace(ids.PrefetchAsWriter(id).hash, id);
+    if (is_new) continue;
+    first = it->second;
+    second = id;
+  }
+  EXPECT_EQ(FindInSteps(ids, first), std::nullopt);
+  EXPECT_EQ(ids.Add(first), 0u);
+  EXPECT_EQ(FindInSteps(ids, first), 0u);
+  EXPECT_EQ(FindInSteps(ids, second), std::nullopt);
+  EXPECT_EQ(ids.Add(second), 1u);
+  EXPECT_EQ(FindInSteps(ids, first), 0u);
+  EXPECT_EQ(FindInSteps(ids, second), 1u);
+}
+
+TEST(IdMapTest, FindsInStepsWhatWasAddedBetweenThem) {
+  IdMap ids;
+  IdMap::Probe probe = ids.PrefetchAsWriter("alice");
+  ids.FindCandidateAsWriter(&probe);
+  ids.Add("alice");
+  ids.PrefetchTextAsWriter(probe);
+  EXPECT_EQ(ids.FindAsWriter(probe), 0u);
 }
 
 TEST(IdMapTest, ReserveKeepsTheSetFromGrowing) {

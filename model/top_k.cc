@@ -218,7 +218,7 @@ class Search {
                              FirstBits(root_.size - first);
       if (above == 0) continue;
       __builtin_prefetch(leaf.scales);
-      if (std::popcount(above) > kFewRows) {
+      if (HasMoreThanFew(above)) {
         for (size_t k = 0; k < kLeafRows * stride; k += kCacheLine) {
           __builtin_prefetch(leaf.codes() + k);
         }
@@ -266,6 +266,11 @@ class Search {
     }
   }
 
+  // std::popcount is a call where the CPU may not have it.
+  static bool HasMoreThanFew(uint32_t rows) {
+    for (int few = 0; few < kFewRows; ++few) rows &= rows - 1;
+    return rows != 0;
+  }
   static size_t LeavesOf(const Root& root) { return (root.size + kLeafRows - 1) / kLeafRows; }
   static uint32_t FirstBits(uint32_t n) { return n < kCodedRows ? (1u << n) - 1 : ~0u; }
 
