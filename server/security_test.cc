@@ -281,6 +281,9 @@ bool Reflects(int port) {
   const grpc::ByteBuffer request(&list_services, 1);
   grpc::ByteBuffer response;
   grpc::ClientContext context;
+  // gRPC 1.51 looks at errno after it has allocated memory: at times a first connection fails by an
+  // error that it never had.
+  context.set_wait_for_ready(true);
   std::promise<grpc::Status> done;
   stub.UnaryCall(&context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", {},
                  &request, &response, [&](const grpc::Status& status) { done.set_value(status); });
