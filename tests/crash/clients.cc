@@ -153,14 +153,18 @@ void StreamWriter::Stream(const std::shared_ptr<grpc::Channel>& channel) {
     }
     while (open && acknowledged_ < next - 1) {
       open = stream->Read(&response);
-      if (open) {
-        EXPECT_EQ(response.ack().rejected_size(), 0);
-        counts_->acknowledged += response.ack().last_number() - acknowledged_;
-        acknowledged_ = response.ack().last_number();
-      }
+      if (open) Acknowledge(response.ack());
     }
   }
+  // Finish waits for ever for what has come and was not read, after a Write that failed, say.
+  while (stream->Read(&response)) Acknowledge(response.ack());
   stream->Finish();
+}
+
+void StreamWriter::Acknowledge(const v1::StreamAck& ack) {
+  EXPECT_EQ(ack.rejected_size(), 0);
+  counts_->acknowledged += ack.last_number() - acknowledged_;
+  acknowledged_ = ack.last_number();
 }
 
 }  // namespace factord

@@ -85,6 +85,7 @@ class StreamWriter {
  private:
   void Write();
   void Stream(const std::shared_ptr<grpc::Channel>& channel);
+  void Acknowledge(const v1::StreamAck& ack);
 
   Address* const address_;
   Counts* const counts_;
