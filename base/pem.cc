@@ -4,29 +4,45 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "absl/strings/str_cat.h"
+
 namespace factord {
 namespace {
 
 int NoPassPhrase(char*, int, int, void*) { return -1; }
 
-// Calls one of OpenSSL's PEM_read_bio_...
-template <typename Read>
-auto ReadFrom(const std::string& pem, Read read) {
-  BIO* const bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  auto* const object = read(bio, nullptr, NoPassPhrase, nullptr);
-  BIO_free(bio);
-  ERR_clear_error();
-  return object;
+struct BioDeleter {
+  void operator()(BIO* bio) const { BIO_free(bio); }
+};
+using BioPtr = std::unique_ptr<BIO, BioDeleter>;
+
+BioPtr Open(const std::string& text) {
+  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
 }  // namespace
 
-CertificatePtr FirstCertificate(const std::string& pem) {
-  return CertificatePtr(ReadFrom(pem, PEM_read_bio_X509));
+absl::StatusOr<CertificatePtr> FirstCertificate(const std::string& pem) {
+  const BioPtr bio = Open(pem);
+  CertificatePtr first;
+  for (int number = 1;; ++number) {
+    CertificatePtr certificate(PEM_read_bio_X509(bio.get(), nullptr, NoPassPhrase, nullptr));
+    if (certificate == nullptr) {
+      const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+      ERR_clear_error();
+      if (at_end && first != nullptr) return first;
+      return absl::InvalidArgumentError(
+          at_end ? "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+                 : absl::StrCat("certificate ", number, " in it is damaged"));
+    }
+    if (first == nullptr) first = std::move(certificate);
+  }
 }
 
 PrivateKeyPtr FirstPrivateKey(const std::string& pem) {
-  return PrivateKeyPtr(ReadFrom(pem, PEM_read_bio_PrivateKey));
+  PrivateKeyPtr key(PEM_read_bio_PrivateKey(Open(pem).get(), nullptr, NoPassPhrase, nullptr));
+  ERR_clear_error();
+  return key;
 }
 
 bool IsKeyOf(const CertificatePtr& certificate, const PrivateKeyPtr& key) {

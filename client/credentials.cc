@@ -50,10 +50,9 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 // *text: the whole file.
 absl::StatusOr<CertificatePtr> ReadCertificate(const std::string& path, std::string* text) {
   FACTORD_ASSIGN_OR_RETURN(*text, ReadFile(path));
-  CertificatePtr certificate = FirstCertificate(*text);
-  if (certificate != nullptr) return certificate;
-  return absl::InvalidArgumentError(
-      absl::StrCat(path, " holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
+  absl::StatusOr<CertificatePtr> certificate = FirstCertificate(*text);
+  if (certificate.ok()) return certificate;
+  return absl::InvalidArgumentError(absl::StrCat(path, ": ", certificate.status().message()));
 }
 
 absl::StatusOr<PrivateKeyPtr> ReadKey(const std::string& path, std::string* text) {

@@ -222,8 +222,16 @@ TEST_F(CredentialsTest, NamesWhatIsWrongWithFiles) {
             "token_file: cannot read /: Is a directory");
   status = Check({.tls_ca_file = Write("text.pem", "hello\n")});
   EXPECT_EQ(status.message(), absl::StrCat("tls_ca_file: ", Path("text.pem"),
-                                           " holds no certificate in PEM "
+                                           ": holds no certificate in PEM "
                                            "(-----BEGIN CERTIFICATE-----)"));
+  const std::string cut = ca_.pem().substr(0, ca_.pem().size() - 40);
+  for (const std::string& pem : {Damaged(ca_.pem()), cut}) {
+    status = Check({.tls_ca_file = Write("bundle.pem", other_ca_.pem() + pem)});
+    EXPECT_EQ(status.message(), absl::StrCat("tls_ca_file: ", Path("bundle.pem"),
+                                             ": certificate 2 in it is damaged"));
+  }
+  status = Check({.tls_ca_file = Write("both.pem", server_certificate_.key + ca_.pem() + "\n\n")});
+  EXPECT_TRUE(status.ok()) << status;
   status = Check({.tls_cert_file = Path("ca.pem")});
   EXPECT_EQ(status.message(), "tls_cert_file, tls_key_file: must both be given, or none");
   status = Check({.tls_cert_file = Path("ca.pem"), .tls_key_file = Path("ca.pem")});

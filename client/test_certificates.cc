@@ -53,6 +53,11 @@ CertificatePtr TestCa::Make(const std::string& common_name, EVP_PKEY* key, const
   return certificate;
 }
 
+std::string Damaged(std::string pem) {
+  pem[pem.find("-----\n") + 6] = '!';
+  return pem;
+}
+
 TestCa::TestCa(const std::string& common_name)
     : key_(EVP_EC_gen("P-256")),
       certificate_(Make(common_name, key_.get(), "", "critical,CA:TRUE", nullptr, key_.get(), 1)),

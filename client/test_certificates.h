@@ -17,6 +17,9 @@ struct TestCertificate {
   std::string key;
 };
 
+// The PEM text of one certificate, with a character in it that base64 does not have.
+std::string Damaged(std::string pem);
+
 // Thread-compatible.
 class TestCa {
  public:

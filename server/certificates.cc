@@ -28,13 +28,14 @@ bool Read(const std::string& file, std::string* pem, std::vector<std::string>* m
   return content.ok();
 }
 
-// Null, and a mistake, if there is none.
+// Null, and a mistake, if there is none or one is damaged.
 CertificatePtr ReadCertificate(const std::string& file, std::string* pem,
                                std::vector<std::string>* mistakes) {
   if (!Read(file, pem, mistakes)) return nullptr;
-  CertificatePtr certificate = FirstCertificate(*pem);
-  if (certificate == nullptr) mistakes->push_back(absl::StrCat(file, ": has no PEM certificate"));
-  return certificate;
+  absl::StatusOr<CertificatePtr> certificate = FirstCertificate(*pem);
+  if (certificate.ok()) return *std::move(certificate);
+  mistakes->push_back(absl::StrCat(file, ": ", certificate.status().message()));
+  return nullptr;
 }
 
 PrivateKeyPtr ReadKey(const std::string& file, std::string* pem,

@@ -346,6 +346,27 @@ TEST_F(TlsTest, CertificatesAreReadAgainAndBadOnesChangeNothing) {
   EXPECT_TRUE(open.Read().ok());  // what is open stays
 }
 
+// Symptom: the second authority was gone, and the reload counted as a good one.
+TEST_F(TlsTest, AnAuthorityThatIsDamagedInABundleChangesNothing) {
+  WriteServerCertificate(ca_);
+  TestCa first("the clients' CA"), second("the clients' next CA");
+  TestServer server([&](ServerOptions* options) {
+    options->tls = tls();
+    options->tls.client_ca_file = files_.Write("client_ca", first.pem() + second.pem());
+    options->reload_interval = kReload;
+  });
+  const TestCertificate shop = second.Issue("shop", {});
+  Caller open(Connect(server, ca_, shop));
+  while (!open.Write().ok()) {
+  }
+  const std::string failed = "factord_reloads_total{file=\"certificates\",result=\"failed\"}";
+  EXPECT_EQ(server.Metric(failed), "0");
+  files_.Write("client_ca", first.pem() + Damaged(second.pem()));
+  while (server.Metric(failed) == "0") {
+  }
+  EXPECT_TRUE(Caller(Connect(server, ca_, shop)).Read().ok());
+}
+
 TEST_F(TlsTest, BadFilesAreRefusedAtStart) {
   WriteServerCertificate(ca_);
   const TestCertificate another = ca_.Issue("server", {"localhost"});
@@ -361,11 +382,16 @@ TEST_F(TlsTest, BadFilesAreRefusedAtStart) {
   };
   const std::string cert = files_.path("cert"), key = files_.path("key");
   EXPECT_THAT(refusal({cert, files_.path("other_key"), ""}), HasSubstr("is not the key of"));
-  EXPECT_THAT(refusal({files_.path("not_pem"), key, ""}), HasSubstr("not_pem: has no PEM cert"));
+  EXPECT_THAT(refusal({files_.path("not_pem"), key, ""}),
+              HasSubstr("not_pem: holds no certificate"));
   EXPECT_THAT(refusal({cert, files_.path("not_pem"), ""}),
               HasSubstr("not_pem: has no PEM private"));
-  EXPECT_THAT(refusal({cert, key, files_.path("not_pem")}), HasSubstr("not_pem: has no PEM cert"));
+  EXPECT_THAT(refusal({cert, key, files_.path("not_pem")}),
+              HasSubstr("not_pem: holds no certificate"));
   EXPECT_THAT(refusal({files_.path("missing"), key, ""}), HasSubstr("missing"));
+  const std::string chain = files_.Write("chain", ca_.pem() + Damaged(ca_.pem()));
+  EXPECT_THAT(refusal({chain, key, ""}), HasSubstr("chain: certificate 2 in it is damaged"));
+  EXPECT_THAT(refusal({cert, key, chain}), HasSubstr("chain: certificate 2 in it is damaged"));
 }
 
 }  // namespace

@@ -202,6 +202,9 @@ ctl "${token[@]}" rate bob "Alien" 5 >/dev/null || die "the rating was not taken
 ctl "${token[@]}" recommend alice | tee "$work/recommended"
 grep -q Alien "$work/recommended" || die "it does not recommend what it was told of"
 ! ctl recommend alice >/dev/null 2>&1 || die "it answers without a token"
+inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/7071 && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && cat <&3' >"$work/metrics" ||
+  die "no metrics on 7071"
+grep -q '^factord_events_total' "$work/metrics" || die "its metrics do not count events"
 
 uid="$(status Uid | awk '{ print $1 }')"
 capabilities="$(status CapEff)$(status CapPrm)"
@@ -212,4 +215,4 @@ stop
 [[ -z "$(written)" ]] || die "it wrote outside of its volume: $(written)"
 
 say "$tag $version: built with $engine; refused to start unsecured; healthy; rated and recommended over TLS" \
-  "with a token; user $uid, no capabilities; wrote only to its volume; SIGTERM: exit 0"
+  "with a token; measured; user $uid, no capabilities; wrote only to its volume; SIGTERM: exit 0"
