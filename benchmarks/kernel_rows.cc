@@ -30,9 +30,9 @@ class IndexedRows {
   RowState* state(uint32_t i) { return &states_[i]; }
 
   // Inlined, or g++ takes it for a function without effects and drops the call.
-  [[gnu::always_inline]] void Prefetch(uint32_t i) {
+  [[gnu::always_inline]] void Prefetch(uint32_t i, bool has_state) {
     for (size_t k = 0; k < stride_; k += kLanes) __builtin_prefetch(row(i) + k, 1);
-    __builtin_prefetch(state(i), 1);
+    if (has_state) __builtin_prefetch(state(i), 1);
   }
 
  private:
@@ -62,10 +62,11 @@ double RateOfModel(const ModelConfig& config, const RatingShape& shape,
   IndexedRows users(config, 0, shape.users), items(config, 1, shape.items);
   ModelGlobals globals;
   int64_t sequence = 0;
+  const bool has_state = config.variant == Variant::kAdaptive;  // the others look at factors alone
   return Rate(ratings.size(), [&](size_t i) {
     const GeneratedRating& later = ratings[std::min(i + kAhead, ratings.size() - 1)];
-    users.Prefetch(later.user);
-    items.Prefetch(later.item);
+    users.Prefetch(later.user, has_state);
+    items.Prefetch(later.item, has_state);
     const GeneratedRating& r = ratings[i];
     Learn(config, r.value, ++sequence, &globals,
           {users.row(r.user), items.row(r.item), users.state(r.user), items.state(r.item),

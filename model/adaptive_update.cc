@@ -166,15 +166,15 @@ float AdaptivePrediction(const ModelConfig& config, const ModelGlobals& globals,
   return RatingOf(config, globals, terms, globals.mood_weight * rows.user->mood);
 }
 
-AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlobals* globals,
-                               const PairOfRows& rows) {
+UpdateOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlobals* globals,
+                             const PairOfRows& rows) {
   const Kernels& kernels = ActiveKernels();
   RowState& user = *rows.user;
   RowState& item = *rows.item;
   const float inner_rating = (rating - config.min_rating) * InnerUnits(config);
   Terms terms = ComputeTerms(*globals, user, item, kernels.products(rows.p, rows.q, rows.stride));
   const float mood = globals->mood_weight * user.mood;
-  AdaptiveOutcome outcome;
+  UpdateOutcome outcome;
   outcome.prediction = RatingOf(config, *globals, terms, mood);
 
   // The mean learns first: until there are some, it is all that is known.

@@ -33,11 +33,6 @@ struct BasicPairOfRows {
 using PairOfRows = BasicPairOfRows<float, RowState>;
 using ConstPairOfRows = BasicPairOfRows<const float, const RowState>;
 
-struct AdaptiveOutcome {
-  float prediction = 0;  // before the update, in rating units, not clipped
-  bool clipped = false;  // the error was beyond the noise, so that the step was cut as PA-I's is
-};
-
 // What the rows of a side start with beside their factors. `side`: 0 user, 1 item.
 RowState AdaptiveStart(int side);
 
@@ -45,9 +40,10 @@ RowState AdaptiveStart(int side);
 float AdaptivePrediction(const ModelConfig& config, const ModelGlobals& globals,
                          const ConstPairOfRows& rows);
 
-// Learns `rating`. A pure function of its arguments, the same bits on every CPU. O(rank).
-AdaptiveOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlobals* globals,
-                               const PairOfRows& rows);
+// Learns `rating`; never passive. A pure function of its arguments, the same bits on every CPU.
+// O(rank).
+UpdateOutcome AdaptiveUpdate(const ModelConfig& config, float rating, ModelGlobals* globals,
+                             const PairOfRows& rows);
 
 // Learns a rating that came in before once more, with steps of size `size`, in (0, 1], and draws
 // rows to their start a little. Confidence, variances and globals stay: nothing is counted twice.

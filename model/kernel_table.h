@@ -30,6 +30,35 @@ struct PairStep {
   float keep_q = 1;
 };
 
+// No step is longer than this: with kMaxFactor it keeps w + s x finite. Only a partner shorter than
+// about 1e-10 asks for more.
+inline constexpr float kMaxStep = 1e20f;
+
+// How long a passive-aggressive step is where that has a closed form (model/step.h).
+struct ClosedForm {
+  float longest;  // > 0, at most kMaxStep
+  float ridge;    // >= 0
+
+  // min(longest, loss / (|x|^2 + ridge)); 0 where |x|^2 is 0. Always inline, so that there is no
+  // copy for the linker to choose.
+  __attribute__((always_inline)) float Length(float loss, float norm_squared) const {
+    if (!(norm_squared > 0)) return 0;
+    const float step = loss / (norm_squared + ridge);
+    return step < longest ? step : longest;
+  }
+};
+// Both rows towards a rating, as far as |rating - p . q| exceeds epsilon.
+struct ClosedUpdate {
+  float rating;
+  float epsilon;  // >= 0
+  ClosedForm form;
+};
+struct StepsMade {
+  float prediction;  // p . q before
+  float p;           // the steps that were made; 0: none
+  float q;
+};
+
 // How a row is pushed away from another one that is kept (model/next_item.h).
 struct Push {
   float pull;   // of the difference, collected for others
@@ -63,6 +92,9 @@ struct Kernels {
   PairProducts (*products)(const float* p, const float* q, size_t stride);
   // REQUIRES: p and q do not overlap.
   void (*step)(float* p, float* q, const PairStep& step, size_t stride);
+  // p' = clamp(p + s_p q), q' = clamp(q + s_q p), floor 0: products and step with no call between
+  // the two. REQUIRES: p and q do not overlap.
+  StepsMade (*closed_update)(float* p, float* q, const ClosedUpdate& update, size_t stride);
   // w = clamp(w + a x), elementwise; floor <= 0 as in PairStep. REQUIRES: w and x do not overlap.
   void (*add)(float* w, const float* x, float a, float floor, size_t stride);
   // sum = weights[0] rows[0] + weights[1] rows[1] + ..., elementwise and in this order; zeros for

@@ -90,10 +90,15 @@ uint64_t SelfTestRows(const Kernels& kernels, size_t stride, SelfTestFloats* flo
                   .keep_p = keep,
                   .keep_q = 2 - keep},
                  stride);
+    // Every other one with a loss within epsilon, mostly.
+    const StepsMade made = kernels.closed_update(rows.data(), &rows[stride],
+                                                 {dots.pq, keep - 0.875f, {0.25f, 0.125f}}, stride);
     kernels.add(rows.data(), q.data(), keep - 1, floor, stride);
     kernels.score_rows(places, kRows, p.data(), stride, scores.data());
-    const float results[] = {dots.pq, dots.pp, dots.qq, kernels.dot(q.data(), p.data(), stride)};
-    hash = HashFloats(results, 4, hash);
+    const float results[] = {
+        dots.pq, dots.pp,         dots.qq, kernels.dot(q.data(), p.data(), stride),
+        made.p,  made.prediction, made.q};
+    hash = HashFloats(results, 7, hash);
     hash = HashFloats(scores.data(), kRows, hash);
     hash = HashFloats(p.data(), stride, HashFloats(q.data(), stride, hash));
   }

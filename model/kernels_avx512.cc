@@ -4,9 +4,9 @@
 namespace factord {
 
 const Kernels* Avx512Kernels() {
-  static constexpr Kernels kKernels = {"avx512",  Dot,     Products,        Step,
-                                       Add,       Combine, SquaredDistance, PushAway,
-                                       ScoreRows, CodeRow, BoundByNorms,    BoundCoded};
+  static constexpr Kernels kKernels = {
+      "avx512",        Dot,      Products,  Step,    ClosedPairUpdate, Add,       Combine,
+      SquaredDistance, PushAway, ScoreRows, CodeRow, BoundByNorms,     BoundCoded};
   return &kKernels;
 }
 

@@ -47,6 +47,17 @@ void Step(float* p, float* q, const PairStep& pair_step, size_t stride) {
   }
 }
 
+StepsMade ClosedPairUpdate(float* p, float* q, const ClosedUpdate& update, size_t stride) {
+  const PairProducts dots = Products(p, q, stride);
+  const float error = update.rating - dots.pq;
+  const float loss = __builtin_fabsf(error) - update.epsilon;
+  if (!(loss > 0)) return {dots.pq, 0, 0};
+  const StepsMade steps = {dots.pq, __builtin_copysignf(update.form.Length(loss, dots.qq), error),
+                           __builtin_copysignf(update.form.Length(loss, dots.pp), error)};
+  Step(p, q, {.add_p = steps.p, .add_q = steps.q}, stride);
+  return steps;
+}
+
 void Add(float* w, const float* x, float a, float floor, size_t stride) {
   for (size_t k = 0; k < stride; ++k) w[k] = Clamp(w[k] + a * x[k], floor);
 }
@@ -120,9 +131,9 @@ uint32_t BoundCoded(const CodedRows& rows, const CodedFactors& query, size_t str
   return bits;
 }
 
-constexpr Kernels kScalar = {"scalar",  Dot,     Products,        Step,
-                             Add,       Combine, SquaredDistance, PushAway,
-                             ScoreRows, CodeRow, BoundByNorms,    BoundCoded};
+constexpr Kernels kScalar = {"scalar", Dot,          Products,        Step,     ClosedPairUpdate,
+                             Add,      Combine,      SquaredDistance, PushAway, ScoreRows,
+                             CodeRow,  BoundByNorms, BoundCoded};
 
 }  // namespace
 

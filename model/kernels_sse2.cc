@@ -4,9 +4,9 @@
 namespace factord {
 
 const Kernels* Sse2Kernels() {
-  static constexpr Kernels kKernels = {"sse2",    Dot,     Products,        Step,
-                                       Add,       Combine, SquaredDistance, PushAway,
-                                       ScoreRows, CodeRow, BoundByNorms,    BoundCoded};
+  static constexpr Kernels kKernels = {
+      "sse2",          Dot,      Products,  Step,    ClosedPairUpdate, Add,       Combine,
+      SquaredDistance, PushAway, ScoreRows, CodeRow, BoundByNorms,     BoundCoded};
   return &kKernels;
 }
 

@@ -1,5 +1,6 @@
 #include "model/pure_update.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/kernels.h"
@@ -7,16 +8,14 @@
 #include "model/step.h"
 
 namespace factord {
+namespace {
 
-PureOutcome UpdatePair(const ModelConfig& config, float rating, int64_t sequence, size_t stride,
-                       float* p, float* q) {
+// Not inlined: what it needs would be saved for the closed form, too.
+[[gnu::noinline]] StepsMade UpdateBySolver(const ModelConfig& config, float rating,
+                                           int64_t sequence, size_t stride, float* p, float* q) {
   const Kernels& kernels = ActiveKernels();
   const PairProducts dots = kernels.products(p, q, stride);
-  PureOutcome outcome;
-  outcome.prediction = dots.pq;
-  outcome.passive = !(EpsilonLoss(dots.pq, rating, config.epsilon) > 0);
-  if (outcome.passive) return outcome;
-
+  if (!(EpsilonLoss(dots.pq, rating, config.epsilon) > 0)) return {dots.pq, 0, 0};
   const StepRule rule = {config.variant, config.solver, config.aggressiveness, config.epsilon,
                          config.bisection_tolerance};
   // Both steps before either row changes. The two sides draw from streams of their own.
@@ -24,10 +23,24 @@ PureOutcome UpdatePair(const ModelConfig& config, float rating, int64_t sequence
   const float p_step = SignedStep(rule, {p, q, stride, dots.pq, dots.qq}, rating, seed);
   const float q_step = SignedStep(rule, {q, p, stride, dots.pq, dots.pp}, rating, ~seed);
   kernels.step(p, q, {.add_p = p_step, .add_q = q_step}, stride);
+  return {dots.pq, p_step, q_step};
+}
+
+}  // namespace
+
+UpdateOutcome UpdatePair(const ModelConfig& config, float rating, int64_t sequence, size_t stride,
+                         float* p, float* q) {
+  const StepsMade steps =
+      config.solver == Solver::kApproximate
+          ? ActiveKernels().closed_update(
+                p, q, {rating, config.epsilon, ClosedFormOf(config.variant, config.aggressiveness)},
+                stride)
+          : UpdateBySolver(config, rating, sequence, stride, p, q);
   const float cut = config.aggressiveness;
-  outcome.clipped =
-      config.variant == Variant::kPaI && (std::fabs(p_step) >= cut || std::fabs(q_step) >= cut);
-  return outcome;
+  return {.prediction = steps.prediction,
+          .passive = !(EpsilonLoss(steps.prediction, rating, config.epsilon) > 0),
+          .clipped = config.variant == Variant::kPaI &&
+                     std::max(std::fabs(steps.p), std::fabs(steps.q)) >= cut};
 }
 
 }  // namespace factord

@@ -8,14 +8,9 @@
 #include <cstdint>
 
 #include "model/config.h"
+#include "model/row.h"
 
 namespace factord {
-
-struct PureOutcome {
-  float prediction = 0;  // p_u . q_i before the update, not clipped
-  bool passive = false;  // within epsilon: nothing changed
-  bool clipped = false;  // kPaI: a step ended at C
-};
 
 // Learns `rating` for user row `p` and item row `q` (stride floats each, zero from rank on): both
 // new rows are computed from both old ones. A pure function of its arguments, the same bits on
@@ -23,7 +18,7 @@ struct PureOutcome {
 //
 // Rows stay within [0, kMaxFactor]: finite, and so are all their products. A row whose |x|^2 is 0
 // as a float teaches its partner nothing.
-PureOutcome UpdatePair(const ModelConfig& config, float rating, int64_t sequence, size_t stride,
-                       float* p, float* q);
+UpdateOutcome UpdatePair(const ModelConfig& config, float rating, int64_t sequence, size_t stride,
+                         float* p, float* q);
 
 }  // namespace factord

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -13,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "model/kernels.h"
 #include "model/row.h"
+#include "model/step.h"
 #include "model/update.h"
 
 namespace factord {
@@ -49,7 +51,7 @@ Row Start(const ModelConfig& config, int side, absl::string_view id) {
   return row;
 }
 
-PureOutcome Update(const ModelConfig& config, float rating, Row* p, Row* q) {
+UpdateOutcome Update(const ModelConfig& config, float rating, Row* p, Row* q) {
   return UpdatePair(config, rating, 1, p->size(), p->data(), q->data());
 }
 
@@ -66,7 +68,7 @@ std::vector<ModelConfig> AllMethods(float aggressiveness) {
 TEST(UpdateTest, BothRowsMoveFromTheOldValues) {
   // p . q = 2, |p|^2 = 5, |q|^2 = 1; rating 4, loss 2: steps 2 for p and 0.4 for q.
   Row p = Padded({2, 1}), q = Padded({1, 0});
-  const PureOutcome outcome = Update(Config(Variant::kPa, Solver::kApproximate, 1), 4, &p, &q);
+  const UpdateOutcome outcome = Update(Config(Variant::kPa, Solver::kApproximate, 1), 4, &p, &q);
   EXPECT_EQ(outcome.prediction, 2);
   EXPECT_FALSE(outcome.passive);
   EXPECT_THAT(std::vector<float>(p.begin(), p.begin() + 2), ElementsAre(4, 1));
@@ -98,7 +100,7 @@ TEST(UpdateTest, ZeroRowsDoNotTeach) {
   for (const ModelConfig& config : AllMethods(1)) {
     Row p = Padded({0, 0}), q = Padded({1, 2});
     const Row old_q = q;
-    const PureOutcome outcome = Update(config, 3, &p, &q);
+    const UpdateOutcome outcome = Update(config, 3, &p, &q);
     EXPECT_EQ(outcome.prediction, 0);
     EXPECT_EQ(q, old_q);  // learns from p, which is 0
     EXPECT_GT(p[0], 0);   // learns from q
@@ -122,7 +124,7 @@ TEST(UpdateTest, RowsStayFiniteNonNegativeAndPadded) {
       rows[1][3] = 1e-44f;
       for (int t = 0; t < 400; ++t) {
         const float rating = t % 7 == 0 ? 3e38f : static_cast<float>(random() % 6);
-        const PureOutcome outcome =
+        const UpdateOutcome outcome =
             UpdatePair(config, rating, t, stride, rows[random() % 4 * 2].data(),
                        rows[random() % 4 * 2 + 1].data());
         ASSERT_TRUE(std::isfinite(outcome.prediction));
@@ -132,6 +134,43 @@ TEST(UpdateTest, RowsStayFiniteNonNegativeAndPadded) {
           ASSERT_TRUE(row[k] >= 0 && row[k] <= kMaxFactor) << row[k];
           ASSERT_TRUE(k < 19 || row[k] == 0) << k;
         }
+      }
+    }
+  }
+}
+
+// What is computed in one kernel is what the mathematics of the two sides says, to the bit.
+TEST(UpdateTest, TheApproximateUpdateMakesTheStepsOfBothSides) {
+  std::mt19937_64 random(20140422);
+  const float scales[] = {1, 1, 1, 1e-18f, 1e-22f, 1e10f, 0};
+  for (const Variant variant : {Variant::kPa, Variant::kPaI, Variant::kPaII}) {
+    for (const float aggressiveness : {1e-30f, 0.02f, 1e30f}) {
+      ModelConfig config = Config(variant, Solver::kApproximate, aggressiveness);
+      const StepRule rule = {variant, config.solver, aggressiveness, 0.25f, 0.1f};
+      config.epsilon = rule.epsilon;
+      for (int t = 0; t < 300; ++t) {
+        Row p(32), q(32);
+        for (Row* row : {&p, &q}) {
+          const float scale = scales[random() % std::size(scales)];
+          for (float& v : *row) v = scale * static_cast<float>(random() % 16) / 16;
+        }
+        const float rating = static_cast<float>(random() % 12);
+        const PairProducts dots = ActiveKernels().products(p.data(), q.data(), 32);
+        const float p_step =
+            SignedStep(rule, {p.data(), q.data(), 32, dots.pq, dots.qq}, rating, 0);
+        const float q_step =
+            SignedStep(rule, {q.data(), p.data(), 32, dots.pq, dots.pp}, rating, 0);
+        Row expected_p = p, expected_q = q;
+        ActiveKernels().step(expected_p.data(), expected_q.data(),
+                             {.add_p = p_step, .add_q = q_step}, 32);
+        const UpdateOutcome outcome = Update(config, rating, &p, &q);
+        ASSERT_EQ(outcome.prediction, dots.pq);
+        ASSERT_EQ(outcome.passive, std::fabs(dots.pq - rating) <= rule.epsilon);
+        ASSERT_EQ(outcome.clipped,
+                  variant == Variant::kPaI &&
+                      (std::fabs(p_step) >= aggressiveness || std::fabs(q_step) >= aggressiveness));
+        ASSERT_EQ(p, expected_p) << t;
+        ASSERT_EQ(q, expected_q) << t;
       }
     }
   }

@@ -31,4 +31,11 @@ struct RowState {
   float ranking_bias = 0;
 };
 
+// What one event did to a pair of rows.
+struct UpdateOutcome {
+  float prediction = 0;  // before the update, in rating units, not clipped
+  bool passive = false;  // within epsilon: nothing changed
+  bool clipped = false;  // the step was cut: at C, or because of an error beyond the noise
+};
+
 }  // namespace factord

@@ -59,27 +59,8 @@ double Root(const StepRule& rule, const StepSide& side, double target, uint64_t 
 
 }  // namespace
 
-float EpsilonLoss(float prediction, float rating, float epsilon) {
-  return std::max(std::fabs(prediction - rating) - epsilon, 0.0f);
-}
-
 float ClosedFormStep(const StepRule& rule, float loss, float norm_squared) {
-  if (!(norm_squared > 0)) return 0;
-  float step = 0;
-  switch (rule.variant) {
-    case Variant::kPa:
-      step = loss / norm_squared;
-      break;
-    case Variant::kPaI:
-      step = std::min(rule.aggressiveness, loss / norm_squared);
-      break;
-    case Variant::kPaII:
-      step = loss / (norm_squared + 0.5f / rule.aggressiveness);
-      break;
-    case Variant::kAdaptive:  // not a rule of this kind
-      break;
-  }
-  return std::min(step, kMaxStep);
+  return ClosedFormOf(rule.variant, rule.aggressiveness).Length(loss, norm_squared);
 }
 
 double ExactRoot(const StepSide& side, double target, double ridge, uint64_t seed) {

@@ -4,16 +4,15 @@
 // w' = max(w + s x, 0). Pure functions, thread-safe; the same bits on every CPU.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
 #include "model/config.h"
+#include "model/kernel_table.h"
 
 namespace factord {
-
-// No step is longer than this: with kMaxFactor it keeps w + s x finite. Only a partner shorter than
-// about 1e-10 asks for more.
-inline constexpr float kMaxStep = 1e20f;
 
 // What a step depends on beside the rows.
 struct StepRule {
@@ -34,13 +33,29 @@ struct StepSide {
 };
 
 // max(|prediction - rating| - epsilon, 0).
-float EpsilonLoss(float prediction, float rating, float epsilon);
+inline float EpsilonLoss(float prediction, float rating, float epsilon) {
+  return std::max(std::fabs(prediction - rating) - epsilon, 0.0f);
+}
 
-// The step when w can only grow; also the approximate solver's step when it must shrink.
+// What the length of a step is where that is simply
 //   kPa    loss / |x|^2
 //   kPaI   min(C, loss / |x|^2)
 //   kPaII  loss / (|x|^2 + 1 / (2 C))
-// 0 where |x|^2 is 0. At most kMaxStep.
+// and at most kMaxStep.
+inline ClosedForm ClosedFormOf(Variant variant, float aggressiveness) {
+  switch (variant) {
+    case Variant::kPaI:
+      return {std::min(aggressiveness, kMaxStep), 0};
+    case Variant::kPaII:
+      return {kMaxStep, 0.5f / aggressiveness};
+    case Variant::kPa:
+    case Variant::kAdaptive:  // not a rule of this kind
+      break;
+  }
+  return {kMaxStep, 0};
+}
+// Its length when w can only grow; also the approximate solver's when it must shrink. 0 where |x|^2
+// is 0.
 float ClosedFormStep(const StepRule& rule, float loss, float norm_squared);
 
 // The root of g(theta) = max(w - theta x, 0) . x - target - ridge theta, which falls from g(0) > 0.

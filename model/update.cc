@@ -18,13 +18,9 @@ constexpr float kAdaptiveSpread = 0.05f;
 
 UpdateOutcome Learn(const ModelConfig& config, float rating, int64_t sequence,
                     ModelGlobals* globals, const PairOfRows& rows) {
-  if (config.variant == Variant::kAdaptive) {
-    const AdaptiveOutcome outcome = AdaptiveUpdate(config, rating, globals, rows);
-    return {.prediction = outcome.prediction, .passive = false, .clipped = outcome.clipped};
-  }
+  if (config.variant == Variant::kAdaptive) return AdaptiveUpdate(config, rating, globals, rows);
   ++globals->events;
-  const PureOutcome outcome = UpdatePair(config, rating, sequence, rows.stride, rows.p, rows.q);
-  return {outcome.prediction, outcome.passive, outcome.clipped};
+  return UpdatePair(config, rating, sequence, rows.stride, rows.p, rows.q);
 }
 
 void LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float size,

@@ -20,13 +20,6 @@
 
 namespace factord {
 
-// What one event did.
-struct UpdateOutcome {
-  float prediction = 0;  // before the update, not clipped
-  bool passive = false;  // within epsilon: nothing changed
-  bool clipped = false;  // the step was cut: at C, or because of an error beyond the noise
-};
-
 // Both new rows, and what is global, are computed from the old ones. A pure function of its
 // arguments, the same bits on every CPU. `sequence` seeds the exact solver's pivots.
 // RowState::count is the caller's.
