@@ -277,18 +277,24 @@ how=random_last rank_table ratings clicks
 title "Each user's last item, learned in random order"
 how=shuffled rank_table ratings clicks
 
-# NDCG@10 of each user's last click, with events of such a type.
-title "Clicks by value and weight: NDCG@10 of the last"
-header 'value, weight' "${names[@]}"
-for type in 1:1 0.5:1 2:1 1:0.3 1:3 1:0.1 1:10; do
-  cells=()
+# Label, flags: a row of each user's last click, NDCG@10.
+click_row() {
+  local cells=() i
   for i in "${!names[@]}"; do
     clicks "${sorted[i]}" >"$work/events.csv"
     cells+=("$(cell ndcg "$("$eval" --json --data="$work/events.csv" --split=last-out --min_rating=0 --max_rating=5 \
-      --repeat="$seeds" --event_type="click:$type")")")
+      --repeat="$seeds" "${@:2}")")")
   done
-  row "${type/:/, }" "${cells[@]}"
-done
+  row "$1" "${cells[@]}"
+}
+
+title 'Clicks sent several times, in order: NDCG@10 of the last'
+header sent "${names[@]}"
+for passes in 1 2 5; do click_row "$passes" --event_type=click --passes="$passes"; done
+
+title 'Clicks by value and weight: NDCG@10 of the last'
+header 'value, weight' "${names[@]}"
+for type in 1:1 0.5:1 2:1 1:0.3 1:3 1:0.1 1:10; do click_row "${type/:/, }" --event_type="click:$type"; done
 
 title 'Batch solvers, rank 30, C or l2 tuned: error% / seconds'
 header 'solver, passes' "${names[@]}"
