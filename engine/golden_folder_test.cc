@@ -1,9 +1,9 @@
-// Folders that earlier programs wrote, of each format version, open with the state that they were
-// left in. They are kept for good:
+// Folders that earlier programs wrote, of each version of the format and of the update rule, open
+// with the state that they were left in, and go on by their own rule. They are kept for good:
 //
-//   testdata/format-N/closed    closed cleanly
-//   testdata/format-N/killed    as a crash leaves it, with events in the WAL alone
-//   testdata/format-N/HASHES    "FOLDER SEQUENCE HASH" for each
+//   testdata/format-N-update-M/closed    closed cleanly
+//   testdata/format-N-update-M/killed    as a crash leaves it, with events in the WAL alone
+//   testdata/format-N-update-M/HASHES    "FOLDER SEQUENCE HASH" for each
 //
 // `golden_folder_test --make FOLDER closed|killed` makes one with this program, and prints its
 // line.
@@ -21,6 +21,8 @@
 #include "engine/test_util.h"
 #include "engine/verify.h"
 #include "gtest/gtest.h"
+#include "model/config.h"
+#include "storage/store.h"
 
 namespace factord {
 namespace {
@@ -31,6 +33,10 @@ EngineOptions GoldenOptions(const std::string& path) {
   EngineOptions options = TestOptions(path);
   options.log_retention = LogRetention::kAll;
   options.config.event_types = {{"click", 0.5F, 2}};
+  if (!Store::Exists(path)) return options;
+  const auto store = Store::Open({.path = path, .read_only = true});
+  EXPECT_TRUE(store.ok()) << store.status();
+  if (store.ok()) options.config = *FromFields((*store)->config());
   return options;
 }
 

@@ -195,8 +195,8 @@ void ModelState::ApplyUsersEvent(const Event& event, const Prepared& prepared) {
         // How often the user has gone through the history, with this event.
         constexpr size_t kManyPasses = 1'000'000;
         const size_t pass = std::min(1 + events_before / history.items().size(), kManyPasses);
-        LearnAgain(config_, event.rating, event.sequence, PassSize(static_cast<int32_t>(pass)),
-                   &globals_, rows);
+        LearnAgain(config_, event.rating, event.sequence,
+                   PassSize(config_, static_cast<int32_t>(pass)), &globals_, rows);
       } else {
         CountError(event.rating, Learn(config_, event.rating, event.sequence, &globals_, rows));
       }
@@ -222,7 +222,7 @@ void ModelState::LearnOrder(const Event& event, uint32_t item, absl::Span<const 
 
 void ModelState::ApplyRevisit(const Event& event) {
   const RevisitedPart& part = event.revisited;
-  const float size = PassSize(static_cast<int32_t>(part.pass));
+  const float size = PassSize(config_, static_cast<int32_t>(part.pass));
   const uint64_t end = std::min<uint64_t>(uint64_t{part.first_user} + part.users, users_.size());
   for (uint32_t user = part.first_user; user < end; ++user) {
     const size_t last = std::min(size_t{part.position} + kRevisitedPositions,

@@ -37,9 +37,15 @@ constexpr int64_t kEventsBetweenRenewals = 16;
 // The mean of all ratings forgets beyond so many.
 constexpr int64_t kMeanMemory = 100'000;
 // Revisits.
-constexpr float kRevisitFactorRidge = 7;
 constexpr float kRevisitBiasRidge = 2;
 constexpr float kRevisitPopularityRidge = 20;
+struct RevisitRule {
+  float factor_ridge;
+  float attraction;  // times an event's
+};
+RevisitRule RevisitRuleOf(const ModelConfig& config) {
+  return config.update_version == 1 ? RevisitRule{7, 1} : RevisitRule{8, 2};
+}
 
 float InnerUnits(const ModelConfig& config) {
   return kInnerRange / (config.max_rating - config.min_rating);
@@ -225,9 +231,10 @@ void AdaptiveRevisit(const ModelConfig& config, float rating, float size,
   const float error = inner_rating - terms.without_mood;
   const float inverse = 1 / ErrorVariance(terms, user, item, error);
   const float step = error * inverse * size;
-  const float attraction = Attraction(config, terms.products.pq) * inverse * size;
+  const RevisitRule rule = RevisitRuleOf(config);
+  const float attraction = rule.attraction * Attraction(config, terms.products.pq) * inverse * size;
 
-  const float ridge = size * kRevisitFactorRidge;
+  const float ridge = size * rule.factor_ridge;
   kernels.step(rows.p, rows.q,
                {.add_p = (step + attraction) * user.confidence,
                 .add_q = (step + attraction) * item.confidence,

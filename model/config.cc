@@ -145,8 +145,8 @@ absl::Status ModelConfig::Validate() const {
                 "initial_rating must be > 0 and <= max_rating");
   rules.Require(dedupe_window >= 1 && dedupe_window <= kMaxDedupeWindow,
                 "dedupe_window must be 1 to 100000000");
-  rules.Require(update_version == kUpdateVersion,
-                absl::StrCat("update_version must be ", kUpdateVersion));
+  rules.Require(update_version >= 1 && update_version <= kUpdateVersion,
+                absl::StrCat("update_version must be 1 to ", kUpdateVersion));
   return rules.Result();
 }
 
@@ -176,9 +176,9 @@ absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>&
   // The version comes first: a newer one may well have fields that are unknown here.
   if (const auto it = fields.find("update_version"); it != fields.end()) {
     int32_t version = 0;
-    if (absl::SimpleAtoi(it->second, &version) && version != kUpdateVersion) {
+    if (absl::SimpleAtoi(it->second, &version) && version > kUpdateVersion) {
       return absl::FailedPreconditionError(absl::StrCat(
-          "update_version is ", version, ", but this program knows only version ", kUpdateVersion));
+          "update_version is ", version, ", but this program knows none beyond ", kUpdateVersion));
     }
   }
   FieldReader reader(fields);

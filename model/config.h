@@ -34,8 +34,12 @@ enum class Solver {
   kApproximate = 3  // the closed-form step, then truncation at 0
 };
 
-// The update rule's version: a new rule gets a new number, and folders keep theirs.
-inline constexpr int32_t kUpdateVersion = 1;
+// The newest version of the update rule, which new folders get. A new rule gets a new number, and
+// folders keep theirs: all from 1 on are known.
+//   2  ratings that are learned again (adaptive): larger steps in the first passes, which fall
+//   faster,
+//      and rows that are drawn to each other and to their start more
+inline constexpr int32_t kUpdateVersion = 2;
 
 // Solvers keep scratch space for this many factors on the stack.
 inline constexpr int32_t kMaxRank = 1024;
@@ -92,7 +96,7 @@ struct ModelConfig {
   float initial_rating = 3.5f;
   // How many sequences back event ids are remembered: 1 to 100,000,000.
   int64_t dedupe_window = 1'000'000;
-  int32_t update_version = kUpdateVersion;
+  int32_t update_version = kUpdateVersion;  // from 1
 
   // INVALID_ARGUMENT naming every bad field and its rule.
   absl::Status Validate() const;

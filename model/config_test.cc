@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -62,7 +63,8 @@ std::vector<BadField> BadFields() {
       {"initial_rating", [](ModelConfig* c) { c->initial_rating = kNan; }},
       {"dedupe_window", [](ModelConfig* c) { c->dedupe_window = 0; }},
       {"dedupe_window", [](ModelConfig* c) { c->dedupe_window = 100'000'001; }},
-      {"update_version", [](ModelConfig* c) { c->update_version = 2; }},
+      {"update_version", [](ModelConfig* c) { c->update_version = 0; }},
+      {"update_version", [](ModelConfig* c) { c->update_version = kUpdateVersion + 1; }},
   };
 }
 
@@ -167,9 +169,18 @@ TEST(ConfigTest, FromFieldsChecksTheRules) {
   EXPECT_THAT(std::string(FromFields(fields).status().message()), HasSubstr("aggressiveness must"));
 }
 
-TEST(ConfigTest, AnotherUpdateVersionIsAPreconditionWhateverElseIsThere) {
+TEST(ConfigTest, AFolderKeepsItsUpdateVersion) {
   std::map<std::string, std::string> fields = ToFields(ModelConfig());
-  fields["update_version"] = "2";
+  fields["update_version"] = "1";
+  const absl::StatusOr<ModelConfig> config = FromFields(fields);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->update_version, 1);
+  EXPECT_EQ(ToFields(*config), fields);
+}
+
+TEST(ConfigTest, ANewerUpdateVersionIsAPreconditionWhateverElseIsThere) {
+  std::map<std::string, std::string> fields = ToFields(ModelConfig());
+  fields["update_version"] = absl::StrCat(kUpdateVersion + 1);
   fields["temperature"] = "1";
   EXPECT_EQ(FromFields(fields).status().code(), absl::StatusCode::kFailedPrecondition);
 }

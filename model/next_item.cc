@@ -49,9 +49,16 @@ absl::Span<const uint32_t> FirstOf(absl::Span<const uint32_t> items, size_t n) {
   return items.first(std::min(items.size(), n));
 }
 
-// How much of a step a row takes: 1 / sqrt(its ratings).
+// How much of a step a row takes: 1 / sqrt(its ratings). From a table, since an event asks for six.
 float StepSize(const RowState& state) {
-  return 1 / std::sqrt(static_cast<float>(std::clamp<uint32_t>(state.count, 1, kMaxCertainty)));
+  static const std::array<float, kMaxCertainty + 1> kSizes = [] {
+    std::array<float, kMaxCertainty + 1> sizes;
+    for (uint32_t n = 0; n < sizes.size(); ++n) {
+      sizes[n] = 1 / std::sqrt(static_cast<float>(std::max(n, 1u)));
+    }
+    return sizes;
+  }();
+  return kSizes[std::min(state.count, kMaxCertainty)];
 }
 
 // ln(x) for x >= 1, by x = m 2^e and the series of artanh: the same bits everywhere, which a
@@ -100,7 +107,16 @@ void StartRankingRow(const ModelConfig& config, absl::string_view id, size_t str
 }
 
 float RankingBias(uint32_t ratings) {
-  return kPopularityWeight * static_cast<float>(Log(1.0 + ratings));
+  const auto compute = [](uint32_t n) {
+    return kPopularityWeight * static_cast<float>(Log(1.0 + n));
+  };
+  // Most items of most events have fewer; the others are computed each time.
+  static const std::array<float, 4096> kBiases = [&compute] {
+    std::array<float, 4096> biases;
+    for (uint32_t n = 0; n < biases.size(); ++n) biases[n] = compute(n);
+    return biases;
+  }();
+  return ratings < kBiases.size() ? kBiases[ratings] : compute(ratings);
 }
 
 void RankingQuery(absl::Span<const uint32_t> context, absl::FunctionRef<const float*(uint32_t)> row,

@@ -32,9 +32,9 @@ void LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float
   }
 }
 
-float PassSize(int32_t pass) {
-  constexpr float kSecondPass = 0.7f;
-  return kSecondPass / std::sqrt(static_cast<float>(pass - 1));
+float PassSize(const ModelConfig& config, int32_t pass) {
+  const auto again = static_cast<float>(pass - 1);
+  return config.update_version == 1 ? 0.7f / std::sqrt(again) : 1 / again;
 }
 
 float ReplaySize(int32_t replay) {

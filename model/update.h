@@ -34,7 +34,7 @@ void LearnAgain(const ModelConfig& config, float rating, int64_t sequence, float
 
 // The size of a revisit in pass 2, 3, ... over a history (1 was when its ratings came in), and of
 // each of the revisits that an event brings with it (ModelConfig::replay > 0).
-float PassSize(int32_t pass);
+float PassSize(const ModelConfig& config, int32_t pass);
 float ReplaySize(int32_t replay);
 
 // In rating units, not clipped to the range.

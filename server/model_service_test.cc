@@ -38,7 +38,7 @@ TEST_F(ModelServiceTest, TellsTheConfigurationAndTheState) {
   EXPECT_EQ(response.config().solver(), v1::ModelConfig::SOLVER_APPROXIMATE);
   EXPECT_EQ(response.config().aggressiveness(), 0.02f);
   EXPECT_EQ(response.config().dedupe_window(), 1'000'000);
-  EXPECT_EQ(response.config().update_version(), 1);
+  EXPECT_EQ(response.config().update_version(), kUpdateVersion);
 
   server_.engine().SetWriteHealth(absl::UnavailableError("the disk"));
   grpc::ClientContext again;
