@@ -94,7 +94,7 @@ struct Kernels {
   void (*step)(float* p, float* q, const PairStep& step, size_t stride);
   // p' = clamp(p + s_p q), q' = clamp(q + s_q p), floor 0: products and step with no call between
   // the two. REQUIRES: p and q do not overlap.
-  StepsMade (*closed_update)(float* p, float* q, const ClosedUpdate& update, size_t stride);
+  StepsMade (*closed_update)(float* p, float* q, ClosedUpdate update, size_t stride);
   // w = clamp(w + a x), elementwise; floor <= 0 as in PairStep. REQUIRES: w and x do not overlap.
   void (*add)(float* w, const float* x, float a, float floor, size_t stride);
   // sum = weights[0] rows[0] + weights[1] rows[1] + ..., elementwise and in this order; zeros for

@@ -47,7 +47,7 @@ void Step(float* p, float* q, const PairStep& pair_step, size_t stride) {
   }
 }
 
-StepsMade ClosedPairUpdate(float* p, float* q, const ClosedUpdate& update, size_t stride) {
+StepsMade ClosedPairUpdate(float* p, float* q, ClosedUpdate update, size_t stride) {
   const PairProducts dots = Products(p, q, stride);
   const float error = update.rating - dots.pq;
   const float loss = __builtin_fabsf(error) - update.epsilon;
