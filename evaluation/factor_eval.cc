@@ -22,6 +22,7 @@
 #include "absl/strings/str_split.h"
 #include "evaluation/evaluate.h"
 #include "evaluation/svg_plot.h"
+#include "ratings/text.h"
 #include "ratings/title_reader.h"
 
 ABSL_FLAG(std::string, data, "", "Ratings: .csv, .dat, u.data. Divided by --split.");
@@ -83,10 +84,10 @@ ABSL_FLAG(int32_t, top, 10,
           "What is not in the training ratings, user or item, counts as not found. 0: none.");
 ABSL_FLAG(bool, json, false, "One JSON object a method, and nothing else, on standard output.");
 ABSL_FLAG(std::string, predictions, "",
-          "Writes user,item,prediction of each test rating of the last method and seed.");
+          "Writes CSV: user,item,prediction of each test rating of the last method and seed.");
 ABSL_FLAG(std::string, plot, "", "Writes an SVG: error% after each pass against seconds.");
 ABSL_FLAG(std::string, factors, "",
-          "Writes the items' factors of the last method: item and a column a factor.");
+          "Writes CSV: the items' factors of the last method, item and a column a factor.");
 ABSL_FLAG(int32_t, topics, 0, "Prints so many top items of each factor of each method,");
 ABSL_FLAG(std::string, titles, "", "with the titles and genres of this file.");
 
@@ -303,8 +304,8 @@ absl::Status WritePredictions(const Data& data, const Split& split, const Evalua
   if (path.empty()) return absl::OkStatus();
   std::string text = "user,item,prediction\n";
   for (size_t i = 0; i < split.test.size(); ++i) {
-    absl::StrAppendFormat(&text, "%s,%s,%.9g\n", data.set.users[split.test[i].user],
-                          data.set.items[split.test[i].item], evaluation.predictions[i]);
+    absl::StrAppendFormat(&text, "%s,%s,%.9g\n", CsvField(data.set.users[split.test[i].user]),
+                          CsvField(data.set.items[split.test[i].item]), evaluation.predictions[i]);
   }
   return WriteFile(path, text);
 }
@@ -314,7 +315,7 @@ absl::Status WriteFactors(const Data& data, const FactorMatrix& factors) {
   if (path.empty()) return absl::OkStatus();
   std::string text;
   for (uint32_t item = 0; item < factors.rows(); ++item) {
-    absl::StrAppend(&text, data.set.items[item]);
+    absl::StrAppend(&text, CsvField(data.set.items[item]));
     for (size_t k = 0; k < factors.rank(); ++k) {
       absl::StrAppendFormat(&text, ",%.6g", static_cast<double>(factors.row(item)[k]));
     }

@@ -239,6 +239,32 @@ class Predictions(Files):
         self.assert_same(self.predictions("both"), self.predictions("last"))
 
 
+class Ids(Files):
+    """Ids that hold what separates the fields of CSV."""
+
+    USERS = ("Smith, A.", 'the "boss"')
+    ITEMS = ("Saint, The", '5" disk', "plain", 'a "b", c')
+
+    def odd_ratings(self):
+        lines = [f"{user}\t{item}\t{1 + (i + j) % 5}\t{10 * i + j}"
+                 for i, user in enumerate(self.USERS) for j, item in enumerate(self.ITEMS)]
+        return self.write("odd.data", "\n".join(lines) + "\n")
+
+    def test_predictions(self):
+        path = self.odd_ratings()
+        objects(f"--train={path}", f"--test={path}", f"--predictions={self.path('predictions')}")
+        self.assertEqual([row[:2] for row in self.predictions()],
+                         [(user, item) for user in self.USERS for item in self.ITEMS])
+
+    def test_factors(self):
+        factors = self.path("factors")
+        objects(f"--data={self.odd_ratings()}", "--rank=3", f"--factors={factors}")
+        with open(factors, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        self.assertEqual([row[0] for row in rows], list(self.ITEMS))
+        self.assertEqual({len(row) for row in rows}, {4})
+
+
 class Output(Files):
     def test_the_table_has_a_line_a_method(self):
         done = run(f"--data={RATINGS}", "--method=online,popularity", "--split=last-out")

@@ -4,18 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "factorctl/json.h"
 #include "google/protobuf/util/time_util.h"
+#include "ratings/text.h"
 #include "storage/file_util.h"
 
 namespace factord {
 namespace {
-
-std::string Field(absl::string_view text) {
-  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) return std::string(text);
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
-}
 
 std::string Seconds(int64_t micros) {
   const int64_t whole = micros / 1'000'000;
@@ -29,8 +24,8 @@ std::string Seconds(int64_t micros) {
 
 std::string RatingAsCsv(absl::string_view user_id, absl::string_view item_id, float rating,
                         std::optional<int64_t> time_micros) {
-  return absl::StrCat(Field(user_id), ",", Field(item_id), ",", FloatToJson(rating).dump(), ",",
-                      time_micros.has_value() ? Seconds(*time_micros) : "");
+  return absl::StrCat(CsvField(user_id), ",", CsvField(item_id), ",", FloatToJson(rating).dump(),
+                      ",", time_micros.has_value() ? Seconds(*time_micros) : "");
 }
 
 RatingCsvFile::~RatingCsvFile() { Close().IgnoreError(); }

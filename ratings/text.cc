@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_replace.h"
 
 namespace factord {
 
@@ -26,6 +27,11 @@ std::string QuoteForMessage(absl::string_view text) {
   constexpr size_t kLongest = 40;
   if (text.size() <= kLongest) return absl::StrCat("'", absl::CHexEscape(text), "'");
   return absl::StrCat("'", absl::CHexEscape(text.substr(0, kLongest)), "...'");
+}
+
+std::string CsvField(absl::string_view text) {
+  if (text.find_first_of(",\"\r\n") == absl::string_view::npos) return std::string(text);
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
 absl::StatusOr<const std::vector<absl::string_view>*> FieldSplitter::Split(absl::string_view line) {

@@ -19,6 +19,10 @@ std::string Latin1ToUtf8(absl::string_view text);
 // `text` for a message: quoted, bytes that do not print escaped, cut to a readable length.
 std::string QuoteForMessage(absl::string_view text);
 
+// `text` as a field of a CSV file: in double quotes where it holds a comma, a quote or a line end
+// (RFC 4180).
+std::string CsvField(absl::string_view text);
+
 // Cuts lines into fields. Thread-compatible.
 class FieldSplitter {
  public:

@@ -18,6 +18,16 @@ TEST(QuoteTest, EscapesAndShortens) {
   EXPECT_EQ(QuoteForMessage(std::string(100, 'a')), "'" + std::string(40, 'a') + "...'");
 }
 
+TEST(CsvFieldTest, QuotesWhatWouldEndTheField) {
+  for (const char* plain : {"", "15", "Heat (1995)", " a::b\t'c' "}) {
+    EXPECT_EQ(CsvField(plain), plain);
+  }
+  EXPECT_EQ(CsvField("Saint, The"), "\"Saint, The\"");
+  EXPECT_EQ(CsvField("5\" disk"), "\"5\"\" disk\"");
+  EXPECT_EQ(CsvField("a\nb"), "\"a\nb\"");
+  EXPECT_EQ(CsvField("a\rb"), "\"a\rb\"");
+}
+
 std::vector<std::string> Split(absl::string_view separator, absl::string_view line) {
   FieldSplitter splitter(separator);
   auto fields = splitter.Split(line);
