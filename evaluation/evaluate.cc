@@ -81,6 +81,7 @@ absl::StatusOr<Evaluation> Evaluate(const MethodOptions& options, const DataSet&
       std::vector<uint32_t> recommended;
       if (is_known[event.user]) recommended = method->Recommend(event.user, k);
       result.ranking->Add(recommended, event.item);
+      result.recommended.push_back(std::move(recommended));
     }
   }
   result.method = method;

@@ -38,6 +38,8 @@ struct Evaluation {
   // Of k recommended items, where the split has one item a user to be found. An item that is not
   // in the training events is not found, nor anything for a user who is not.
   std::optional<RankingQuality> ranking;
+  // The lists that it is of, best first: one a test event, in order.
+  std::vector<std::vector<uint32_t>> recommended;
   // Of each test event, in order.
   std::vector<double> predictions;
   // As learned: what topics and pictures are made of. May be null.

@@ -120,8 +120,11 @@ TEST(EvaluateTest, RanksWhereItIsAsked) {
   ASSERT_TRUE(evaluation.ok());
   ASSERT_TRUE(evaluation->ranking.has_value());
   RankingQuality quality(fixture.set.items.size());
-  for (const Interaction& event : split.test) {
-    quality.Add(evaluation->method->Recommend(event.user, 5), event.item);
+  ASSERT_EQ(evaluation->recommended.size(), split.test.size());
+  for (size_t i = 0; i < split.test.size(); ++i) {
+    const Interaction& event = split.test[i];
+    EXPECT_EQ(evaluation->recommended[i], evaluation->method->Recommend(event.user, 5));
+    quality.Add(evaluation->recommended[i], event.item);
   }
   EXPECT_EQ(evaluation->ranking->users(), 30u);
   EXPECT_EQ(evaluation->ranking->recall(), quality.recall());
@@ -147,7 +150,9 @@ TEST(EvaluateTest, WhatTrainingLacksIsNotFound) {
     Split split = last;
     split.test.push_back({stranger, 3, 5, 0});
     split.test.push_back({0, novelty, 5, 0});
-    const auto ranking = Evaluate(options, fixture.set, split, 1, items)->ranking;
+    const auto evaluation = Evaluate(options, fixture.set, split, 1, items);
+    const std::optional<RankingQuality>& ranking = evaluation->ranking;
+    EXPECT_THAT(evaluation->recommended[30], IsEmpty()) << name;  // the stranger's
     EXPECT_EQ(ranking->users(), known->users() + 2) << name;
     EXPECT_DOUBLE_EQ(ranking->recall(), 30.0 / 32) << name;
     EXPECT_EQ(ranking->coverage(), 40u) << name;
@@ -167,6 +172,7 @@ TEST(EvaluateTest, WithNothingHeldOutTheStreamIsMeasured) {
   ASSERT_TRUE(evaluation.ok());
   EXPECT_EQ(evaluation->passes.back().test.size(), 0u);
   EXPECT_THAT(evaluation->predictions, IsEmpty());
+  EXPECT_THAT(evaluation->recommended, IsEmpty());
   EXPECT_EQ(evaluation->prequential->size(), fixture.events.size());
   EXPECT_GT(evaluation->prequential->mae(), 0);
 }

@@ -85,6 +85,10 @@ ABSL_FLAG(int32_t, top, 10,
 ABSL_FLAG(bool, json, false, "One JSON object a method, and nothing else, on standard output.");
 ABSL_FLAG(std::string, predictions, "",
           "Writes CSV: user,item,prediction of each test rating of the last method and seed.");
+ABSL_FLAG(std::string, recommendations, "",
+          "Writes CSV: user,rank,item, the lists of the last method and seed that recall, NDCG and "
+          "coverage are of, ranks from 1. A user of the test whom the training ratings do not have "
+          "gets no list.");
 ABSL_FLAG(std::string, plot, "", "Writes an SVG: error% after each pass against seconds.");
 ABSL_FLAG(std::string, factors, "",
           "Writes CSV: the items' factors of the last method, item and a column a factor.");
@@ -310,6 +314,21 @@ absl::Status WritePredictions(const Data& data, const Split& split, const Evalua
   return WriteFile(path, text);
 }
 
+absl::Status WriteRecommendations(const Data& data, const Split& split,
+                                  const Evaluation& evaluation) {
+  const std::string path = absl::GetFlag(FLAGS_recommendations);
+  if (path.empty()) return absl::OkStatus();
+  std::string text = "user,rank,item\n";
+  for (size_t i = 0; i < split.test.size(); ++i) {
+    const std::string user = CsvField(data.set.users[split.test[i].user]);
+    const std::vector<uint32_t>& items = evaluation.recommended[i];
+    for (size_t j = 0; j < items.size(); ++j) {
+      absl::StrAppend(&text, user, ",", j + 1, ",", CsvField(data.set.items[items[j]]), "\n");
+    }
+  }
+  return WriteFile(path, text);
+}
+
 absl::Status WriteFactors(const Data& data, const FactorMatrix& factors) {
   const std::string path = absl::GetFlag(FLAGS_factors);
   if (path.empty()) return absl::OkStatus();
@@ -366,6 +385,11 @@ absl::Status Run() {
     return absl::InvalidArgumentError("method: name at least one");
   }
   const auto k = static_cast<size_t>(ranks ? std::max(absl::GetFlag(FLAGS_top), 0) : 0);
+  if (k == 0 && !absl::GetFlag(FLAGS_recommendations).empty()) {
+    return absl::InvalidArgumentError(
+        "recommendations: only with --split=last-out, or with --train and --test where no user is "
+        "twice in the test; and --top above 0");
+  }
 
   std::vector<std::pair<MethodOptions, Measures>> rows;
   Plot plot = {.title = "Test error after each pass",
@@ -395,6 +419,7 @@ absl::Status Run() {
       }
       plot.lines.push_back(std::move(line));
       FACTORD_RETURN_IF_ERROR(WritePredictions(data, split, evaluation));
+      FACTORD_RETURN_IF_ERROR(WriteRecommendations(data, split, evaluation));
       if (const std::optional<FactorMatrix> factors = evaluation.method->item_factors()) {
         FACTORD_RETURN_IF_ERROR(WriteFactors(data, *factors));
         FACTORD_RETURN_IF_ERROR(PrintTopics(data, *factors));

@@ -239,6 +239,46 @@ class Predictions(Files):
         self.assert_same(self.predictions("both"), self.predictions("last"))
 
 
+class Recommendations(Files):
+    def recommendations(self, name="recommendations"):
+        with open(self.path(name), encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        self.assertEqual(rows[0], ["user", "rank", "item"])
+        return [(user, int(rank), item) for user, rank, item in rows[1:]]
+
+    def test_every_measure_can_be_recomputed(self):
+        last = {}
+        for rating in sorted(read_ratings(RATINGS), key=lambda rating: rating[3]):
+            last[rating[0]] = rating[1]
+        for method in ("online", "popularity"):
+            (got,) = objects(f"--data={RATINGS}", "--split=last-out", f"--method={method}", "--top=20",
+                             f"--recommendations={self.path('recommendations')}")
+            rows = self.recommendations()
+            found = [rank for user, rank, item in rows if last[user] == item]
+            self.assertEqual(got["recall"], len(found) / len(last))
+            self.assertAlmostEqual(got["ndcg"], sum(1 / math.log2(1 + rank) for rank in found) / len(last),
+                                   places=12)
+            self.assertEqual(got["coverage"], len({item for _, _, item in rows}))
+            for user in last:
+                self.assertEqual([rank for other, rank, _ in rows if other == user],
+                                 list(range(1, 21)))
+
+    def test_the_last_method_and_seed_are_written(self):
+        arguments = [f"--data={RATINGS}", "--split=last-out"]
+        objects(*arguments, "--method=popularity,online", "--repeat=2",
+                f"--recommendations={self.path('both')}")
+        objects(*arguments, "--seed=2", f"--recommendations={self.path('last')}")
+        self.assert_same(self.recommendations("both"), self.recommendations("last"))
+
+    def test_given_parts_with_one_item_a_user(self):
+        train = self.write("train.csv", "1,a,5,1\n2,a,4,2\n2,b,3,3\n3,c,5,4\n")
+        test = self.write("test.csv", "1,b,5,5\n4,a,5,6\n2,c,4,7\n")
+        objects(f"--train={train}", f"--test={test}", "--method=popularity",
+                f"--recommendations={self.path('recommendations')}")
+        # User 4 is not in the training ratings.
+        self.assertEqual(self.recommendations(), [("1", 1, "b"), ("1", 2, "c"), ("2", 1, "c")])
+
+
 class Ids(Files):
     """Ids that hold what separates the fields of CSV."""
 
@@ -246,7 +286,8 @@ class Ids(Files):
     ITEMS = ("Saint, The", '5" disk', "plain", 'a "b", c')
 
     def odd_ratings(self):
-        lines = [f"{user}\t{item}\t{1 + (i + j) % 5}\t{10 * i + j}"
+        # The second user's last rating is the first of the file.
+        lines = [f"{user}\t{item}\t{1 + (i + j) % 5}\t{10 + (j if i == 0 else -j)}"
                  for i, user in enumerate(self.USERS) for j, item in enumerate(self.ITEMS)]
         return self.write("odd.data", "\n".join(lines) + "\n")
 
@@ -255,6 +296,15 @@ class Ids(Files):
         objects(f"--train={path}", f"--test={path}", f"--predictions={self.path('predictions')}")
         self.assertEqual([row[:2] for row in self.predictions()],
                          [(user, item) for user in self.USERS for item in self.ITEMS])
+
+    def test_recommendations(self):
+        recommendations = self.path("recommendations")
+        objects(f"--data={self.odd_ratings()}", "--split=last-out",
+                f"--recommendations={recommendations}")
+        with open(recommendations, encoding="utf-8", newline="") as file:
+            rows = sorted(list(csv.reader(file))[1:])
+        self.assertEqual(rows, [[self.USERS[0], "1", self.ITEMS[3]],
+                                [self.USERS[1], "1", self.ITEMS[0]]])
 
     def test_factors(self):
         factors = self.path("factors")
@@ -382,13 +432,23 @@ class Refusals(Files):
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=some")
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=observed", "--method=pa")
         self.refused(2, ["tune", "biases"], f"--data={RATINGS}", "--method=biases", "--tune")
+        recommendations = f"--recommendations={self.path('recommendations')}"
+        for split in ("random", "time", "none"):
+            self.refused(2, ["recommendations", "--split=last-out"], f"--data={RATINGS}",
+                         f"--split={split}", recommendations)
+        self.refused(2, ["recommendations", "--test"], f"--train={RATINGS}", f"--test={RATINGS}",
+                     recommendations)
+        self.refused(2, ["recommendations", "--top"], f"--data={RATINGS}", "--split=last-out",
+                     "--top=0", recommendations)
+        self.assertFalse(os.path.exists(self.path("recommendations")))
         self.assertNotEqual(run(f"--data={RATINGS}", "--bogus").returncode, 0)
 
     def test_output(self):
         nowhere = self.path("no/such/folder/file")
-        for flag in ("predictions", "plot"):
-            self.refused(1, [nowhere], "--json", f"--data={RATINGS}", f"--{flag}={nowhere}")
-            self.refused(1, ["/dev/full"], "--json", f"--data={RATINGS}", f"--{flag}=/dev/full")
+        for flag in ("predictions", "plot", "recommendations"):
+            arguments = ["--json", f"--data={RATINGS}", "--split=last-out"]
+            self.refused(1, [nowhere], *arguments, f"--{flag}={nowhere}")
+            self.refused(1, ["/dev/full"], *arguments, f"--{flag}=/dev/full")
         self.refused(1, [nowhere], f"--data={RATINGS}", "--method=pa", f"--factors={nowhere}")
         # So little that it is written when the file is closed.
         few = self.write("few.csv", "1,2,3\n1,3,4\n2,3,5\n")
