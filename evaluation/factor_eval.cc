@@ -84,7 +84,9 @@ ABSL_FLAG(int32_t, top, 10,
           "What is not in the training ratings, user or item, counts as not found. 0: none.");
 ABSL_FLAG(bool, json, false, "One JSON object a method, and nothing else, on standard output.");
 ABSL_FLAG(std::string, predictions, "",
-          "Writes CSV: user,item,prediction of each test rating of the last method and seed.");
+          "Writes CSV: user,item,prediction of each test rating of the last method and seed. With "
+          "--split=none and an online method: of each rating before it was learned for the first "
+          "time, those left out that came again as they were.");
 ABSL_FLAG(std::string, recommendations, "",
           "Writes CSV: user,rank,item, the lists of the last method and seed that recall, NDCG and "
           "coverage are of, ranks from 1. A user of the test whom the training ratings do not have "
@@ -303,13 +305,33 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
   return file ? absl::OkStatus() : absl::UnknownError(absl::StrCat("cannot write ", path));
 }
 
-absl::Status WritePredictions(const Data& data, const Split& split, const Evaluation& evaluation) {
+// A run of its own, which is not timed: keeping predictions makes it slower.
+absl::StatusOr<std::unique_ptr<Method>> LearnKeepingPredictions(MethodOptions options,
+                                                                const Data& data,
+                                                                const Split& split) {
+  options.keep_first_predictions = true;
+  FACTORD_ASSIGN_OR_RETURN(std::unique_ptr<Method> method, MakeMethod(options, &data.set));
+  FACTORD_RETURN_IF_ERROR(method->Pass(split.train));
+  return method;
+}
+
+// Of the test; where nothing is held out, of the stream, each before it was learned.
+absl::Status WritePredictions(const MethodOptions& options, const Data& data, const Split& split,
+                              const Evaluation& evaluation) {
   const std::string path = absl::GetFlag(FLAGS_predictions);
   if (path.empty()) return absl::OkStatus();
   std::string text = "user,item,prediction\n";
-  for (size_t i = 0; i < split.test.size(); ++i) {
-    absl::StrAppendFormat(&text, "%s,%s,%.9g\n", CsvField(data.set.users[split.test[i].user]),
-                          CsvField(data.set.items[split.test[i].item]), evaluation.predictions[i]);
+  const auto add = [&](const Interaction& event, double predicted) {
+    absl::StrAppendFormat(&text, "%s,%s,%.9g\n", CsvField(data.set.users[event.user]),
+                          CsvField(data.set.items[event.item]), predicted);
+  };
+  for (size_t i = 0; i < split.test.size(); ++i) add(split.test[i], evaluation.predictions[i]);
+  if (split.test.empty() && absl::GetFlag(FLAGS_split) == "none") {
+    FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<Method> method,
+                             LearnKeepingPredictions(options, data, split));
+    for (const auto& [event, predicted] : method->first_predictions()) {
+      add(split.train[event], predicted);
+    }
   }
   return WriteFile(path, text);
 }
@@ -418,7 +440,7 @@ absl::Status Run() {
         line.points.emplace_back(pass.seconds, pass.test.error_percent());
       }
       plot.lines.push_back(std::move(line));
-      FACTORD_RETURN_IF_ERROR(WritePredictions(data, split, evaluation));
+      FACTORD_RETURN_IF_ERROR(WritePredictions(options, data, split, evaluation));
       FACTORD_RETURN_IF_ERROR(WriteRecommendations(data, split, evaluation));
       if (const std::optional<FactorMatrix> factors = evaluation.method->item_factors()) {
         FACTORD_RETURN_IF_ERROR(WriteFactors(data, *factors));

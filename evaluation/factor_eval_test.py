@@ -209,6 +209,32 @@ class Predictions(Files):
                 for name, value in measured.items():  # nine digits are written
                     self.assertAlmostEqual(got[name], value, delta=1e-7, msg=f"{split} {method} {name}")
 
+    def test_prequential_measures_can_be_recomputed(self):
+        ratings = sorted(read_ratings(RATINGS), key=lambda rating: rating[3])
+        rating_of = {(user, item): rating for user, item, rating, _ in ratings}
+        for method in ("online", "online-pa-1"):
+            arguments = [f"--data={RATINGS}", "--split=none", f"--method={method}", "--passes=2"]
+            (got,) = objects(*arguments, f"--predictions={self.path('predictions')}")
+            rows = self.predictions()
+            self.assert_same([row[:2] for row in rows], [rating[:2] for rating in ratings])
+            measured = self.measure([rating_of[user, item] for user, item, _ in rows],
+                                    [predicted for _, _, predicted in rows])
+            for name in ("mae", "rmse"):
+                self.assertAlmostEqual(got[f"prequential_{name}"], measured[name], delta=1e-7,
+                                       msg=f"{method} {name}")
+            # Writing them changes nothing that is measured.
+            (usual,) = objects(*arguments)
+            self.assertEqual(without_clocks(got), without_clocks(usual))
+
+    def test_other_methods_predict_nothing_before_they_learn(self):
+        objects(f"--data={RATINGS}", "--split=none", "--method=pa",
+                f"--predictions={self.path('predictions')}")
+        self.assertEqual(self.predictions(), [])
+        # Nor is there a stream to predict where a split happens to hold nothing out.
+        few = self.write("few.csv", "1,a,4\n2,a,5\n2,b,3\n")
+        objects(f"--data={few}", f"--predictions={self.path('predictions')}")
+        self.assertEqual(self.predictions(), [])
+
     def test_the_time_split_is_the_newest_fifth(self):
         ratings = sorted(read_ratings(RATINGS), key=lambda rating: rating[3])
         objects(f"--data={RATINGS}", "--split=time", f"--predictions={self.path('predictions')}")

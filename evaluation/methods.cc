@@ -18,14 +18,14 @@ namespace {
 
 class OnlineMethod final : public Method {
  public:
-  OnlineMethod(const ModelConfig& config, bool over_histories, const DataSet* set)
-      : set_(set), over_histories_(over_histories), state_(config) {
+  OnlineMethod(const ModelConfig& config, const MethodOptions& options, const DataSet* set)
+      : set_(set), options_(options), state_(config) {
     for (uint32_t i = 0; i < set->items.size(); ++i) index_of_[set->items[i]] = i;
   }
 
   absl::Status Pass(absl::Span<const Interaction> train) override {
     ++passes_;
-    if (passes_ > 1 && over_histories_) {
+    if (passes_ > 1 && options_.over_histories) {
       PassOverHistories();
       return absl::OkStatus();
     }
@@ -35,6 +35,12 @@ class OnlineMethod final : public Method {
       const Interaction& interaction = train[i];
       const std::string& user = set_->users[interaction.user];
       const std::string& item = set_->items[interaction.item];
+      const bool is_kept = passes_ == 1 && options_.keep_first_predictions;
+      double predicted = 0;
+      if (is_kept) {
+        state_.Publish();
+        predicted = Predict(interaction.user, interaction.item);
+      }
       const ModelStatistics before = state_.statistics();
       state_.Apply({.sequence = state_.sequence() + 1,
                     .kind = is_rating ? EventKind::kRating : EventKind::kTaken,
@@ -48,6 +54,7 @@ class OnlineMethod final : public Method {
         const auto rating = static_cast<double>(interaction.rating);
         prequential_.Add(rating, rating + error);
         if (i >= half) second_half_.Add(rating, rating + error);
+        if (is_kept) first_predictions_.push_back({i, predicted});
       }
       // As the server does after each group.
       if (i % 1024 == 1023) state_.Publish();
@@ -79,6 +86,9 @@ class OnlineMethod final : public Method {
   const RatingErrors* prequential_second_half() const override {
     return prequential_.size() > 0 ? &second_half_ : nullptr;
   }
+  absl::Span<const EventPrediction> first_predictions() const override {
+    return first_predictions_;
+  }
   std::optional<FactorMatrix> item_factors() const override {
     const ItemView view = state_.items().Pin();
     const auto rank = static_cast<size_t>(state_.config().rank);
@@ -108,11 +118,12 @@ class OnlineMethod final : public Method {
   }
 
   const DataSet* const set_;
-  const bool over_histories_;
+  const MethodOptions options_;
   ModelState state_;
   int32_t passes_ = 0;
   absl::flat_hash_map<absl::string_view, uint32_t> index_of_;
   RatingErrors prequential_, second_half_;
+  std::vector<EventPrediction> first_predictions_;
 };
 
 // --- Batch solvers
@@ -195,7 +206,7 @@ absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
     ModelConfig config = OnlineConfig(options);
     config.variant = variant;
     FACTORD_RETURN_IF_ERROR(config.Validate());
-    return std::make_unique<OnlineMethod>(config, options.over_histories, set);
+    return std::make_unique<OnlineMethod>(config, options, set);
   }
   if (options.name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
   if (options.name == "popularity") return MakePopularity(set);

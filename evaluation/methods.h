@@ -42,10 +42,18 @@ struct MethodOptions {
   // Later passes go over the histories, as Engine::StartPasses does, instead of sending the events
   // again.
   bool over_histories = false;
+  // Of the online methods: keeps Method::first_predictions, which makes learning slower.
+  bool keep_first_predictions = false;
   Solver step_solver = Solver::kApproximate;
   bool non_negative = true;
   Variant variant = Variant::kPaI;  // of the batch solver "pa"
   Zeros zeros = Zeros::kMissing;
+};
+
+// What was predicted for the rating of an event.
+struct EventPrediction {
+  size_t event;  // index in the training events
+  double rating;
 };
 
 // Thread-compatible.
@@ -65,6 +73,9 @@ class Method {
   // before it was learned, of all of them and of the second half.
   virtual const RatingErrors* prequential() const { return nullptr; }
   virtual const RatingErrors* prequential_second_half() const { return nullptr; }
+  // What prequential() is the errors of, where it is kept (MethodOptions::keep_first_predictions).
+  // An event that came again as it was is left out.
+  virtual absl::Span<const EventPrediction> first_predictions() const { return {}; }
   // The non-negative factors of the items, for pictures and topics, where there are any. Rows of
   // items that are not in the training events are 0 or where they started.
   virtual std::optional<FactorMatrix> item_factors() const { return std::nullopt; }

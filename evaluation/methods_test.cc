@@ -17,6 +17,7 @@ namespace factord {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 struct Stream {
   DataSet set;
@@ -185,6 +186,39 @@ TEST_P(OnlineTest, AnotherPassSendsTheStreamAgain) {
   }
   EXPECT_EQ(one->prequential()->size(), scored);  // of the first pass alone
   EXPECT_EQ(one->prequential()->mae(), mae);
+}
+
+TEST_P(OnlineTest, KeepsWhatItPredictedBeforeItLearned) {
+  const Stream stream = RandomStream(6, 2500);
+  const auto usual = Make({.name = Name()}, stream.set),
+             keeping = Make({.name = Name(), .keep_first_predictions = true}, stream.set);
+  for (int pass = 0; pass < 2; ++pass) {
+    ASSERT_TRUE(usual->Pass(stream.events).ok());
+    ASSERT_TRUE(keeping->Pass(stream.events).ok());
+  }
+  EXPECT_THAT(usual->first_predictions(), IsEmpty());
+  const absl::Span<const EventPrediction> predictions = keeping->first_predictions();
+  ASSERT_FALSE(predictions.empty());
+  // Of those that came again as they were there is none, as there is no error of them.
+  EXPECT_LT(predictions.size(), stream.events.size());
+  EXPECT_EQ(predictions.size(), usual->prequential()->size());
+  RatingErrors errors;
+  for (const auto& [event, rating] : predictions) {
+    errors.Add(static_cast<double>(stream.events[event].rating), rating);
+  }
+  EXPECT_NEAR(errors.mae(), usual->prequential()->mae(), 1e-9);
+  EXPECT_NEAR(errors.rmse(), usual->prequential()->rmse(), 1e-9);
+  // The last one is what a method that has learned all before it predicts.
+  const size_t last = predictions.back().event;
+  const auto former = Make({.name = Name()}, stream.set);
+  ASSERT_TRUE(former->Pass({stream.events.data(), last}).ok());
+  EXPECT_EQ(predictions.back().rating,
+            former->Predict(stream.events[last].user, stream.events[last].item));
+  // Keeping changes nothing else.
+  EXPECT_EQ(keeping->prequential()->mae(), usual->prequential()->mae());
+  for (uint32_t item = 0; item < stream.set.items.size(); ++item) {
+    EXPECT_EQ(keeping->Predict(1, item), usual->Predict(1, item));
+  }
 }
 
 TEST_P(OnlineTest, TheSeedIsTheStart) {
