@@ -64,6 +64,9 @@ ABSL_FLAG(
     std::string, event_type, "",
     "Of --method=online: the ratings are events of a type instead, NAME[:VALUE[:WEIGHT]], and "
     "their values do not matter.");
+ABSL_FLAG(std::string, rank_by, "score",
+          "Of online methods: what recommends items. score: as the server does. rating: the "
+          "predicted rating (not clipped), for comparison.");
 ABSL_FLAG(
     bool, over_histories, false,
     "Of --method=online: later passes go over the histories, as the server's StartPasses does, "
@@ -169,6 +172,11 @@ absl::StatusOr<MethodOptions> OptionsFromFlags() {
     if (types.size() != 1) return absl::InvalidArgumentError("event_type: give one");
     options.event_type = types[0];
   }
+  const std::string rank_by = absl::GetFlag(FLAGS_rank_by);
+  if (rank_by != "score" && rank_by != "rating") {
+    return absl::InvalidArgumentError("rank_by: must be score or rating");
+  }
+  options.rank_by = rank_by == "rating" ? RankBy::kRating : RankBy::kScore;
 
   options.aggressiveness = absl::GetFlag(FLAGS_aggressiveness);
   options.l2 = absl::GetFlag(FLAGS_l2);
@@ -235,6 +243,7 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
   if (options.l2.has_value()) object["l2"] = *options.l2;
   if (options.replay > 0) object["replay"] = options.replay;
   if (options.over_histories) object["over_histories"] = true;
+  if (options.rank_by == RankBy::kRating) object["rank_by"] = "rating";
   if (options.event_type.has_value()) object["event_type"] = EventTypesText({*options.event_type});
   if (options.offset.has_value()) object["offset"] = *options.offset;
   if (options.attraction.has_value()) object["attraction"] = *options.attraction;

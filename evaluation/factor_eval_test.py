@@ -305,6 +305,21 @@ class Recommendations(Files):
         self.assertEqual(self.recommendations(), [("1", 1, "b"), ("1", 2, "c"), ("2", 1, "c")])
 
 
+    def test_ranking_by_rating(self):
+        arguments = [f"--data={RATINGS}", "--split=last-out"]
+        (usual,) = objects(*arguments)
+        self.assertEqual(without_clocks(objects(*arguments, "--rank_by=score")[0]),
+                         without_clocks(usual))
+        self.assertNotIn("rank_by", usual)
+        (got,) = objects(*arguments, "--rank_by=rating",
+                         f"--recommendations={self.path('recommendations')}")
+        self.assertEqual(got["rank_by"], "rating")
+        self.assertEqual(got["mae"], usual["mae"])
+        self.assertLess(got["recall"], usual["recall"])
+        self.assertEqual(got["coverage"], len({item for _, _, item in self.recommendations()}))
+        self.assertEqual(len(self.recommendations()), 10 * got["test_events"])
+
+
 class Ids(Files):
     """Ids that hold what separates the fields of CSV."""
 
@@ -458,6 +473,11 @@ class Refusals(Files):
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=some")
         self.refused(2, ["zeros"], f"--data={RATINGS}", "--zeros=observed", "--method=pa")
         self.refused(2, ["tune", "biases"], f"--data={RATINGS}", "--method=biases", "--tune")
+        self.refused(2, ["rank_by", "score or rating"], f"--data={RATINGS}", "--rank_by=mood")
+        self.refused(2, ["rank_by", "online"], f"--data={RATINGS}", "--method=online,popularity",
+                     "--rank_by=rating")
+        self.refused(2, ["rank_by", "event_type"], f"--data={RATINGS}", "--rank_by=rating",
+                     "--event_type=click")
         recommendations = f"--recommendations={self.path('recommendations')}"
         for split in ("random", "time", "none"):
             self.refused(2, ["recommendations", "--split=last-out"], f"--data={RATINGS}",

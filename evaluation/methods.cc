@@ -19,7 +19,10 @@ namespace {
 class OnlineMethod final : public Method {
  public:
   OnlineMethod(const ModelConfig& config, const MethodOptions& options, const DataSet* set)
-      : set_(set), options_(options), state_(config) {
+      : set_(set),
+        options_(options),
+        state_(config),
+        counts_(set->users.size(), set->items.size()) {
     for (uint32_t i = 0; i < set->items.size(); ++i) index_of_[set->items[i]] = i;
   }
 
@@ -35,6 +38,7 @@ class OnlineMethod final : public Method {
       const Interaction& interaction = train[i];
       const std::string& user = set_->users[interaction.user];
       const std::string& item = set_->items[interaction.item];
+      if (passes_ == 1 && options_.rank_by == RankBy::kRating) counts_.Add(interaction);
       const bool is_kept = passes_ == 1 && options_.keep_first_predictions;
       double predicted = 0;
       if (is_kept) {
@@ -70,6 +74,7 @@ class OnlineMethod final : public Method {
   }
 
   std::vector<uint32_t> Recommend(uint32_t user, size_t k) const override {
+    if (options_.rank_by == RankBy::kRating) return RecommendByRating(user, k);
     const auto recommended =
         RecommendItems(state_, state_.items().Pin(),
                        {.user_id = set_->users[user], .max_items = static_cast<int32_t>(k)});
@@ -107,6 +112,23 @@ class OnlineMethod final : public Method {
   }
 
  private:
+  // PredictRatings clips, and so would make equals of all that are beyond the range.
+  std::vector<uint32_t> RecommendByRating(uint32_t user, size_t k) const {
+    const std::optional<uint32_t> row = state_.user_ids().Find(set_->users[user]);
+    if (!row.has_value()) return {};  // nothing is known of the user
+    const ItemView view = state_.items().Pin();
+    const UserTable::LockedRow p = state_.users().Lock(*row);
+    return counts_.Best(user, k, [&](uint32_t item) {
+      const uint32_t q = *state_.item_ids().Find(set_->items[item]);
+      return static_cast<double>(factord::Predict(state_.config(), view.globals(),
+                                                  {.p = p.factors(),
+                                                   .q = view.factors(q),
+                                                   .user = &p->state,
+                                                   .item = &view.state(q),
+                                                   .stride = view.stride()}));
+    });
+  }
+
   void PassOverHistories() {
     PartsOfPass parts(&state_, static_cast<uint32_t>(passes_));
     while (const auto part = parts.Next()) {
@@ -120,6 +142,7 @@ class OnlineMethod final : public Method {
   const DataSet* const set_;
   const MethodOptions options_;
   ModelState state_;
+  TrainingCounts counts_;  // for RankBy::kRating
   int32_t passes_ = 0;
   absl::flat_hash_map<absl::string_view, uint32_t> index_of_;
   RatingErrors prequential_, second_half_;
@@ -203,10 +226,16 @@ absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const MethodOptions& options,
                                                    const DataSet* set) {
   for (const auto& [name, variant] : kOnlineMethods) {
     if (name != options.name) continue;
+    if (options.rank_by == RankBy::kRating && options.event_type.has_value()) {
+      return absl::InvalidArgumentError("rank_by: with event_type there are no ratings");
+    }
     ModelConfig config = OnlineConfig(options);
     config.variant = variant;
     FACTORD_RETURN_IF_ERROR(config.Validate());
     return std::make_unique<OnlineMethod>(config, options, set);
+  }
+  if (options.rank_by == RankBy::kRating) {
+    return absl::InvalidArgumentError("rank_by: rating is for the online methods alone");
   }
   if (options.name == "biases") return MakeBiases(options.min_rating, options.max_rating, set);
   if (options.name == "popularity") return MakePopularity(set);

@@ -18,6 +18,10 @@
 
 namespace factord {
 
+// What recommends items: the score that the server ranks by, or the predicted rating, not clipped.
+// With a pure update they are the same.
+enum class RankBy { kScore, kRating };
+
 struct MethodOptions {
   // "online": the update with ModelConfig's defaults, through the very code that the server applies
   // events with. "online-pa", "online-pa-1", "online-pa-2": the same with a pure update of the
@@ -42,6 +46,7 @@ struct MethodOptions {
   // Later passes go over the histories, as Engine::StartPasses does, instead of sending the events
   // again.
   bool over_histories = false;
+  RankBy rank_by = RankBy::kScore;  // kRating: of the online methods, with ratings, alone
   // Of the online methods: keeps Method::first_predictions, which makes learning slower.
   bool keep_first_predictions = false;
   Solver step_solver = Solver::kApproximate;

@@ -1,5 +1,6 @@
 #include "evaluation/methods.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAreArray;
 
 struct Stream {
   DataSet set;
@@ -79,6 +81,15 @@ TEST(MakeMethodTest, RefusesBadOptions) {
   EXPECT_THAT(ErrorOf({.name = "sgd-squared", .l2 = 0}), HasSubstr("l2"));
   EXPECT_THAT(ErrorOf({.name = "pa", .epsilon = -1}), HasSubstr("epsilon"));
   EXPECT_THAT(ErrorOf({.name = "pa", .zeros = Zeros::kObserved}), HasSubstr("zeros"));
+}
+
+TEST(MakeMethodTest, OnlyOnlineMethodsRankByRating) {
+  for (const char* name : {"pa", "coordinate-descent", "biases", "popularity"}) {
+    EXPECT_THAT(ErrorOf({.name = name, .rank_by = RankBy::kRating}), HasSubstr("rank_by"));
+  }
+  EXPECT_THAT(ErrorOf({.event_type = EventType{"click"}, .rank_by = RankBy::kRating}),
+              HasSubstr("rank_by"));
+  EXPECT_EQ(ErrorOf({.name = "online", .rank_by = RankBy::kRating}), "");
 }
 
 class OnlineTest : public testing::TestWithParam<Variant> {
@@ -219,6 +230,36 @@ TEST_P(OnlineTest, KeepsWhatItPredictedBeforeItLearned) {
   for (uint32_t item = 0; item < stream.set.items.size(); ++item) {
     EXPECT_EQ(keeping->Predict(1, item), usual->Predict(1, item));
   }
+}
+
+// Predict clips, so what it says of neighbours may be equal.
+TEST_P(OnlineTest, MayRankByPredictedRating) {
+  const Stream stream = RandomStream(8, 3000);
+  const auto by_score = Make({.name = Name()}, stream.set),
+             by_rating = Make({.name = Name(), .rank_by = RankBy::kRating}, stream.set);
+  for (int pass = 0; pass < 2; ++pass) {
+    ASSERT_TRUE(by_score->Pass(stream.events).ok());
+    ASSERT_TRUE(by_rating->Pass(stream.events).ok());
+  }
+  bool is_another = false;
+  const uint32_t stranger = stream.set.users.size() - 1;
+  EXPECT_THAT(by_rating->Recommend(stranger, 3), IsEmpty());
+  for (uint32_t user = 0; user < stranger; ++user) {
+    const std::vector<uint32_t> items = by_rating->Recommend(user, stream.set.items.size());
+    // The same items, in another order.
+    std::vector<uint32_t> expected = by_score->Recommend(user, stream.set.items.size());
+    is_another = is_another || items != expected;
+    EXPECT_THAT(items, UnorderedElementsAreArray(expected)) << user;
+    std::vector<double> ratings;
+    for (const uint32_t item : items) ratings.push_back(by_rating->Predict(user, item));
+    EXPECT_TRUE(std::is_sorted(ratings.rbegin(), ratings.rend())) << user;
+    expected = items;
+    expected.resize(std::min<size_t>(3, items.size()));
+    EXPECT_EQ(by_rating->Recommend(user, 3), expected) << user;
+    EXPECT_EQ(by_score->Predict(user, 2), by_rating->Predict(user, 2));
+  }
+  // A pure update's score is its rating.
+  EXPECT_EQ(is_another, GetParam() == Variant::kAdaptive);
 }
 
 TEST_P(OnlineTest, TheSeedIsTheStart) {
