@@ -79,14 +79,14 @@ Split SplitAtRandom(const std::vector<Interaction>& events, double test_share, u
   return split;
 }
 
-Split SplitByTime(const std::vector<Interaction>& events, double test_share) {
-  Split split;
-  split.train = SortedByTime(events);
+Split SplitAtEnd(const std::vector<Interaction>& events, double test_share) {
   const auto size = static_cast<double>(events.size());
-  const auto first = static_cast<ptrdiff_t>(std::lround((1 - test_share) * size));
-  split.test.assign(split.train.begin() + first, split.train.end());
-  split.train.resize(static_cast<size_t>(first));
-  return split;
+  const auto first = events.begin() + std::lround((1 - test_share) * size);
+  return {.train = {events.begin(), first}, .test = {first, events.end()}};
+}
+
+Split SplitByTime(const std::vector<Interaction>& events, double test_share) {
+  return SplitAtEnd(SortedByTime(events), test_share);
 }
 
 Split SplitLastOut(const std::vector<Interaction>& events) {

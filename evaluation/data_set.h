@@ -52,6 +52,8 @@ struct Split {
 // A share of each user's events, to the nearest number, drawn by the seed; the rest in random
 // order.
 Split SplitAtRandom(const std::vector<Interaction>& events, double test_share, uint64_t seed);
+// The last share of all events; both parts in their order.
+Split SplitAtEnd(const std::vector<Interaction>& events, double test_share);
 // The newest share of all events; both parts in order of time.
 Split SplitByTime(const std::vector<Interaction>& events, double test_share);
 // The last event in time of each user who has two or more; the rest in order of time.

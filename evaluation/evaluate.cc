@@ -89,7 +89,8 @@ absl::StatusOr<Evaluation> Evaluate(const MethodOptions& options, const DataSet&
 }
 
 absl::StatusOr<MethodOptions> Tune(const MethodOptions& options, const DataSet& set,
-                                   const Split& split, int32_t passes, uint64_t seed) {
+                                   const Split& split, int32_t passes, TuneOn quarter,
+                                   uint64_t seed) {
   const bool is_pa = options.name == "pa" || absl::StartsWith(options.name, "online-pa");
   if (!is_pa && !BatchMethodFromName(options.name).ok()) {
     return absl::InvalidArgumentError(absl::StrCat("tune: ", options.name, " has nothing to tune"));
@@ -97,7 +98,8 @@ absl::StatusOr<MethodOptions> Tune(const MethodOptions& options, const DataSet& 
   const std::vector<float> candidates =
       is_pa ? std::vector<float>{0.003f, 0.005f, 0.007f, 0.01f, 0.014f, 0.02f, 0.03f, 0.1f, 0.3f}
             : std::vector<float>{0.001f, 0.01f, 0.03f, 0.1f, 0.3f, 1.0f, 3.0f, 10.0f, 30.0f};
-  const Split inner = SplitAtRandom(split.train, kTuneShare, seed);
+  const Split inner = quarter == TuneOn::kLast ? SplitAtEnd(split.train, kTuneShare)
+                                               : SplitAtRandom(split.train, kTuneShare, seed);
   MethodOptions best = options;
   double best_error = std::numeric_limits<double>::infinity();
   for (const float candidate : candidates) {

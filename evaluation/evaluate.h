@@ -50,10 +50,15 @@ struct Evaluation {
 absl::StatusOr<Evaluation> Evaluate(const MethodOptions& options, const DataSet& set,
                                     const Split& split, int32_t passes, size_t k);
 
+// Which quarter of the training events Tune holds out: one that the seed draws, the rest learned in
+// random order; or the last one in their order, for events that come in an order of their own.
+enum class TuneOn { kRandom, kLast };
+
 // The candidate with the smallest error after `passes` passes on a quarter of the training events
 // that it has not learned: aggressiveness of the passive-aggressive methods, l2 of the others.
 // INVALID_ARGUMENT: the method has neither.
 absl::StatusOr<MethodOptions> Tune(const MethodOptions& options, const DataSet& set,
-                                   const Split& split, int32_t passes, uint64_t seed);
+                                   const Split& split, int32_t passes, TuneOn quarter,
+                                   uint64_t seed);
 
 }  // namespace factord

@@ -197,7 +197,7 @@ TEST(TuneTest, ChoosesTheCandidateThatIsBestOnTheHeldOutQuarter) {
       const Split inner = SplitAtRandom(split.train, 0.25, seed);
       const MethodOptions options = {.name = name, .rank = 3};
       const bool is_pa = options.name != "coordinate-descent";
-      const auto tuned = Tune(options, fixture.set, split, 2, seed);
+      const auto tuned = Tune(options, fixture.set, split, 2, TuneOn::kRandom, seed);
       ASSERT_TRUE(tuned.ok()) << tuned.status();
       EXPECT_EQ(tuned->aggressiveness.has_value(), is_pa);
       EXPECT_EQ(tuned->l2.has_value(), !is_pa);
@@ -219,23 +219,58 @@ TEST(TuneTest, ChoosesTheCandidateThatIsBestOnTheHeldOutQuarter) {
   EXPECT_GT(chosen.size(), 2u);
 }
 
+TEST(TuneTest, MayHoldOutTheLastQuarterInItsOrder) {
+  const Fixture fixture = MakeFixture();
+  const Split split = Divide(fixture.events, SplitKind::kTime, 1);
+  const Split inner = SplitAtEnd(split.train, 0.25);
+  for (const char* name : {"coordinate-descent", "online-pa-1"}) {
+    const MethodOptions options = {.name = name, .rank = 3};
+    const auto tuned = Tune(options, fixture.set, split, 2, TuneOn::kLast, 1);
+    ASSERT_TRUE(tuned.ok()) << tuned.status();
+    // Nothing is drawn.
+    const auto other = Tune(options, fixture.set, split, 2, TuneOn::kLast, 2);
+    EXPECT_EQ(other->l2, tuned->l2);
+    EXPECT_EQ(other->aggressiveness, tuned->aggressiveness);
+    const auto error_of = [&](const MethodOptions& tried) {
+      return Evaluate(tried, fixture.set, inner, 2, 0)->passes.back().test.error_percent();
+    };
+    const double best = error_of(*tuned);
+    for (const float candidate : {0.01f, 0.03f, 0.1f, 0.3f}) {
+      MethodOptions tried = options;
+      (tuned->l2.has_value() ? tried.l2 : tried.aggressiveness) = candidate;
+      EXPECT_LE(best, error_of(tried)) << name << " " << candidate;
+    }
+  }
+  // A last quarter that is the opposite of the rest.
+  Split turned = split;
+  for (size_t i = inner.train.size(); i < turned.train.size(); ++i) {
+    turned.train[i].rating = 6 - turned.train[i].rating;
+  }
+  const MethodOptions options = {.name = "coordinate-descent", .rank = 3};
+  EXPECT_NE(Tune(options, fixture.set, turned, 2, TuneOn::kLast, 1)->l2,
+            Tune(options, fixture.set, turned, 2, TuneOn::kRandom, 1)->l2);
+}
+
 TEST(TuneTest, NeverSeesTheTest) {
   const Fixture fixture = MakeFixture();
   Split split = Divide(fixture.events, SplitKind::kRandom, 1);
-  const auto tuned = Tune({.name = "pa", .rank = 3}, fixture.set, split, 2, 7);
+  const auto tuned = Tune({.name = "pa", .rank = 3}, fixture.set, split, 2, TuneOn::kRandom, 7);
   for (Interaction& event : split.test) event.rating = 5;
-  EXPECT_EQ(Tune({.name = "pa", .rank = 3}, fixture.set, split, 2, 7)->aggressiveness,
-            tuned->aggressiveness);
+  EXPECT_EQ(
+      Tune({.name = "pa", .rank = 3}, fixture.set, split, 2, TuneOn::kRandom, 7)->aggressiveness,
+      tuned->aggressiveness);
   split.test.clear();
-  EXPECT_EQ(Tune({.name = "pa", .rank = 3}, fixture.set, split, 2, 7)->aggressiveness,
-            tuned->aggressiveness);
+  EXPECT_EQ(
+      Tune({.name = "pa", .rank = 3}, fixture.set, split, 2, TuneOn::kRandom, 7)->aggressiveness,
+      tuned->aggressiveness);
 }
 
 TEST(TuneTest, RefusesMethodsWithNothingToTune) {
   const Fixture fixture = MakeFixture();
   const Split split = Divide(fixture.events, SplitKind::kRandom, 1);
   for (const char* name : {"online", "biases", "popularity", "svd"}) {
-    const absl::Status status = Tune({.name = name}, fixture.set, split, 1, 1).status();
+    const absl::Status status =
+        Tune({.name = name}, fixture.set, split, 1, TuneOn::kRandom, 1).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << name;
     EXPECT_THAT(std::string(status.message()), HasSubstr(name));
   }

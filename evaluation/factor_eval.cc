@@ -79,7 +79,8 @@ ABSL_FLAG(std::string, zeros, "missing",
           "missing: what is not in the file is unknown. observed: it is 0 (counts, pixels); batch "
           "solvers only.");
 ABSL_FLAG(bool, tune, false,
-          "Chooses C or l2 on a quarter of the training ratings, for each method and seed.");
+          "Chooses C or l2 on a quarter of the training ratings, for each method and seed: with "
+          "--split=time and with --train the last quarter in their order, otherwise a random one.");
 ABSL_FLAG(int32_t, top, 10,
           "How many items are recommended to each user of the test, of those learned that the user "
           "has not rated: for recall, NDCG, and coverage, which is how many different ones were. "
@@ -415,6 +416,8 @@ absl::Status Run() {
   if (absl::GetFlag(FLAGS_method).empty()) {
     return absl::InvalidArgumentError("method: name at least one");
   }
+  const TuneOn quarter =
+      data.is_given || kind == SplitKind::kTime ? TuneOn::kLast : TuneOn::kRandom;
   const auto k = static_cast<size_t>(ranks ? std::max(absl::GetFlag(FLAGS_top), 0) : 0);
   if (k == 0 && !absl::GetFlag(FLAGS_recommendations).empty()) {
     return absl::InvalidArgumentError(
@@ -437,7 +440,7 @@ absl::Status Run() {
       const auto seed = static_cast<uint64_t>(options.seed);
       split = data.is_given ? data.given : Divide(data.events, kind, seed);
       if (absl::GetFlag(FLAGS_tune)) {
-        FACTORD_ASSIGN_OR_RETURN(options, Tune(options, data.set, split, passes, seed));
+        FACTORD_ASSIGN_OR_RETURN(options, Tune(options, data.set, split, passes, quarter, seed));
       }
       FACTORD_ASSIGN_OR_RETURN(const Evaluation evaluation,
                                Evaluate(options, data.set, split, passes, k));

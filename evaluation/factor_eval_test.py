@@ -150,6 +150,24 @@ class Json(Files):
         self.assertNotIn("l2", got[0])
         self.assertIn("l2", got[1])
 
+    def test_tuning_on_the_last_quarter_of_what_has_an_order(self):
+        # The last quarter of the training ratings is the opposite of those before, so that a large
+        # penalty is best there. A random quarter is like the rest.
+        ratings = [(f"u{n % 40}", f"i{n * 7 % 60}", 5 if (n % 40 + n * 7 % 60) % 2 == 0 else 1, n)
+                   for n in range(3000)]
+        turned = [(user, item, 6 - rating if 1800 <= time < 2400 else rating, time)
+                  for user, item, rating, time in ratings]
+        path = self.write_ratings("turned", turned)
+        train, test = self.write_ratings("train", turned[:2400]), self.write_ratings("test", turned[2400:])
+
+        def chosen(*arguments):
+            return objects("--method=coordinate-descent", "--tune", "--rank=4", *arguments)[0]["l2"]
+        by_time = chosen(f"--data={path}", "--split=time")
+        self.assertEqual(chosen(f"--train={train}", f"--test={test}"), by_time)
+        for seed in (2, 3):
+            self.assertEqual(chosen(f"--data={path}", "--split=time", f"--seed={seed}"), by_time)
+        self.assertGreater(by_time, chosen(f"--data={path}"))
+
     def test_what_each_seed_chose(self):
         path = self.write_ratings("few", read_ratings(RATINGS)[:3000])
         arguments = [f"--data={path}", "--method=pa,coordinate-descent", "--tune", "--rank=4"]
