@@ -125,6 +125,9 @@ absl::StatusOr<Data> ReadData() {
   const std::string path = absl::GetFlag(FLAGS_data);
   data.is_given = path.empty();
   if (!data.is_given) {
+    if (!absl::GetFlag(FLAGS_train).empty() || !absl::GetFlag(FLAGS_test).empty()) {
+      return absl::InvalidArgumentError("give --data, or --train and --test, not both");
+    }
     FACTORD_ASSIGN_OR_RETURN(data.events, ReadSome(path, &data.set));
     return data;
   }

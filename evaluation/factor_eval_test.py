@@ -475,6 +475,9 @@ class Refusals(Files):
     def test_flags(self):
         self.refused(2, ["--data", "--train", "--test"])
         self.refused(2, ["--data", "--train", "--test"], f"--train={RATINGS}")
+        for others in ([f"--train={RATINGS}"], [f"--test={RATINGS}"],
+                       [f"--train={RATINGS}", f"--test={RATINGS}"]):
+            self.refused(2, ["--data", "--train", "--test", "not both"], f"--data={RATINGS}", *others)
         self.refused(2, ["unexpected argument"], f"--data={RATINGS}", "more")
         for name in ("svd", "online-x", "online,,pa"):
             self.refused(2, ["method", "biases", "; is '"], f"--data={RATINGS}", f"--method={name}")
