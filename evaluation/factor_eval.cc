@@ -63,7 +63,7 @@ ABSL_FLAG(
 ABSL_FLAG(
     std::string, event_type, "",
     "Of --method=online: the ratings are events of a type instead, NAME[:VALUE[:WEIGHT]], and "
-    "their values do not matter.");
+    "their values do not matter. Errors of predicted ratings are left out of the output.");
 ABSL_FLAG(std::string, rank_by, "score",
           "Of online methods: what recommends items. score: as the server does. rating: the "
           "predicted rating (not clipped), for comparison.");
@@ -201,6 +201,26 @@ absl::StatusOr<MethodOptions> OptionsFromFlags() {
 // What is measured of one method, a value a seed.
 using Measures = std::map<std::string, std::vector<double>>;
 
+// Events of a type have no rating that a prediction could be wrong about.
+bool HasRatings(const MethodOptions& options) { return !options.event_type.has_value(); }
+
+void RecordRatingErrors(const Evaluation& evaluation, Measures* measures) {
+  const auto set = [measures](const std::string& name, double value) {
+    (*measures)[name].push_back(value);
+  };
+  if (const RatingErrors& test = evaluation.passes.back().test; test.size() > 0) {
+    set("error_percent", test.error_percent());
+    set("mae", test.mae());
+    set("rmse", test.rmse());
+  }
+  if (evaluation.prequential.has_value()) {
+    set("prequential_mae", evaluation.prequential->mae());
+    set("prequential_rmse", evaluation.prequential->rmse());
+    set("prequential_mae_second_half", evaluation.prequential_second_half->mae());
+  }
+  if (evaluation.passive_share.has_value()) set("passive_share", *evaluation.passive_share);
+}
+
 void Record(const MethodOptions& options, const Evaluation& evaluation, Measures* measures) {
   const auto set = [measures](const std::string& name, double value) {
     (*measures)[name].push_back(value);
@@ -209,22 +229,12 @@ void Record(const MethodOptions& options, const Evaluation& evaluation, Measures
     if (options.aggressiveness) set("aggressiveness", static_cast<double>(*options.aggressiveness));
     if (options.l2) set("l2", static_cast<double>(*options.l2));
   }
+  if (HasRatings(options)) RecordRatingErrors(evaluation, measures);
   const PassResult& last = evaluation.passes.back();
-  if (last.test.size() > 0) {
-    set("error_percent", last.test.error_percent());
-    set("mae", last.test.mae());
-    set("rmse", last.test.rmse());
-  }
   set("seconds", last.seconds);
   const auto learned =
       static_cast<double>(evaluation.train_events) * static_cast<double>(evaluation.passes.size());
   set("ratings_per_second", last.seconds > 0 ? learned / last.seconds : 0);
-  if (evaluation.prequential.has_value()) {
-    set("prequential_mae", evaluation.prequential->mae());
-    set("prequential_rmse", evaluation.prequential->rmse());
-    set("prequential_mae_second_half", evaluation.prequential_second_half->mae());
-  }
-  if (evaluation.passive_share.has_value()) set("passive_share", *evaluation.passive_share);
   if (last.objective.has_value()) set("objective", *last.objective);
   if (evaluation.ranking.has_value()) {
     set("recall", evaluation.ranking->recall());
@@ -254,8 +264,10 @@ json ToJson(const MethodOptions& options, const Split& split, const Measures& me
   if (!absl::GetFlag(FLAGS_data).empty()) object["split"] = absl::GetFlag(FLAGS_split);
   // Where nothing is held out, and of methods that predict nothing before they have learned
   // everything.
-  for (const char* name : {"error_percent", "mae", "rmse", "prequential_mae"}) {
-    object[name] = nullptr;
+  if (HasRatings(options)) {
+    for (const char* name : {"error_percent", "mae", "rmse", "prequential_mae"}) {
+      object[name] = nullptr;
+    }
   }
   for (const auto& [name, values] : measures) {
     const Spread spread = SpreadOf(values);

@@ -185,8 +185,22 @@ class Json(Files):
     def test_events_of_a_type(self):
         (got,) = objects(f"--data={RATINGS}", "--split=last-out", "--event_type=click:2")
         self.assertEqual(got["event_type"], "click:2:1")
-        self.assertIsNone(got["prequential_mae"])
         self.assertGreater(got["recall"], 0)
+
+    def test_events_of_a_type_have_no_errors_of_ratings(self):
+        errors = ("error_percent", "mae", "rmse", "prequential_mae", "prequential_rmse",
+                  "prequential_mae_second_half", "passive_share")
+        arguments = [f"--data={RATINGS}", "--split=last-out", "--method=online,biases"]
+        (ratings, _) = objects(*arguments)
+        self.assertLess(set(errors), set(ratings))
+        for got in objects(*arguments, "--event_type=click", "--repeat=2"):
+            self.assertGreater(got["recall"], 0)
+            for name in errors:
+                self.assertNotIn(name, got)
+                self.assertNotIn(f"{name}_deviation", got)
+                self.assertNotIn(name, got["values"])
+        table = run(*arguments, "--event_type=click").stdout
+        self.assertEqual(table.split()[:4], ["method", "recall", "ndcg", "coverage"])
 
     def test_replay_and_passes_over_histories(self):
         (once,) = objects(f"--data={RATINGS}")
