@@ -144,6 +144,7 @@ class EngineImpl : public Engine {
         error.mae = statistics_.absolute_error_sum / n;
         error.rmse = std::sqrt(statistics_.squared_error_sum / n);
         error.fading_mae = statistics_.fading_absolute_error / statistics_.fading_weight;
+        error.fading_rmse = std::sqrt(statistics_.fading_squared_error / statistics_.fading_weight);
       }
     }
     info.log_start_sequence = store_->log()->range().first;

@@ -186,6 +186,7 @@ struct PrequentialError {
   double mae = 0;
   double rmse = 0;
   double fading_mae = 0;  // weight 0.9999 an event
+  double fading_rmse = 0;
 };
 
 struct ModelInfo {

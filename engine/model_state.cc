@@ -14,7 +14,7 @@
 namespace factord {
 namespace {
 
-// Half of the fading error's weight lies in the last 6,931 events.
+// Half of the fading errors' weight lies in the last 6,931 events.
 constexpr double kFading = 0.9999;
 
 Hash128 HashProducer(absl::string_view id, int64_t number) {
@@ -272,6 +272,7 @@ void ModelState::CountError(float rating, const UpdateOutcome& outcome) {
   statistics_.absolute_error_sum += error;
   statistics_.squared_error_sum += error * error;
   statistics_.fading_absolute_error = statistics_.fading_absolute_error * kFading + error;
+  statistics_.fading_squared_error = statistics_.fading_squared_error * kFading + error * error;
   statistics_.fading_weight = statistics_.fading_weight * kFading + 1;
   statistics_.passive_updates += outcome.passive ? 1 : 0;
   statistics_.clipped_updates += outcome.clipped ? 1 : 0;

