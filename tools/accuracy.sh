@@ -8,7 +8,7 @@
 #                                   10M; wants 1 GiB of memory
 #   FACTORD_DATA=DIR                folder with ml-100k/ and ml-1m-timed/; without it only MovieLens
 #                                   latest-small, of data/, is measured
-#   FACTORD_ACCURACY_SEEDS=5        how many seeds, from 1
+#   FACTORD_ACCURACY_SEEDS=5        how many seeds, from 101: none that constants were chosen by
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C
@@ -25,6 +25,7 @@ else
   eval=build/release/evaluation/factor-eval
 fi
 seeds="${FACTORD_ACCURACY_SEEDS:-5}"
+first_seed=101
 plots=docs/accuracy
 mkdir -p "$plots"
 work="$(mktemp -d)"
@@ -135,7 +136,7 @@ header() {
 on_split() {
   local i="$1"
   shift
-  "$eval" --json --data="${files[i]}" --min_rating="${minima[i]}" --repeat="$seeds" "$@"
+  "$eval" --json --data="${files[i]}" --min_rating="${minima[i]}" --seed="$first_seed" --repeat="$seeds" "$@"
 }
 # The whole set in order of time, each rating predicted and then learned. What is in --test does not
 # matter.
@@ -143,7 +144,7 @@ on_stream() {
   local i="$1"
   shift
   head -n 1 "${sorted[i]}" >"$work/one.csv"
-  "$eval" --json --train="${sorted[i]}" --test="$work/one.csv" --min_rating="${minima[i]}" --repeat="$seeds" "$@"
+  "$eval" --json --train="${sorted[i]}" --test="$work/one.csv" --min_rating="${minima[i]}" --seed="$first_seed" --repeat="$seeds" "$@"
 }
 
 # Prints a row with a cell a set: label, on_split or on_stream, measures, flags.
@@ -158,7 +159,7 @@ title() { printf '\n### %s\n\n' "$*"; }
 
 # --- The tables
 
-printf 'Measured on %s, seeds 1 to %d, one core of a %s.\n' "$(date -u +%F)" "$seeds" \
+printf 'Measured on %s, seeds %d to %d, one core of a %s.\n' "$(date -u +%F)" "$first_seed" "$((first_seed + seeds - 1))" \
   "$(sed -nE 's/^model name\s*: (.*)/\1/p' /proc/cpuinfo | head -n 1)"
 
 if [[ "$wants_time" == true ]]; then
@@ -167,7 +168,7 @@ if [[ "$wants_time" == true ]]; then
   header method 'first pass' "times pa's" 'next passes' "times pa's"
   methods=(pa sgd-absolute coordinate-descent online-pa-1 online)
   for passes in 1 3; do
-    "$eval" --json --data="$work/10m.csv" --min_rating=0.5 --rank=30 --l2=0.1 --passes="$passes" --repeat="$seeds" \
+    "$eval" --json --data="$work/10m.csv" --min_rating=0.5 --rank=30 --l2=0.1 --passes="$passes" --seed="$first_seed" --repeat="$seeds" \
       --method="$(IFS=,; echo "${methods[*]}")" >"$work/passes-$passes"
   done
   for i in "${!methods[@]}"; do
@@ -233,21 +234,49 @@ for c in 0.005 0.01 0.02 0.03 0.04 0.08 0.2; do
   line "$c" on_stream prequential_mae --method=online-pa-1 --min_rating=0 --aggressiveness="$c"
 done
 
+# Label, smallest and largest value, what awk makes of each line of latest-small: a row.
+other_kind() {
+  local flags=(--json --data="$work/other.csv" --min_rating="$2" --max_rating="$3" --seed="$first_seed" --repeat="$seeds")
+  local biases online
+  awk -F, -v OFS=, "$4"' { print }' "${sorted[0]}" >"$work/other.csv"
+  biases="$("$eval" "${flags[@]}" --method=biases)"
+  online="$("$eval" "${flags[@]}")"
+  row "$1" "$(cell mae "$biases")" "$(cell mae "$online")" \
+    "$(awk -v x="$(value mae "$online")" -v y="$(value mae "$biases")" 'BEGIN { printf "%.3f", x / y }')"
+}
+# shellcheck disable=SC2016  # for awk
+other_kinds() {
+  other_kind 'values 1 to 10' 1 10 '{ $3 = 2 * $3 }'
+  other_kind 'values 0 to 20' 0 20 '{ $3 = ($3 - 0.5) * 20 / 4.5 }'
+  other_kind '4 and more is 1, less is 0' 0 1 '{ $3 = $3 >= 4 }'
+  other_kind 'items cut into pieces of 10 ratings at most' 0.5 5 '{ $2 = $2 "-" int(0.1 * n[$2]++) }'
+  other_kind 'of 3' 0.5 5 '{ $2 = $2 "-" int(n[$2]++ * 0.3334) }'
+  other_kind 'of 3, and users of 20' 0.5 5 '{ $2 = $2 "-" int(n[$2]++ * 0.3334); $1 = $1 "-" int(0.05 * m[$1]++) }'
+}
+title 'latest-small on other scales and cut up, random order: test MAE'
+header 'what was made of it' biases online 'online / biases'
+other_kinds
+
 # Label, file, flags of the online method: a row of the ranking table.
 rank_row() {
-  local flags=(--json --data="$2" --split=last-out --min_rating=0 --max_rating=5) popularity online pa
+  local flags=(--json --data="$2" --split=last-out --min_rating=0 --max_rating=5) popularity online pa rating='none'
   popularity="$("$eval" "${flags[@]}" --method=popularity)"
-  online="$("$eval" "${flags[@]}" --repeat="$seeds" "${@:3}")"
-  pa="$("$eval" "${flags[@]}" --method=online-pa-1 --repeat="$seeds")"
+  online="$("$eval" "${flags[@]}" --seed="$first_seed" --repeat="$seeds" "${@:3}")"
+  pa="$("$eval" "${flags[@]}" --method=online-pa-1 --seed="$first_seed" --repeat="$seeds")"
+  if (($# == 2)); then
+    rating="$("$eval" "${flags[@]}" --rank_by=rating --seed="$first_seed" --repeat="$seeds")"
+  fi
   ratio() { awk -v x="$(value "$1" "$2")" -v y="$(value "$1" "$popularity")" 'BEGIN { printf "%.2f", x / y }'; }
   row "$1" "$(value test_events "$popularity")" "$(cell 'recall ndcg' "$popularity")" "$(cell recall "$online")" \
     "$(cell ndcg "$online")" "**$(ratio recall "$online") / $(ratio ndcg "$online")**" \
     "$(ratio recall "$pa") / $(ratio ndcg "$pa")" \
+    "$([[ "$rating" == none ]] && printf none || printf '%s / %s' "$(ratio recall "$rating")" "$(ratio ndcg "$rating")")" \
     "$(awk -v a="$(value coverage "$popularity")" -v b="$(value coverage "$online")" 'BEGIN { printf "%d / %.0f", a, b }')"
 }
 rank_table() {
   header events users 'popularity: recall@10 / NDCG@10' 'online: recall@10' 'online: NDCG@10' 'times popularity' \
-    'online-pa-1 (p . q), times popularity' 'items recommended: popularity / online'
+    'online-pa-1 (p . q), times popularity' 'online by predicted rating, times popularity' \
+    'items recommended: popularity / online'
   local i kind flags
   for i in "${!names[@]}"; do
     for kind in "$@"; do
@@ -283,7 +312,7 @@ click_row() {
   for i in "${!names[@]}"; do
     clicks "${sorted[i]}" >"$work/events.csv"
     cells+=("$(cell ndcg "$("$eval" --json --data="$work/events.csv" --split=last-out --min_rating=0 --max_rating=5 \
-      --repeat="$seeds" "${@:2}")")")
+      --seed="$first_seed" --repeat="$seeds" "${@:2}")")")
   done
   row "$1" "${cells[@]}"
 }
@@ -382,7 +411,7 @@ genre_topics() {
 topic_row() {
   local label="$1" seed
   shift
-  row "$label" "$(for ((seed = 1; seed <= seeds; ++seed)); do topics --seed="$seed" "$@"; done | genre_topics "$seeds")"
+  row "$label" "$(for ((seed = first_seed; seed < first_seed + seeds; ++seed)); do topics --seed="$seed" "$@"; done | genre_topics "$seeds")"
 }
 observed=(--method=coordinate-descent --zeros=observed --l2=10 --passes=100)
 clear=(--offset=0.1 --passes=20)
