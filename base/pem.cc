@@ -4,6 +4,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace factord {

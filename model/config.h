@@ -35,10 +35,8 @@ enum class Solver {
 };
 
 // The newest version of the update rule, which new folders get. A new rule gets a new number, and
-// folders keep theirs: all from 1 on are known.
-//   2  ratings that are learned again (adaptive): larger steps in the first passes, which fall
-//   faster,
-//      and rows that are drawn to each other and to their start more
+// folders keep theirs: all from 1 on are known. 2 learns more from ratings that come again
+// (adaptive; docs/algorithm.md).
 inline constexpr int32_t kUpdateVersion = 2;
 
 // Solvers keep scratch space for this many factors on the stack.
