@@ -186,18 +186,20 @@ TEST(SplitAtRandomTest, TheSeedSaysWhich) {
   EXPECT_NEAR(alike, kSeeds / 45, 80);
 }
 
+// Items 0 to 4 in the order of the file, at other times.
+std::vector<Interaction> NotInOrderOfTime() {
+  return {{0, 0, 1, 50}, {1, 1, 1, 10}, {0, 2, 1, 40}, {1, 3, 1, 20}, {0, 4, 1, 30}};
+}
+
 TEST(SplitAtEndTest, TheLastArePredictedInTheirOrder) {
-  const std::vector<Interaction> events = {
-      {0, 0, 1, 50}, {1, 1, 1, 10}, {0, 2, 1, 40}, {1, 3, 1, 20}, {0, 4, 1, 30}};
-  const Split split = SplitAtEnd(events, 0.4);
+  const Split split = SplitAtEnd(NotInOrderOfTime(), 0.4);
   EXPECT_THAT(ItemsOf(split.train), ElementsAre(0, 1, 2));
   EXPECT_THAT(ItemsOf(split.test), ElementsAre(3, 4));
   EXPECT_THAT(SplitAtEnd({}, 0.2).test, IsEmpty());
 }
 
 TEST(SplitByTimeTest, TheNewestArePredicted) {
-  const std::vector<Interaction> events = {
-      {0, 0, 1, 50}, {1, 1, 1, 10}, {0, 2, 1, 40}, {1, 3, 1, 20}, {0, 4, 1, 30}};
+  const std::vector<Interaction> events = NotInOrderOfTime();
   const Split split = SplitByTime(events, 0.4);
   EXPECT_THAT(ItemsOf(split.train), ElementsAre(1, 3, 4));
   EXPECT_THAT(ItemsOf(split.test), ElementsAre(2, 0));

@@ -222,8 +222,12 @@ TEST(AdaptiveUpdateTest, AnErrorBeyondTheNoiseIsCut) {
   EXPECT_TRUE(model.Rate(0, 0, 0).clipped);
 }
 
-TEST(AdaptiveRevisitTest, LowersTheErrorAndCountsNothing) {
-  Model model(ModelConfig{}, 30, 30);
+class AdaptiveRevisitTest : public testing::TestWithParam<int32_t> {};  // update_version
+
+TEST_P(AdaptiveRevisitTest, LowersTheErrorAndCountsNothing) {
+  ModelConfig config;
+  config.update_version = GetParam();
+  Model model(config, 30, 30);
   std::vector<std::tuple<size_t, size_t, float>> events;
   for (size_t t = 0; t < 600; ++t) {
     const size_t user = Mix64(t) % 30, item = Mix64(~t) % 30;
@@ -245,7 +249,10 @@ TEST(AdaptiveRevisitTest, LowersTheErrorAndCountsNothing) {
   for (int32_t pass = 2; pass <= 5; ++pass) {
     for (const auto& [u, i, rating] : events) model.Revisit(u, i, rating, pass);
     const double after = error();
-    EXPECT_LT(after, 1.001 * before) << pass;  // what there is to learn is learned at some time
+    // Version 2 steps far in its first pass, and these ratings have no factors that explain them.
+    if (GetParam() == 1 || pass > 2) {
+      EXPECT_LT(after, before) << pass;
+    }
     before = after;
   }
   EXPECT_LT(before, 0.99 * start);
@@ -253,6 +260,7 @@ TEST(AdaptiveRevisitTest, LowersTheErrorAndCountsNothing) {
   EXPECT_EQ(model.user_state(3).confidence, user.confidence);
   EXPECT_EQ(model.user_state(3).bias_variance, user.bias_variance);
 }
+INSTANTIATE_TEST_SUITE_P(Versions, AdaptiveRevisitTest, testing::Values(1, 2));
 
 TEST(AdaptiveStartTest, RowsSpreadAroundZeroInMemory) {
   ModelConfig config;

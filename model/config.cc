@@ -176,9 +176,9 @@ absl::StatusOr<ModelConfig> FromFields(const std::map<std::string, std::string>&
   // The version comes first: a newer one may well have fields that are unknown here.
   if (const auto it = fields.find("update_version"); it != fields.end()) {
     int32_t version = 0;
-    if (absl::SimpleAtoi(it->second, &version) && version > kUpdateVersion) {
+    if (absl::SimpleAtoi(it->second, &version) && (version < 1 || version > kUpdateVersion)) {
       return absl::FailedPreconditionError(absl::StrCat(
-          "update_version is ", version, ", but this program knows none beyond ", kUpdateVersion));
+          "update_version is ", version, ", but this program knows 1 to ", kUpdateVersion));
     }
   }
   FieldReader reader(fields);

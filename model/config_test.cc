@@ -178,11 +178,13 @@ TEST(ConfigTest, AFolderKeepsItsUpdateVersion) {
   EXPECT_EQ(ToFields(*config), fields);
 }
 
-TEST(ConfigTest, ANewerUpdateVersionIsAPreconditionWhateverElseIsThere) {
-  std::map<std::string, std::string> fields = ToFields(ModelConfig());
-  fields["update_version"] = absl::StrCat(kUpdateVersion + 1);
-  fields["temperature"] = "1";
-  EXPECT_EQ(FromFields(fields).status().code(), absl::StatusCode::kFailedPrecondition);
+TEST(ConfigTest, AnotherUpdateVersionIsAPreconditionWhateverElseIsThere) {
+  for (const int32_t version : {-1, 0, kUpdateVersion + 1}) {
+    std::map<std::string, std::string> fields = ToFields(ModelConfig());
+    fields["update_version"] = absl::StrCat(version);
+    fields["temperature"] = "1";
+    EXPECT_EQ(FromFields(fields).status().code(), absl::StatusCode::kFailedPrecondition) << version;
+  }
 }
 
 TEST(ConfigTest, NamesOfTheChoices) {
