@@ -22,6 +22,12 @@ BioPtr Open(const std::string& text) {
   return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
+size_t Count(const std::string& text, const std::string& what) {
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; ++at) ++count;
+  return count;
+}
+
 }  // namespace
 
 absl::StatusOr<CertificatePtr> FirstCertificate(const std::string& pem) {
@@ -32,7 +38,12 @@ absl::StatusOr<CertificatePtr> FirstCertificate(const std::string& pem) {
     if (certificate == nullptr) {
       const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
       ERR_clear_error();
-      if (at_end && first != nullptr) return first;
+      // OpenSSL passes over what has no good first line, and over all behind a lost last line.
+      const bool is_whole = Count(pem, "-----BEGIN ") == Count(pem, "-----END ");
+      if (at_end && first != nullptr && is_whole) return first;
+      if (at_end && first != nullptr) {
+        return absl::InvalidArgumentError("has not as many -----BEGIN as -----END lines");
+      }
       return absl::InvalidArgumentError(
           at_end ? "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
                  : absl::StrCat("certificate ", number, " in it is damaged"));

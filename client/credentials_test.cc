@@ -230,6 +230,14 @@ TEST_F(CredentialsTest, NamesWhatIsWrongWithFiles) {
     EXPECT_EQ(status.message(), absl::StrCat("tls_ca_file: ", Path("bundle.pem"),
                                              ": certificate 2 in it is damaged"));
   }
+  const std::string& ca = ca_.pem();
+  for (const std::string& pem :
+       {ca.substr(1), ca.substr(0, 15), ca.substr(0, ca.rfind("-----END"))}) {
+    for (const std::string& bundle : {other_ca_.pem() + pem, other_ca_.pem() + pem + ca}) {
+      status = Check({.tls_ca_file = Write("bundle.pem", bundle)});
+      EXPECT_FALSE(status.ok()) << bundle;
+    }
+  }
   status = Check({.tls_ca_file = Write("both.pem", server_certificate_.key + ca_.pem() + "\n\n")});
   EXPECT_TRUE(status.ok()) << status;
   status = Check({.tls_cert_file = Path("ca.pem")});
