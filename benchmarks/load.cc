@@ -56,14 +56,10 @@ class CallLoad::Call final : public grpc::ClientUnaryReactor {
 
   void OnDone(const grpc::Status& status) override {
     const Clock::time_point now = Clock::now();
-    absl::Status ended = ToStatus(status);
     if (status.ok()) {
       load_->meter_->Done(since_, now, 1, static_cast<int64_t>(response_.Length()));
-    } else if (load_->options_.may_be_refused && absl::IsResourceExhausted(ended)) {
-      load_->meter_->Refused(now);
-      ended = absl::OkStatus();
     }
-    if (load_->Ended(this, ended)) Begin(now);
+    if (load_->Ended(this, ToStatus(status))) Begin(now);
   }
 
  private:

@@ -59,8 +59,6 @@ class CallLoad {
     int in_flight = 1;
     // Set: an open loop, and in_flight does not matter.
     std::optional<double> per_second = std::nullopt;
-    // RESOURCE_EXHAUSTED is counted and no failure.
-    bool may_be_refused = false;
   };
   // A call that fails is told to `meter`, which outlives the load; a closed loop goes on without
   // it.

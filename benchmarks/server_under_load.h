@@ -36,6 +36,7 @@ class ServerUnderLoad {
   // long as the server lives. FAILED_PRECONDITION where there is one core only.
   absl::Status PinApart();
 
+  int port() const { return port_; }
   // So many new connections.
   Channels Connect(int count) const;
 

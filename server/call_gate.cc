@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kPushback{100};
 constexpr std::chrono::seconds kMinUnread{1};
 // Calls that are refused and have not been told so yet, mostly since their clients do not read.
 // Beyond, the oldest are cancelled.
-constexpr size_t kMaxRefusals = 1'000;
+constexpr size_t kMaxRefusals = 3'000;
 // Somebody who tries tokens must not fill the disk with the log of it.
 constexpr std::chrono::seconds kTokenLogInterval{1};
 
@@ -99,6 +99,7 @@ void CallGate::Call::Received() {
   }
   MutexLock lock(&gate_->mu_);
   is_received_ = true;
+  if (InfoOf(rpc_).may_be_shed) gate_->shedder_.Waited(received_ - start_);
   is_settled_ = false;
   ++gate_->unsettled_;
 }
@@ -160,7 +161,9 @@ absl::Status CallGate::Call::TakePlaceLocked() {
                                                             InfoOf(rpc_).method, " already",
                                                             is_stream ? " (--max_streams)" : "")));
   }
-  if (gate_->admitted_ >= gate_->options_.max_concurrent_calls) {
+  const bool is_full = gate_->admitted_ >= gate_->options_.max_concurrent_calls;
+  if (is_full) gate_->shedder_.TooMany(start_);
+  if (is_full || (InfoOf(rpc_).may_be_shed && !gate_->shedder_.MayBegin(start_))) {
     return gate_->Refuse(Refusal::kCalls,
                          RetryAfter(kPushback, "too many calls (--max_concurrent_calls)"));
   }
@@ -304,6 +307,11 @@ void CallGate::CancelOverdue(Clock::time_point now) {
 int32_t CallGate::in_flight(Rpc rpc) const {
   MutexLock lock(&mu_);
   return in_flight_[static_cast<size_t>(rpc)];
+}
+
+double CallGate::share_let_in() const {
+  MutexLock lock(&mu_);
+  return shedder_.share();
 }
 
 absl::Status CallGate::Refuse(Refusal refusal, const absl::Status& status) {

@@ -32,6 +32,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "server/call_metrics.h"
+#include "server/load_shedder.h"
 #include "server/rate_limiter.h"
 #include "server/reloadable.h"
 #include "server/rpc.h"
@@ -45,7 +46,8 @@ class CallGate {
   using Clock = std::chrono::steady_clock;
 
   struct Options {
-    // Calls at once, of all kinds, from their headers on.
+    // Calls at once, of all kinds, from their headers on. Where more come, fewer may be let in for
+    // a while (server/load_shedder.h).
     int32_t max_concurrent_calls = 10'000;
     // Of them, StreamRatings.
     int32_t max_streams = 1'000;
@@ -156,6 +158,8 @@ class CallGate {
   void CancelOverdue(Clock::time_point now);
 
   int32_t in_flight(Rpc rpc) const;
+  // Of the calls that come in masses, the share that is let in.
+  double share_let_in() const;
   int64_t unread_answer_bytes() const { return held_.load(std::memory_order_relaxed); }
   const CallMetrics& metrics() const { return metrics_; }
 
@@ -178,6 +182,7 @@ class CallGate {
   int32_t admitted_ ABSL_GUARDED_BY(mu_) = 0;      // of them
   std::list<Call*> refused_ ABSL_GUARDED_BY(mu_);  // of the others, the oldest first
   int64_t unsettled_ ABSL_GUARDED_BY(mu_) = 0;
+  LoadShedder shedder_ ABSL_GUARDED_BY(mu_);
   std::array<int32_t, kRpcs> in_flight_ ABSL_GUARDED_BY(mu_) = {};
 };
 

@@ -83,7 +83,9 @@ ABSL_FLAG(int64_t, max_connections, 20'000,
 ABSL_FLAG(int32_t, max_calls_per_connection, 100,
           "Calls at once on one connection; a client holds more back.");
 ABSL_FLAG(int32_t, max_concurrent_calls, 10'000,
-          "Calls at once, from their headers on; more are refused (RESOURCE_EXHAUSTED).");
+          "Calls at once, from their headers on; more are refused (RESOURCE_EXHAUSTED). Once there "
+          "were more, so many of RecordRatings, RecommendItems and PredictRatings are refused that "
+          "the others are answered soon, until fewer come.");
 ABSL_FLAG(int32_t, max_streams, 1'000,
           "StreamRatings calls at once; more are refused (RESOURCE_EXHAUSTED).");
 ABSL_FLAG(

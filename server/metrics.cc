@@ -96,6 +96,10 @@ void AddCalls(const CallGate& gate, MetricFamilies* metrics) {
       "streams were open.",
       durations);
   metrics->Gauge("factord_rpc_in_flight", "Calls that run.", in_flight);
+  metrics->Gauge("factord_rpc_share_let_in",
+                 "Of RecordRatings, RecommendItems and PredictRatings, the share that is let in: "
+                 "below 1 while more come than can be answered.",
+                 gate.share_let_in());
   metrics->Gauge("factord_streams", "StreamRatings calls that are open.",
                  static_cast<double>(gate.in_flight(Rpc::kStreamRatings)));
   metrics->Histogram("factord_stream_batch_duration_seconds",

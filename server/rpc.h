@@ -41,13 +41,15 @@ struct RpcInfo {
   int32_t max_calls;
   // A call that takes longer than --max_call_time is cancelled.
   bool is_timed;
+  // One of those that come in masses, of which a part may be refused.
+  bool may_be_shed = false;
 };
 
 inline constexpr std::array<RpcInfo, kRpcs> kRpcInfos = {{
-    {"factord.v1.RatingService", "RecordRatings", kScopeWrite, 0, true},
+    {"factord.v1.RatingService", "RecordRatings", kScopeWrite, 0, true, true},
     {"factord.v1.RatingService", "StreamRatings", kScopeWrite, 0, false},
-    {"factord.v1.RecommendationService", "RecommendItems", kScopeRead, 0, true},
-    {"factord.v1.RecommendationService", "PredictRatings", kScopeRead, 0, true},
+    {"factord.v1.RecommendationService", "RecommendItems", kScopeRead, 0, true, true},
+    {"factord.v1.RecommendationService", "PredictRatings", kScopeRead, 0, true, true},
     {"factord.v1.ModelService", "GetModel", kScopeRead, 0, true},
     {"factord.v1.ModelService", "ListTopics", kScopeRead, 16, true},
     {"factord.v1.ModelService", "GetFactors", kScopeRead, 16, true},
