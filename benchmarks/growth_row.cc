@@ -22,10 +22,12 @@ double TopKMicros(uint32_t items, uint64_t seed) {
   ModelState state(BenchConfig());
   Train(shape, seed, &state);
   const ItemView view = state.items().Pin();
-  const auto queries = RankingQueries(state, view, 200);
+  const auto questions = DrawQuestions(state, view, 200);
   const auto start = Clock::now();
-  for (const auto& query : queries) TopK(view, state.item_ids(), query.data(), {}, 10, {});
-  return 1e6 * Seconds(start) / static_cast<double>(queries.size());
+  for (const Question& question : questions) {
+    TopK(view, state.item_ids(), question.query.data(), question.rated, 10, {});
+  }
+  return 1e6 * Seconds(start) / static_cast<double>(questions.size());
 }
 
 }  // namespace

@@ -30,8 +30,6 @@ class Mixed {
  private:
   static constexpr double kEventsPerSecond = 100'000;
   static constexpr int64_t kCalls = 100'000;
-  // Fewer: most of that time goes into what the snapshots are to write.
-  static constexpr int64_t kCallsBesideSnapshots = 30'000;
 
   // Starts a server that knows all items and most users.
   absl::Status Start(const std::vector<std::string>& flags) {
@@ -85,7 +83,7 @@ class Mixed {
     return status;
   }
   absl::Status ReadBesideSnapshots(Meter* meter) {
-    return Read(kCallsBesideSnapshots, meter, [meter, this](int64_t) {
+    return Read(kCalls, meter, [meter, this](int64_t) {
       // So that there is something to write: between two snapshots, and not measured.
       FACTORD_RETURN_IF_ERROR(Learn(*server_, learned() / 5, requests_));
       return SnapshotWith(meter);

@@ -13,6 +13,7 @@
 #include "benchmarks/event_list.h"
 #include "benchmarks/rating_stream.h"
 #include "benchmarks/row.h"
+#include "benchmarks/server_under_load.h"
 #include "engine/engine.h"
 #include "engine/recovery.h"
 #include "model/config.h"
@@ -76,11 +77,12 @@ absl::Status WriteRows(const EngineOptions& options, uint32_t rows) {
     std::vector<std::string> ids;
     RecordRequest request;
     const uint32_t last = std::min(users, first + kGroup);
-    ids.reserve(size_t{2} * kGroup);
+    ids.reserve(size_t{3} * kGroup);
     for (uint32_t i = first; i < last; ++i) {
       Event event;
       event.user_id = ids.emplace_back(UserId(i));
       event.item_id = ids.emplace_back(ItemId(i % items));
+      event.event_id = ids.emplace_back(absl::StrCat("event-", i));
       event.rating = static_cast<float>(1 + i % 5);
       event.time_micros = 1'700'000'000'000'000;
       request.events.push_back(event);
@@ -94,10 +96,12 @@ absl::Status WriteRows(const EngineOptions& options, uint32_t rows) {
 }
 
 absl::Status BenchServing(const BenchOptions& options, std::vector<Measurement>* results) {
+  const std::string folder = options.scratch_dir + "/restart";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
   EngineOptions engine_options;
-  engine_options.data_dir = options.scratch_dir + "/restart";
+  engine_options.data_dir = ServerUnderLoad::DataFolder(folder);
   engine_options.config = BenchConfig();
-  std::filesystem::remove_all(engine_options.data_dir);
   FACTORD_RETURN_IF_ERROR(WriteRows(engine_options, options.smoke ? 20'000 : 2'000'000));
   double iteration = 0, serving = 0;
   for (int round = 0; round < (options.smoke ? 1 : 3); ++round) {
@@ -106,11 +110,10 @@ absl::Status BenchServing(const BenchOptions& options, std::vector<Measurement>*
     iteration = round == 0 ? seconds : std::min(iteration, seconds);
     DropFromCache(engine_options.data_dir);
     const auto start = Clock::now();
-    FACTORD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(engine_options));
+    FACTORD_ASSIGN_OR_RETURN(const auto server, ServerUnderLoad::Restart(folder));
     serving = round == 0 ? Seconds(start) : std::min(serving, Seconds(start));
-    FACTORD_RETURN_IF_ERROR(engine->Close());
   }
-  std::filesystem::remove_all(engine_options.data_dir);
+  std::filesystem::remove_all(folder);
   results->push_back({.name = "restart",
                       .value = serving,
                       .unit = "s",

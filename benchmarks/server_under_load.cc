@@ -22,6 +22,10 @@ namespace {
 constexpr std::chrono::seconds kPatience(60);
 constexpr std::chrono::milliseconds kPollInterval(5);
 
+std::vector<std::string> FactordOn(const std::string& data_folder) {
+  return {FACTORD_BINARY, "--data_dir=" + data_folder, "--rank=64", "--log_level=error"};
+}
+
 // Of all its threads; later ones get those of the thread that starts them.
 void SetCores(pid_t process, const cpu_set_t& cores) {
   const std::string threads = absl::StrCat("/proc/", process, "/task");
@@ -35,22 +39,27 @@ void SetCores(pid_t process, const cpu_set_t& cores) {
 
 absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::StartFactord(
     const std::string& folder, const std::vector<std::string>& flags) {
-  std::vector<std::string> command = {FACTORD_BINARY, "--data_dir=" + folder + "/data", "--rank=64",
-                                      "--log_level=error"};
+  std::vector<std::string> command = FactordOn(DataFolder(folder));
   command.insert(command.end(), flags.begin(), flags.end());
-  return Start(std::move(command), folder);
+  return Start(std::move(command), folder, /*is_own=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::Restart(
+    const std::string& folder) {
+  return Start(FactordOn(DataFolder(folder)), folder, /*is_own=*/false);
 }
 
 absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::StartEcho(
     const std::string& folder) {
-  return Start({FACTORD_ECHO_BINARY}, folder);
+  return Start({FACTORD_ECHO_BINARY}, folder, /*is_own=*/true);
 }
 
 absl::StatusOr<std::unique_ptr<ServerUnderLoad>> ServerUnderLoad::Start(
-    std::vector<std::string> command, const std::string& folder) {
-  std::filesystem::remove_all(folder);
+    std::vector<std::string> command, const std::string& folder, bool is_own) {
+  if (is_own) std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
-  std::unique_ptr<ServerUnderLoad> server(new ServerUnderLoad(folder));
+  std::unique_ptr<ServerUnderLoad> server(new ServerUnderLoad(folder, is_own));
+  std::filesystem::remove(server->port_file());
   command.push_back("--listen=127.0.0.1:0");
   command.push_back("--port_file=" + server->port_file());
   std::vector<char*> argv;
@@ -75,7 +84,7 @@ ServerUnderLoad::~ServerUnderLoad() {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
-  std::filesystem::remove_all(folder_);
+  if (is_own_) std::filesystem::remove_all(folder_);
 }
 
 absl::Status ServerUnderLoad::PinApart() {

@@ -27,7 +27,10 @@ class ServerUnderLoad {
   static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> StartFactord(
       const std::string& folder, const std::vector<std::string>& flags);
   static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> StartEcho(const std::string& folder);
-  // Kills it, and removes the folder.
+  // factord, on the data folder DataFolder(folder) as it lies there.
+  static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> Restart(const std::string& folder);
+  static std::string DataFolder(const std::string& folder) { return folder + "/data"; }
+  // Kills it, and removes the folder, but after Restart.
   ~ServerUnderLoad();
   ServerUnderLoad(const ServerUnderLoad&) = delete;
   ServerUnderLoad& operator=(const ServerUnderLoad&) = delete;
@@ -41,15 +44,17 @@ class ServerUnderLoad {
   Channels Connect(int count) const;
 
  private:
-  explicit ServerUnderLoad(std::string folder) : folder_(std::move(folder)) {}
+  ServerUnderLoad(std::string folder, bool is_own) : folder_(std::move(folder)), is_own_(is_own) {}
 
   static absl::StatusOr<std::unique_ptr<ServerUnderLoad>> Start(std::vector<std::string> command,
-                                                                const std::string& folder);
+                                                                const std::string& folder,
+                                                                bool is_own);
   absl::Status WaitForPort();
   absl::Status WaitUntilServing() const;
   std::string port_file() const { return folder_ + "/port"; }
 
   const std::string folder_;
+  const bool is_own_;  // so it is emptied first, and removed in the end
   pid_t pid_ = -1;
   int port_ = 0;
   std::optional<cpu_set_t> cores_of_load_;  // before it was pinned

@@ -1,5 +1,6 @@
 #include "benchmarks/trained_model.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/types/span.h"
@@ -49,25 +50,24 @@ Learner::~Learner() {
   thread_.join();
 }
 
-std::vector<std::vector<float>> RankingQueries(const ModelState& state, const ItemView& view,
-                                               size_t n) {
-  std::vector<std::vector<float>> queries;
-  for (uint64_t draw = 0; queries.size() < n; ++draw) {
+std::vector<Question> DrawQuestions(const ModelState& state, const ItemView& view, size_t n) {
+  std::vector<Question> questions;
+  for (uint64_t draw = 0; questions.size() < n; ++draw) {
     const auto user = static_cast<uint32_t>(Below(state.users().size(), Mix64(draw)));
-    std::vector<uint32_t> context;
+    Question question;
     {
       const UserTable::LockedRow row = state.users().Lock(user);
       const absl::Span<const uint32_t> items = row->history.items();
-      for (size_t i = items.size(); i > 0 && context.size() < kContextItems; --i) {
-        context.push_back(items[i - 1]);
-      }
+      question.rated.assign(items.rbegin(), items.rend());
     }
-    std::vector<float> query(view.stride());
+    question.query.resize(view.stride());
     RankingQuery(
-        context, [&view](uint32_t i) { return view.ranking(i); }, query.size(), query.data());
-    queries.push_back(std::move(query));
+        absl::MakeSpan(question.rated).first(std::min(question.rated.size(), kContextItems)),
+        [&view](uint32_t i) { return view.ranking(i); }, view.stride(), question.query.data());
+    std::sort(question.rated.begin(), question.rated.end());
+    questions.push_back(std::move(question));
   }
-  return queries;
+  return questions;
 }
 
 }  // namespace factord

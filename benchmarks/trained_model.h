@@ -37,8 +37,12 @@ class Learner {
   std::thread thread_;
 };
 
-// The ranking queries of `n` users drawn at random, view.stride() floats each.
-std::vector<std::vector<float>> RankingQueries(const ModelState& state, const ItemView& view,
-                                               size_t n);
+// What RecommendItems searches for.
+struct Question {
+  std::vector<float> query;     // view.stride() floats
+  std::vector<uint32_t> rated;  // what is left out, sorted
+};
+// Those of `n` users drawn at random.
+std::vector<Question> DrawQuestions(const ModelState& state, const ItemView& view, size_t n);
 
 }  // namespace factord

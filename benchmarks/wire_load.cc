@@ -8,9 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <deque>
 #include <utility>
 
@@ -43,6 +41,8 @@ constexpr size_t kFrameHeader = 9;
 constexpr size_t kMaxFrame = 16'384;
 constexpr int64_t kInitialWindow = 65'535;
 constexpr uint32_t kMaxWindow = 0x7fff'ffff;  // more than any load gets back
+// Whoever answers nothing for so long has failed.
+constexpr std::chrono::seconds kPatience(30);
 
 void PutBig32(uint32_t value, std::string* bytes) {
   for (int shift = 24; shift >= 0; shift -= 8) bytes->push_back(static_cast<char>(value >> shift));
@@ -175,11 +175,9 @@ class WireLoad::Connection {
   // status, and the bytes of its answer.
   template <typename Ended>
   void Receive(const Ended& ended) {
-    const size_t before = incoming_.size();
-    constexpr size_t kChunk = 256 << 10;
-    incoming_.resize(before + kChunk);
-    const ssize_t n = recv(fd_, incoming_.data() + before, kChunk, MSG_DONTWAIT);
-    incoming_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    char chunk[64 << 10];
+    const ssize_t n = recv(fd_, chunk, sizeof(chunk), MSG_DONTWAIT);
+    if (n > 0) incoming_.append(chunk, static_cast<size_t>(n));
     if (n == 0) status_ = absl::UnavailableError("the server has closed a connection");
     if (n < 0 && errno != EAGAIN) status_ = absl::ErrnoToStatus(errno, "cannot receive");
     size_t at = 0;
@@ -284,7 +282,13 @@ void WireLoad::Run() {
     if (code == absl::StatusCode::kResourceExhausted) return meter_->Refused(Clock::now());
     meter_->Fail(absl::Status(code, "a call failed"));
   };
+  int64_t seen = 0;
+  Clock::time_point seen_at = Clock::now();
   while (!stopping_ || ended_ < begun_) {
+    if (std::exchange(seen, ended_) != ended_ || ended_ == begun_) seen_at = Clock::now();
+    if (Clock::now() - seen_at > kPatience) {
+      return meter_->Fail(absl::DeadlineExceededError("calls are not answered"));
+    }
     const Clock::time_point next = BeginDue();
     for (size_t i = 0; i < connections_.size(); ++i) {
       connections_[i]->Send();

@@ -7,7 +7,8 @@
 //                  .per_second = 20'000}, &meter);
 //
 // A load runs from its construction to its destruction, which waits for what is on its way. An open
-// loop's durations are counted from when a call was to begin (no coordinated omission).
+// loop's durations are counted from when a call was to begin (no coordinated omission), of which up
+// to .2 ms may be the load's.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -36,7 +37,8 @@ class WireLoad {
     std::optional<double> per_second = std::nullopt;
   };
   // RESOURCE_EXHAUSTED is counted as refused; whatever else is not OK is told to `meter`, which
-  // outlives the load and ends it.
+  // outlives the load. A connection that fails ends it. REQUIRES: requests of 60,000 bytes at the
+  // most, and a server that takes any number of calls on a connection.
   WireLoad(Options options, Meter* meter);
   ~WireLoad();
 

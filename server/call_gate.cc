@@ -161,11 +161,14 @@ absl::Status CallGate::Call::TakePlaceLocked() {
                                                             InfoOf(rpc_).method, " already",
                                                             is_stream ? " (--max_streams)" : "")));
   }
-  const bool is_full = gate_->admitted_ >= gate_->options_.max_concurrent_calls;
-  if (is_full) gate_->shedder_.TooMany(start_);
-  if (is_full || (InfoOf(rpc_).may_be_shed && !gate_->shedder_.MayBegin(start_))) {
+  if (gate_->admitted_ >= gate_->options_.max_concurrent_calls) {
+    gate_->shedder_.TooMany(start_);
     return gate_->Refuse(Refusal::kCalls,
                          RetryAfter(kPushback, "too many calls (--max_concurrent_calls)"));
+  }
+  if (InfoOf(rpc_).may_be_shed && !gate_->shedder_.MayBegin(start_)) {
+    return gate_->Refuse(Refusal::kOverload,
+                         RetryAfter(kPushback, "more calls come than can be answered"));
   }
   if (gate_->unread_answer_bytes() > gate_->options_.max_unread_answer_bytes) {
     return NoRoomForAnswers();
@@ -280,6 +283,7 @@ bool CallGate::WaitUntilNone(Clock::time_point deadline) {
 // A call leaves the list before gRPC lets go of its context, so TryCancel finds it.
 void CallGate::CancelOverdue(Clock::time_point now) {
   MutexLock lock(&mu_);
+  shedder_.Adapt(now);
   const auto cancel = [](Call* call) {
     call->StopTimer();
     call->context_->TryCancel();

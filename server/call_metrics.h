@@ -18,6 +18,7 @@ namespace factord {
 // Why the gate refused a call, or cancelled it.
 enum class Refusal {
   kCalls,
+  kOverload,
   kStreams,
   kUnreadAnswers,
   kProducers,
@@ -28,7 +29,7 @@ enum class Refusal {
   kNoRequest,       // admitted, and its request did not come in time
   kUnreadRefusals,  // refused, and cancelled since too many others waited to be told so
 };
-inline constexpr size_t kRefusals = 10;
+inline constexpr size_t kRefusals = 11;
 
 // Thread-safe.
 class CallMetrics {

@@ -94,6 +94,63 @@ TEST(CallLimitTest, MoreAreRefusedWithPushbackAndCounted) {
   }
 }
 
+// A RecordRatings call whose request comes later than its headers.
+class SlowRecord {
+ public:
+  explicit SlowRecord(const TestServer& server)
+      : channel_(server.channel()),
+        call_(grpc::internal::ClientReaderWriterFactory<
+              v1::RecordRatingsRequest, v1::RecordRatingsResponse>::Create(channel_.get(), kMethod,
+                                                                           &context_)) {}
+
+  grpc::Status Finish() {
+    v1::RecordRatingsRequest request;
+    SetRating("u", "i", 1, request.add_events());
+    call_->WriteLast(request, grpc::WriteOptions());
+    v1::RecordRatingsResponse response;
+    call_->Read(&response);
+    return call_->Finish();
+  }
+
+ private:
+  inline static const grpc::internal::RpcMethod kMethod{"/factord.v1.RatingService/RecordRatings",
+                                                        grpc::internal::RpcMethod::BIDI_STREAMING};
+
+  grpc::ClientContext context_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<
+      grpc::ClientReaderWriter<v1::RecordRatingsRequest, v1::RecordRatingsResponse>>
+      call_;
+};
+
+TEST(CallLimitTest, WhereCallsWaitAfterTooManySomeAreRefusedButNoOperators) {
+  TestServer server([](ServerOptions* options) { options->calls.max_concurrent_calls = 2; });
+  server.WaitUntilServing();
+  const auto refused = [&] {
+    return server.Metric("factord_refused_total{reason=\"overload\"}") != "0";
+  };
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!refused()) {  // once, but if the machine stands still for long between two lines
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    SlowRecord first(server), second(server);
+    while (Read(server).ok()) {  // until there are too many
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    }
+    first.Finish();
+    second.Finish();
+    std::this_thread::sleep_for(std::chrono::milliseconds(15));
+    grpc::Status record = Record(server, 1);
+    if (!refused()) continue;
+    EXPECT_EQ(record.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(record.error_message(), HasSubstr("more calls come than can be answered"));
+    while (!Read(server).ok()) {  // until the first two are gone
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    }
+  }
+  server.WaitForMetric("factord_rpc_share_let_in", "1");
+  EXPECT_TRUE(Record(server, 1).ok());
+}
+
 TEST(CallLimitTest, MoreStreamsAreRefusedAndOthersAreServed) {
   TestServer server([](ServerOptions* options) { options->calls.max_streams = 1; });
   server.WaitUntilServing();

@@ -28,7 +28,7 @@ class LoadShedder {
   // Whether one more call may be let in. `now` may fall a little.
   bool MayBegin(Clock::time_point now) {
     if (!is_on_) return true;
-    if (now >= interval_end_) Adapt(now);
+    Adapt(now);
     due_ += share_;
     if (due_ < 1) return false;
     due_ -= 1;
@@ -38,33 +38,41 @@ class LoadShedder {
   // One that was let in has waited for its request so long.
   void Waited(Clock::duration time) { ++(time > kLate ? late_ : prompt_); }
 
+  // To be called now and then, too, since there may be no calls.
+  void Adapt(Clock::time_point now) {
+    if (!is_on_ || now < interval_end_) return;
+    const auto intervals = static_cast<double>(1 + (now - interval_end_) / kInterval);
+    const auto late = static_cast<double>(late_), all = late + static_cast<double>(prompt_);
+    const double factor = all == 0
+                              ? std::pow(kMore, std::min(intervals, kMostIntervals))
+                              : std::clamp(1 + kSlope * (kEnoughLate - late / all), kLess, kMore);
+    share_ = std::clamp(share_ * factor, kLeastShare, 1.0);
+    if (share_ == 1) is_on_ = false;
+    Begin(now);
+  }
+
   // Of calls, how many are let in; 1 where there is no need to refuse any.
   double share() const { return share_; }
 
  private:
   static constexpr std::chrono::milliseconds kInterval{10};
   // A call that waits longer is late. In gRPC it takes some 10 us where nothing is to be waited
-  // for.
-  static constexpr std::chrono::milliseconds kLate{1};
-  // In each interval the share is multiplied by kMore - kSlope times the share of late calls, and
-  // by kLess at the least: it stays where a tenth is late. So does who has slow clients beside.
-  static constexpr double kMore = 1.05, kSlope = 0.5, kLess = 0.8;
+  // for, so that nearly none is.
+  static constexpr std::chrono::microseconds kLate{250};
+  // The share stays where so many are late, of those that were let in. Some clients' requests come
+  // later than their headers: as long as they are fewer, nothing is refused for them.
+  static constexpr double kEnoughLate = 0.6;
+  // How much it moves in an interval in which all or none are.
+  static constexpr double kSlope = 0.5, kLess = 0.8, kMore = 1.05;
+  // Where no call has told anything, it is as if none were late; for so many intervals, since that
+  // may be due to a pause of the machine.
+  static constexpr double kMostIntervals = 14;
   static constexpr double kLeastShare = 0.01;
 
   // An interval.
   void Begin(Clock::time_point now) {
     late_ = prompt_ = 0;
     interval_end_ = now + kInterval;
-  }
-
-  void Adapt(Clock::time_point now) {
-    const auto intervals = 1 + (now - interval_end_) / kInterval;
-    const auto late = static_cast<double>(late_), all = late + static_cast<double>(prompt_);
-    const double factor = late_ == 0 ? std::pow(kMore, std::min<int64_t>(intervals, 1'000))
-                                     : std::max(kLess, kMore - kSlope * late / all);
-    share_ = std::clamp(share_ * factor, kLeastShare, 1.0);
-    if (share_ == 1) is_on_ = false;
-    Begin(now);
   }
 
   bool is_on_ = false;

@@ -156,6 +156,7 @@ void AddRefusals(const CallMetrics& calls, const EngineMetrics::Refusals& engine
     refused.push_back({{{"reason", reason}}, static_cast<double>(count)});
   };
   add("calls", calls.refusals(Refusal::kCalls));
+  add("overload", calls.refusals(Refusal::kOverload));
   add("streams", calls.refusals(Refusal::kStreams));
   add("unread_answers", calls.refusals(Refusal::kUnreadAnswers));
   add("producers", calls.refusals(Refusal::kProducers));
