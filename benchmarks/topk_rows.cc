@@ -123,22 +123,22 @@ std::unique_ptr<hnswlib::HierarchicalNSW<float>> BuildHnsw(const Matrix& matrix,
   return index;
 }
 
-struct Reached {
+struct HnswResult {
   double recall = 0;
   double milliseconds = std::numeric_limits<double>::max();
 };
 
 // hnswlib with the smallest ef of a doubling row at which all queries find ten as good as the best
 // ten, `tenth` being the score of the last of them.
-Reached SearchHnsw(const Matrix& matrix, const std::vector<Question>& questions, size_t rank,
-                   const std::vector<float>& tenth) {
+HnswResult SearchHnsw(const Matrix& matrix, const std::vector<Question>& questions, size_t rank,
+                      const std::vector<float>& tenth) {
   const Kernels& kernels = ActiveKernels();
   hnswlib::InnerProductSpace space(matrix.dimensions);
   const auto index = BuildHnsw(matrix, &space);
   const auto search = [&](size_t q) {
     return index->searchKnn(WithBias(questions[q].query, rank).data(), kTop);
   };
-  Reached reached;
+  HnswResult reached;
   constexpr size_t kMostEf = 32'768;
   for (size_t ef = 16; reached.recall < 1 && ef <= kMostEf; ef *= 2) {
     index->setEf(ef);
@@ -228,7 +228,7 @@ absl::Status BenchTopK(const BenchOptions& options, std::vector<Measurement>* re
        .reference_value = kUsers * scan,
        .at_most = 1.0 / 6});
   const double faiss = FaissMilliseconds(matrix, questions, rank);
-  const Reached hnsw = SearchHnsw(matrix, questions, rank, tenth);
+  const HnswResult hnsw = SearchHnsw(matrix, questions, rank, tenth);
   results->push_back({.name = "topk-1m",
                       .value = ours,
                       .unit = "ms",

@@ -40,6 +40,7 @@ constexpr uint8_t kEndHeaders = 4;
 constexpr size_t kFrameHeader = 9;
 constexpr size_t kMaxFrame = 16'384;
 constexpr int64_t kInitialWindow = 65'535;
+constexpr uint32_t kStreamId = 0x7fff'ffff;   // without the reserved bit
 constexpr uint32_t kMaxWindow = 0x7fff'ffff;  // more than any load gets back
 // Whoever answers nothing for so long has failed.
 constexpr std::chrono::seconds kPatience(30);
@@ -168,7 +169,7 @@ class WireLoad::Connection {
     if (outgoing_.empty()) return;
     const ssize_t n = send(fd_, outgoing_.data(), outgoing_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0) outgoing_.erase(0, static_cast<size_t>(n));
-    if (n < 0 && errno != EAGAIN) status_ = absl::ErrnoToStatus(errno, "cannot send");
+    if (n < 0 && errno != EAGAIN) status_.Update(absl::ErrnoToStatus(errno, "cannot send"));
   }
 
   // Reads what has come, and tells of each call that has ended: since when it was to be, its
@@ -178,15 +179,15 @@ class WireLoad::Connection {
     char chunk[64 << 10];
     const ssize_t n = recv(fd_, chunk, sizeof(chunk), MSG_DONTWAIT);
     if (n > 0) incoming_.append(chunk, static_cast<size_t>(n));
-    if (n == 0) status_ = absl::UnavailableError("the server has closed a connection");
-    if (n < 0 && errno != EAGAIN) status_ = absl::ErrnoToStatus(errno, "cannot receive");
+    if (n == 0) status_.Update(absl::UnavailableError("the server has closed a connection"));
+    if (n < 0 && errno != EAGAIN) status_.Update(absl::ErrnoToStatus(errno, "cannot receive"));
     size_t at = 0;
     while (incoming_.size() - at >= kFrameHeader) {
       const char* const frame = incoming_.data() + at;
       const uint32_t size = Big32(frame) >> 8;
       if (incoming_.size() - at < kFrameHeader + size) break;
       Handle(static_cast<FrameType>(frame[3]), static_cast<uint8_t>(frame[4]),
-             Big32(frame + 5) & kMaxWindow, {frame + kFrameHeader, size}, ended);
+             Big32(frame + 5) & kStreamId, {frame + kFrameHeader, size}, ended);
       at += kFrameHeader + size;
     }
     incoming_.erase(0, at);
@@ -212,7 +213,7 @@ class WireLoad::Connection {
         calls_.erase(call);
         break;
       case kReset:  // after trailers that came before the request was read
-        if (call != calls_.end()) status_ = absl::AbortedError("a call was reset");
+        if (call != calls_.end()) status_.Update(absl::AbortedError("a call was reset"));
         break;
       case kSettings:
         if ((flags & kAck) == 0) PutFrame(kSettings, kAck, 0, "", &outgoing_);
@@ -221,7 +222,7 @@ class WireLoad::Connection {
         if ((flags & kAck) == 0) PutFrame(kPing, kAck, 0, payload, &outgoing_);
         break;
       case kGoAway:
-        status_ = absl::UnavailableError("the server sends the connection away");
+        status_.Update(absl::UnavailableError("the server sends the connection away"));
         break;
       case kWindowUpdate:
         if (stream == 0) window_ += Big32(payload.data());

@@ -90,7 +90,7 @@ absl::Status CallGate::Call::CheckClient() {
                        RetryAfter(wait, "too many calls (--client_calls_per_second)"));
 }
 
-void CallGate::Call::Received() {
+void CallGate::Call::Received(size_t bytes) {
   received_ = Clock::now();
   if (InfoOf(rpc_).is_timed) {
     StartTimer();
@@ -99,7 +99,7 @@ void CallGate::Call::Received() {
   }
   MutexLock lock(&gate_->mu_);
   is_received_ = true;
-  if (InfoOf(rpc_).may_be_shed) gate_->shedder_.Waited(received_ - start_);
+  if (InfoOf(rpc_).may_be_shed) gate_->shedder_.Waited(received_ - start_, bytes);
   is_settled_ = false;
   ++gate_->unsettled_;
 }

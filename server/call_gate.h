@@ -3,12 +3,12 @@
 //
 //   CallGate::Call call(&gate, Rpc::kGetModel, context);   // a member of whatever lives as long
 //   absl::Status status = call.Admit();                    // when its headers are there
-//   call.Received();                                       // when its request is
+//   call.Received(bytes);                                  // when its request is
 //   ...
 //   call.Answered(status);
 //
 // Order of the checks: token and scope (UNAUTHENTICATED, PERMISSION_DENIED), the client's rate,
-// calls at once, room for answers (RESOURCE_EXHAUSTED with pushback).
+// calls at once, its share under overload, room for answers (RESOURCE_EXHAUSTED with pushback).
 //
 // A client is known by its token's name, else by its certificate's, else by its address.
 //
@@ -80,9 +80,9 @@ class CallGate {
 
     // REQUIRES: called once, and nothing else after an error but Answered.
     absl::Status Admit();
-    // Its request is there: its time counts from here on, and a drain waits until it is settled.
-    // REQUIRES: admitted; called once, before the engine is asked for.
-    void Received();
+    // Its request is there, of so many bytes: its time counts from here on, and a drain waits until
+    // it is settled. REQUIRES: admitted; called once, before the engine is asked for.
+    void Received(size_t bytes);
 
     // For a call that goes on for long, before anything more is done for it: UNAVAILABLE when its
     // token has been taken away meanwhile, since a client may have a new one by now. Not
@@ -153,8 +153,8 @@ class CallGate {
   bool WaitUntilSettled(Clock::time_point deadline);
   // Whether there was a moment without a call before it.
   bool WaitUntilNone(Clock::time_point deadline);
-  // Cancels the calls whose time is over, and those whose answers take too much room. To be called
-  // now and then.
+  // Cancels the calls whose time is over, and those whose answers take too much room; looks whether
+  // more may be let in. To be called now and then.
   void CancelOverdue(Clock::time_point now);
 
   int32_t in_flight(Rpc rpc) const;

@@ -4,12 +4,12 @@
 // waits in the network and in gRPC behind all that came before, and so do the answers. So once
 // there have been too many calls at once, only a share of them is let in, which is adapted to how
 // long calls wait in gRPC: from their headers, when it is decided, to their requests, which mostly
-// come with them. What is let in is answered as if no more had come.
+// come with them. What is let in is answered soon.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 namespace factord {
@@ -35,17 +35,22 @@ class LoadShedder {
     return true;
   }
 
-  // One that was let in has waited for its request so long.
-  void Waited(Clock::duration time) { ++(time > kLate ? late_ : prompt_); }
+  // One that was let in has waited so long for its request, of so many bytes.
+  void Waited(Clock::duration time, size_t bytes) {
+    if (bytes <= kSmall) ++(time > kLate ? late_ : prompt_);
+  }
 
   // To be called now and then, too, since there may be no calls.
   void Adapt(Clock::time_point now) {
-    if (!is_on_ || now < interval_end_) return;
-    const auto intervals = static_cast<double>(1 + (now - interval_end_) / kInterval);
-    const auto late = static_cast<double>(late_), all = late + static_cast<double>(prompt_);
-    const double factor = all == 0
-                              ? std::pow(kMore, std::min(intervals, kMostIntervals))
-                              : std::clamp(1 + kSlope * (kEnoughLate - late / all), kLess, kMore);
+    const Clock::duration passed = now - begin_;
+    if (!is_on_ || passed < kInterval) return;
+    const int64_t all = late_ + prompt_;
+    if (all < kEnough && passed < kMostPatience) return;
+    double factor = kIdle;
+    if (all >= kEnough) {
+      const double late = static_cast<double>(late_) / static_cast<double>(all);
+      factor = std::clamp(1 + kSlope * (kEnoughLate - late), kLess, kMore);
+    }
     share_ = std::clamp(share_ * factor, kLeastShare, 1.0);
     if (share_ == 1) is_on_ = false;
     Begin(now);
@@ -56,31 +61,34 @@ class LoadShedder {
 
  private:
   static constexpr std::chrono::milliseconds kInterval{10};
+  // Requests that are larger take a while to come, whatever the server does.
+  static constexpr size_t kSmall = 14'000;
   // A call that waits longer is late. In gRPC it takes some 10 us where nothing is to be waited
   // for, so that nearly none is.
   static constexpr std::chrono::microseconds kLate{250};
   // The share stays where so many are late, of those that were let in. Some clients' requests come
-  // later than their headers: as long as they are fewer, nothing is refused for them.
+  // later than their headers: while they are no more than half, nothing is refused for them.
   static constexpr double kEnoughLate = 0.6;
-  // How much it moves in an interval in which all or none are.
+  // By how much it changes with what is late, and in an interval at the most.
   static constexpr double kSlope = 0.5, kLess = 0.8, kMore = 1.05;
-  // Where no call has told anything, it is as if none were late; for so many intervals, since that
-  // may be due to a pause of the machine.
-  static constexpr double kMostIntervals = 14;
+  // An interval lasts until so many have told, or so long: then hardly any calls are let in, and
+  // the share doubles.
+  static constexpr int64_t kEnough = 10;
+  static constexpr std::chrono::milliseconds kMostPatience{200};
+  static constexpr double kIdle = 2;
   static constexpr double kLeastShare = 0.01;
 
-  // An interval.
   void Begin(Clock::time_point now) {
     late_ = prompt_ = 0;
-    interval_end_ = now + kInterval;
+    begin_ = now;
   }
 
   bool is_on_ = false;
   double share_ = 1;
   double due_ = 0;  // calls that may be let in
-  // In this interval.
+  // Of this interval.
+  Clock::time_point begin_;
   int64_t late_ = 0, prompt_ = 0;
-  Clock::time_point interval_end_;
 };
 
 }  // namespace factord

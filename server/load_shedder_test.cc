@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <random>
 
 namespace factord {
 namespace {
@@ -11,6 +13,8 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Clock = LoadShedder::Clock;
+
+constexpr size_t kBytes = 100;
 
 // One processor, to which calls come at even intervals, and wait for those before.
 class Processor {
@@ -32,7 +36,7 @@ class Processor {
       outcome.longest_wait = std::max(outcome.longest_wait, free_ - now_);
       // It is seen, and its request read, by turns of what waits.
       if (shedder->MayBegin(free_)) {
-        shedder->Waited((free_ - now_) / 2);
+        shedder->Waited((free_ - now_) / 2, kBytes);
         free_ += kAnswer;
         ++outcome.answered;
       } else {
@@ -97,15 +101,34 @@ TEST(LoadShedderTest, AlwaysLetsAFewIn) {
   EXPECT_GE(outcome.answered, (outcome.answered + outcome.refused) / 100);
 }
 
-TEST(LoadShedderTest, SlowClientsAreNoReasonToRefuse) {
+// Calls to a server with nothing to do, of which `slow` tell whether one has been slow, for so many
+// seconds after an overload.
+double ShareAfterOverload(const std::function<bool(int i)>& slow, size_t bytes = kBytes) {
   LoadShedder shedder;
-  Clock::time_point now;
-  shedder.TooMany(now);
+  Processor processor;
+  shedder.TooMany(processor.now());
+  processor.Run(&shedder, seconds(2), Processor::kAnswer / 2);
+  EXPECT_LT(shedder.share(), 0.4);
+  Clock::time_point now = processor.now();
   for (int i = 0; i < 10'000; ++i) {
     now += milliseconds(1);
-    if (shedder.MayBegin(now)) shedder.Waited(i % 2 == 0 ? milliseconds(50) : microseconds(10));
+    if (!shedder.MayBegin(now)) continue;
+    shedder.Waited(slow(i) ? milliseconds(50) : microseconds(10), bytes);
   }
-  EXPECT_EQ(shedder.share(), 1);
+  return shedder.share();
+}
+
+TEST(LoadShedderTest, SlowClientsAreNoReasonToRefuse) {
+  std::minstd_rand random;
+  EXPECT_EQ(ShareAfterOverload([&](int) { return random() % 2 == 0; }), 1);
+}
+
+TEST(LoadShedderTest, LargeRequestsAreNoReasonToRefuse) {
+  EXPECT_EQ(ShareAfterOverload([](int) { return true; }, /*bytes=*/100'000), 1);
+}
+
+TEST(LoadShedderTest, WhereMostAreLateTheShareStaysLow) {
+  EXPECT_LT(ShareAfterOverload([](int i) { return i % 8 != 0; }), 0.3);
 }
 
 TEST(LoadShedderTest, APauseOfTheMachineLetsNoFloodIn) {

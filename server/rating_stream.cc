@@ -47,7 +47,7 @@ class RatingStream final : public RatingStreams::Reactor,
     MutexLock lock(&mu_);
     if (!status.ok()) return CloseLocked(status);
     if (closing_.has_value()) return;  // by a drain, meanwhile
-    call_->Received();
+    call_->Received(/*bytes=*/0);
     call_->StartTimer();  // until it has started
     ReadLocked();
   }

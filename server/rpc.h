@@ -41,7 +41,7 @@ struct RpcInfo {
   int32_t max_calls;
   // A call that takes longer than --max_call_time is cancelled.
   bool is_timed;
-  // One of those that come in masses, of which a part may be refused.
+  // One of those that come in masses, of which a part may be refused under overload.
   bool may_be_shed = false;
 };
 

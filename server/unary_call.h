@@ -83,7 +83,7 @@ class UnaryCall final : public CallService::Reactor {
   void OnDone() override { delete this; }
 
   absl::Status Run() {
-    admission_.Received();
+    admission_.Received(bytes_.Length());
     request_.emplace();
     FACTORD_RETURN_IF_ERROR(ParseRequest(bytes_, method_->list, &*request_));
     bytes_.Clear();  // gRPC would keep them until the answer is sent
