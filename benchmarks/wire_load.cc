@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/coding.h"
 
 namespace factord {
 namespace {
@@ -45,21 +46,14 @@ constexpr uint32_t kMaxWindow = 0x7fff'ffff;  // more than any load gets back
 // Whoever answers nothing for so long has failed.
 constexpr std::chrono::seconds kPatience(30);
 
-void PutBig32(uint32_t value, std::string* bytes) {
-  for (int shift = 24; shift >= 0; shift -= 8) bytes->push_back(static_cast<char>(value >> shift));
-}
-uint32_t Big32(const char* bytes) {
-  uint32_t value = 0;
-  for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>(bytes[i]);
-  return value;
-}
+uint32_t Big32(const char* bytes) { return Reader({bytes, sizeof(uint32_t)}).BigEndian32(); }
 
 void PutFrame(FrameType type, uint8_t flags, uint32_t stream, absl::string_view payload,
               std::string* bytes) {
   const auto size = static_cast<uint32_t>(payload.size());
-  PutBig32(size << 8 | type, bytes);
+  PutBigEndian32(bytes, size << 8 | type);
   bytes->push_back(static_cast<char>(flags));
-  PutBig32(stream, bytes);
+  PutBigEndian32(bytes, stream);
   absl::StrAppend(bytes, payload);
 }
 
@@ -121,14 +115,14 @@ class WireLoad::Connection {
     const auto put = [&settings](uint16_t name, uint32_t value) {
       settings.push_back(0);
       settings.push_back(static_cast<char>(name));
-      PutBig32(value, &settings);
+      PutBigEndian32(&settings, value);
     };
     constexpr uint16_t kHeaderTableSize = 1, kInitialWindowSize = 4;
     put(kHeaderTableSize, 0);  // so that nothing has to be remembered to read trailers
     put(kInitialWindowSize, kMaxWindow);
     PutFrame(kSettings, 0, 0, settings, &outgoing_);
     std::string window;
-    PutBig32(kMaxWindow - static_cast<uint32_t>(kInitialWindow), &window);
+    PutBigEndian32(&window, kMaxWindow - static_cast<uint32_t>(kInitialWindow));
     PutFrame(kWindowUpdate, 0, 0, window, &outgoing_);
   }
   ~Connection() { close(fd_); }
@@ -144,7 +138,7 @@ class WireLoad::Connection {
     const uint32_t stream = std::exchange(next_stream_, next_stream_ + 2);
     calls_[stream] = {since, 0};
     std::string message(1, '\0');  // not compressed
-    PutBig32(static_cast<uint32_t>(request.Length()), &message);
+    PutBigEndian32(&message, static_cast<uint32_t>(request.Length()));
     std::vector<grpc::Slice> slices;
     (void)request.Dump(&slices);
     for (const grpc::Slice& slice : slices) {
