@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/prefetch.h"
 #include "benchmarks/event_list.h"
 #include "benchmarks/plain_update.h"
 #include "benchmarks/rating_stream.h"
@@ -31,8 +32,8 @@ class IndexedRows {
 
   // Inlined, or g++ takes it for a function without effects and drops the call.
   [[gnu::always_inline]] void Prefetch(uint32_t i, bool has_state) {
-    for (size_t k = 0; k < stride_; k += kLanes) __builtin_prefetch(row(i) + k, 1);
-    if (has_state) __builtin_prefetch(state(i), 1);
+    for (size_t k = 0; k < stride_; k += kLanes) PrefetchLine(row(i) + k);
+    if (has_state) PrefetchLine(state(i));
   }
 
  private:

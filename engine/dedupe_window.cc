@@ -1,17 +1,19 @@
 #include "engine/dedupe_window.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/hash_seeds.h"
 
 namespace factord {
-DedupeWindow::DedupeWindow(int64_t window)
-    : window_(window), index_(0, SlotHash{&slots_}, SlotEqual{&slots_}) {}
+
+DedupeWindow::DedupeWindow(int64_t window) : window_(window) {}
 
 const DedupeEntry* DedupeWindow::Find(const Hash128& key, int64_t next_sequence) const {
-  const auto it = index_.find(key);
-  if (it == index_.end()) return nullptr;
-  const DedupeEntry& entry = slots_[*it];
+  const std::optional<uint32_t> slot =
+      index_.Find(ShortHash(key), [&](uint32_t candidate) { return slots_[candidate].key == key; });
+  if (!slot.has_value()) return nullptr;
+  const DedupeEntry& entry = slots_[*slot];
   return entry.sequence >= next_sequence - window_ ? &entry : nullptr;
 }
 
@@ -24,7 +26,7 @@ Hash128 DedupeWindow::HashEntry(const DedupeEntry& entry) const {
 void DedupeWindow::Prefetch(int64_t sequence, const Hash128& key) const {
   PrefetchFind(key);
   const uint64_t slot = SlotOf(sequence);
-  if (slot < slots_.size() && slots_[slot].sequence != 0) index_.prefetch(slots_[slot].key);
+  if (slot < slots_.size() && slots_[slot].sequence != 0) PrefetchFind(slots_[slot].key);
 }
 
 DedupeEntry& DedupeWindow::Vacate(uint64_t slot) {
@@ -35,7 +37,7 @@ DedupeEntry& DedupeWindow::Vacate(uint64_t slot) {
   DedupeEntry& entry = slots_[slot];
   if (entry.sequence != 0) {
     hash_ -= HashEntry(entry);
-    index_.erase(static_cast<uint32_t>(slot));
+    index_.Erase(ShortHash(entry.key), static_cast<uint32_t>(slot));
     entry = DedupeEntry();
     ++evictions_;
   }
@@ -45,7 +47,7 @@ DedupeEntry& DedupeWindow::Vacate(uint64_t slot) {
 void DedupeWindow::Add(const DedupeEntry& entry) {
   const uint64_t slot = SlotOf(entry.sequence);
   Vacate(slot) = entry;
-  index_.insert(static_cast<uint32_t>(slot));
+  index_.Insert(ShortHash(entry.key), static_cast<uint32_t>(slot));
   hash_ += HashEntry(entry);
 }
 
@@ -56,8 +58,7 @@ void DedupeWindow::AddWithoutId(int64_t sequence) {
 }
 
 size_t DedupeWindow::MemoryBytes() const {
-  // The set has a byte of control beside each place.
-  return slots_.capacity() * sizeof(DedupeEntry) + index_.capacity() * (sizeof(uint32_t) + 1);
+  return slots_.capacity() * sizeof(DedupeEntry) + index_.MemoryBytes();
 }
 
 Hash128 DedupeWindow::ComputeHash() const {

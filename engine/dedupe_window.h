@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "base/hash128.h"
+#include "base/hash_index.h"
 #include "storage/records.h"
 
 namespace factord {
@@ -19,12 +19,12 @@ namespace factord {
 class DedupeWindow {
  public:
   explicit DedupeWindow(int64_t window);
-  // The index refers to the slots: not movable.
-  DedupeWindow(const DedupeWindow&) = delete;
-  DedupeWindow& operator=(const DedupeWindow&) = delete;
 
   // The key under which an event id is remembered.
   static Hash128 KeyOf(absl::string_view event_id) { return HashBytes128(event_id); }
+
+  // What the key is found by in a HashIndex.
+  static uint32_t ShortHash(const Hash128& key) { return static_cast<uint32_t>(key.low >> 32); }
 
   // The entry of `key` if it will still be remembered when `next_sequence` arrives, else null.
   const DedupeEntry* Find(const Hash128& key, int64_t next_sequence) const;
@@ -36,7 +36,7 @@ class DedupeWindow {
   void AddWithoutId(int64_t sequence);
 
   // Asks memory for what Find(key) will read.
-  void PrefetchFind(const Hash128& key) const { index_.prefetch(key); }
+  void PrefetchFind(const Hash128& key) const { index_.Prefetch(ShortHash(key)); }
   // Asks memory for what Add(an entry with this key and sequence) will read.
   void Prefetch(int64_t sequence, const Hash128& key) const;
 
@@ -52,20 +52,6 @@ class DedupeWindow {
   Hash128 ComputeHash() const;
 
  private:
-  struct SlotHash {
-    using is_transparent = void;
-    const std::vector<DedupeEntry>* slots;
-    size_t operator()(const Hash128& key) const { return key.low; }
-    size_t operator()(uint32_t slot) const { return (*slots)[slot].key.low; }
-  };
-  struct SlotEqual {
-    using is_transparent = void;
-    const std::vector<DedupeEntry>* slots;
-    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
-    bool operator()(uint32_t slot, const Hash128& key) const { return (*slots)[slot].key == key; }
-    bool operator()(const Hash128& key, uint32_t slot) const { return (*slots)[slot].key == key; }
-  };
-
   Hash128 HashEntry(const DedupeEntry& entry) const;
   // The slot's place, emptied.
   DedupeEntry& Vacate(uint64_t slot);
@@ -73,7 +59,7 @@ class DedupeWindow {
   const int64_t window_;
   // Sequence 0: empty.
   std::vector<DedupeEntry> slots_;
-  absl::flat_hash_set<uint32_t, SlotHash, SlotEqual> index_;
+  HashIndex index_;  // of slots that are not empty
   Hash128 hash_;
   int64_t evictions_ = 0;
   mutable std::string scratch_;

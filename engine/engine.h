@@ -81,7 +81,7 @@ struct EngineOptions {
   // Bytes of EngineMetrics::memory. Only new users and items are held to it: histories of known
   // users, copies of items' rows for readers, the dedupe window up to its size and RocksDB's
   // buffers still grow. So leave room beside it, and for what MemoryUsage does not count. While the
-  // set of ids doubles, the old one is there for a moment as well.
+  // table of ids grows, the old one is there for a moment as well.
   int64_t memory_limit = 0;
   // Producers are remembered for good, with their last number. Beyond so many a new one is refused
   // (LastProducerNumber), known ones go on. 0: no limit.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/prefetch.h"
 
 namespace factord {
 namespace {
@@ -15,9 +16,9 @@ using Outcome = EventResult::Outcome;
 constexpr size_t kAhead = 8;
 // Another thread has just written them.
 void PrefetchIds(const Event& event) {
-  __builtin_prefetch(event.event_id.data());
-  __builtin_prefetch(event.user_id.data());
-  __builtin_prefetch(event.item_id.data());
+  PrefetchLine(event.event_id.data());
+  PrefetchLine(event.user_id.data());
+  PrefetchLine(event.item_id.data());
 }
 
 int64_t NowMicros() {
@@ -68,15 +69,18 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   int64_t* count = nullptr;
   request_micros_ = 0;
   admission_.BeginRequest(request.events, events_);
-  keys_.resize(request.events.size());
+  result->events.reserve(request.events.size());
+  by_key_.Reserve(events_.size() + request.events.size());
+  request_keys_.resize(request.events.size());
   for (size_t i = 0; i < request.events.size(); ++i) {
+    if (i + 2 * kAhead < request.events.size()) PrefetchLine(&request.events[i + 2 * kAhead]);
     if (i + kAhead < request.events.size()) PrefetchIds(request.events[i + kAhead]);
     // The key of an empty id is never looked at.
-    keys_[i] = DedupeWindow::KeyOf(request.events[i].event_id);
-    state_->dedupe().PrefetchFind(keys_[i]);
+    request_keys_[i] = DedupeWindow::KeyOf(request.events[i].event_id);
+    state_->dedupe().PrefetchFind(request_keys_[i]);
   }
   for (size_t i = 0; i < request.events.size(); ++i) {
-    EventResult planned = PlanEvent(request.events[i], keys_[i], &undo, &count);
+    EventResult planned = PlanEvent(request.events[i], request_keys_[i], &undo, &count);
     if (count == &tally_.refusals.disk) {
       status = absl::FailedPreconditionError(planned.reason);
       break;
@@ -94,12 +98,17 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   }
   if (status.ok()) return status;
 
-  for (const Hash128& key : undo.keys) ids_.erase(key);
+  for (size_t i = events_before; i < events_.size(); ++i) {
+    if (!events_[i].event_id.empty()) {
+      by_key_.Erase(DedupeWindow::ShortHash(keys_[i]), static_cast<uint32_t>(i));
+    }
+  }
   for (auto it = undo.numbers.rbegin(); it != undo.numbers.rend(); ++it) {
     numbers_[it->first] = it->second;
   }
   admission_.UndoRequest();
   events_.resize(events_before);
+  keys_.resize(events_before);
   next_sequence_ = state_->sequence() + 1 + static_cast<int64_t>(events_.size());
   tally_ = tally_before;
   ++*count;  // once for the whole request
@@ -155,18 +164,20 @@ void EventGroup::Take(Event& event, const Hash128& key, Undo* undo) {
   }
   event.sequence = next_sequence_++;
   events_.push_back(event);
+  keys_.push_back(key);
   if (!event.producer_id.empty()) {
     undo->numbers.emplace_back(std::string(event.producer_id), LastNumber(event.producer_id));
     numbers_[event.producer_id] = event.producer_number;
   }
   if (event.event_id.empty()) return;
-  ids_[key] = events_.size() - 1;
-  undo->keys.push_back(key);
+  by_key_.Insert(DedupeWindow::ShortHash(key), static_cast<uint32_t>(events_.size() - 1));
 }
 
 std::optional<DedupeEntry> EventGroup::FindId(const Hash128& key) const {
-  if (const auto it = ids_.find(key); it != ids_.end()) {
-    const Event& event = events_[it->second];
+  const std::optional<uint32_t> place = by_key_.Find(
+      DedupeWindow::ShortHash(key), [&](uint32_t candidate) { return keys_[candidate] == key; });
+  if (place.has_value()) {
+    const Event& event = events_[*place];
     return DedupeEntry{event.sequence, key, ContentHash(event)};
   }
   const DedupeEntry* const entry = state_->dedupe().Find(key, next_sequence_);

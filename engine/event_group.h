@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "base/hash128.h"
+#include "base/hash_index.h"
 #include "base/status.h"
 #include "engine/admission.h"
 #include "engine/engine.h"
@@ -45,6 +46,8 @@ class EventGroup {
   bool empty() const { return answers_.empty(); }
   // What is to be appended and applied. They borrow from the requests, which the answers hold.
   const std::vector<Event>& events() const { return events_; }
+  // Of their ids (DedupeWindow::KeyOf); nothing of those without one.
+  const std::vector<Hash128>& keys() const { return keys_; }
   const Tally& tally() const { return tally_; }
 
   // To be called for each, once, with the outcome of the append.
@@ -54,11 +57,7 @@ class EventGroup {
  private:
   // What a refused request takes back.
   struct Undo {
-    std::vector<Hash128> keys;
     std::vector<std::pair<std::string, int64_t>> numbers;  // as they were before
-  };
-  struct KeyHash {
-    size_t operator()(const Hash128& key) const { return key.low; }
   };
 
   // Fills result->events and takes the new events; on an error takes none of them.
@@ -76,9 +75,11 @@ class EventGroup {
   int64_t next_sequence_;
   int64_t request_micros_ = 0;  // the time stamped in this request; 0: not asked for yet
   std::vector<Event> events_;
-  std::vector<Hash128> keys_;  // of the ids of the request's events
-  // What this group will add to the state: by its id, an event's place in events_.
-  absl::flat_hash_map<Hash128, size_t, KeyHash> ids_;
+  std::vector<Hash128> keys_;
+  std::vector<Hash128> request_keys_;  // of the ids of the request's events
+  // What this group will add to the state: places in events_ by their ids, and numbers of
+  // producers.
+  HashIndex by_key_;
   absl::flat_hash_map<std::string, int64_t> numbers_;
   Tally tally_;
   std::vector<Answer> answers_;

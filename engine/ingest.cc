@@ -180,7 +180,7 @@ void Ingest::Commit(EventGroup& group) {
       KillPoint("append.after");
       int64_t bytes = 0;
       for (const Event& event : events) bytes += LoggedBytes(event);
-      state_->ApplyAll(events);
+      state_->ApplyAll(events, group.keys());
       KillPoint("apply.after");
       state_->Publish();
       KillPoint("publish.after");

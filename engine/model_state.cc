@@ -81,7 +81,7 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
   return index;
 }
 
-void ModelState::ApplyAll(absl::Span<const Event> events) {
+void ModelState::ApplyAll(absl::Span<const Event> events, absl::Span<const Hash128> keys) {
   // How many events ahead each step is taken.
   constexpr size_t kProbe = 16, kFindIds = 15, kPrefetchIds = 14, kFindRows = 12, kHistory = 8,
                    kContext = 4;
@@ -89,7 +89,7 @@ void ModelState::ApplyAll(absl::Span<const Event> events) {
   const size_t n = events.size();
   for (size_t i = 0; i < n + kProbe; ++i) {
     if (i >= kProbe) Apply(events[i - kProbe], ring[i % kProbe]);
-    if (i < n) ring[i % kProbe] = Probe(events[i]);
+    if (i < n) Probe(events[i], keys.empty() ? nullptr : &keys[i], &ring[i % kProbe]);
     // The event of which a step is taken now; "negative" ones are beyond n, too.
     const auto at = [i](size_t ahead) { return i - (kProbe - ahead); };
     if (at(kFindIds) < n) FindIds(&ring[at(kFindIds) % kProbe]);
@@ -100,16 +100,19 @@ void ModelState::ApplyAll(absl::Span<const Event> events) {
   }
 }
 
-ModelState::Prepared ModelState::Probe(const Event& event) const {
-  Prepared prepared;
+void ModelState::Probe(const Event& event, const Hash128* event_key, Prepared* prepared) const {
   if (!event.event_id.empty()) {
-    prepared.event_key = DedupeWindow::KeyOf(event.event_id);
-    dedupe_.Prefetch(event.sequence, prepared.event_key);
+    prepared->event_key = event_key != nullptr ? *event_key : DedupeWindow::KeyOf(event.event_id);
+    dedupe_.Prefetch(event.sequence, prepared->event_key);
   }
-  if (event.kind == EventKind::kRevisit) return prepared;
-  prepared.user_probe = user_ids_.PrefetchAsWriter(event.user_id);
-  prepared.item_probe = item_ids_.PrefetchAsWriter(event.item_id);
-  return prepared;
+  prepared->user.reset();
+  prepared->item.reset();
+  if (event.kind == EventKind::kRevisit) {
+    prepared->user_probe = prepared->item_probe = {};
+    return;
+  }
+  prepared->user_probe = user_ids_.PrefetchAsWriter(event.user_id);
+  prepared->item_probe = item_ids_.PrefetchAsWriter(event.item_id);
 }
 
 void ModelState::FindIds(Prepared* prepared) const {

@@ -61,7 +61,7 @@ struct Cut {
   uint32_t items = 0;
   std::vector<uint32_t> dirty_users;
   std::vector<uint32_t> dirty_items;
-  std::vector<DedupeEntry> dedupe_entries;
+  std::vector<DedupeEntry> dedupe_entries;  // in order of their sequences
   absl::flat_hash_map<std::string, int64_t> producers;
   uint64_t producer_count = 0;
   ModelStatistics statistics;
@@ -91,8 +91,9 @@ class ModelState {
   // Learns from one event. REQUIRES: event.sequence == sequence() + 1; ids within their limits; the
   // type of kTaken is one of the configuration's.
   void Apply(const Event& event) { ApplyAll({&event, 1}); }
-  // The same for one after the other, faster: asks memory early for what they will need.
-  void ApplyAll(absl::Span<const Event> events);
+  // The same for one after the other, faster: asks memory early for what they will need. `keys`: of
+  // their ids (DedupeWindow::KeyOf), in their order, by whoever has them already.
+  void ApplyAll(absl::Span<const Event> events, absl::Span<const Hash128> keys = {});
   // Lets readers see everything applied so far.
   void Publish();
 
@@ -160,7 +161,8 @@ class ModelState {
     IdMap::Probe user_probe, item_probe;
     std::optional<uint32_t> user, item;  // rows, if there are any yet
   };
-  Prepared Probe(const Event& event) const;
+  // `event_key`: see ApplyAll; null if it is not known.
+  void Probe(const Event& event, const Hash128* event_key, Prepared* prepared) const;
   void FindIds(Prepared* prepared) const;
   void PrefetchIds(const Prepared& prepared) const;
   void FindRows(Prepared* prepared) const;

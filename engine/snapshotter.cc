@@ -37,16 +37,22 @@ SnapshotMeta MetaOf(const Cut& cut, const Hash128& hash) {
 // The entries that the window still holds at the cut, in order of their slots.
 absl::Status WriteDedupeEntries(const Cut& cut, const DedupeWindow& window,
                                 SnapshotWriter* writer) {
-  std::map<uint64_t, const DedupeEntry*> by_slot;
-  for (const DedupeEntry& entry : cut.dedupe_entries) {
-    if (entry.sequence > cut.sequence - window.window()) {
-      by_slot[window.SlotOf(entry.sequence)] = &entry;
+  const auto first_since = [&](int64_t sequence) {
+    return std::lower_bound(
+        cut.dedupe_entries.begin(), cut.dedupe_entries.end(), sequence,
+        [](const DedupeEntry& entry, int64_t from) { return entry.sequence < from; });
+  };
+  const auto write = [&](auto from, auto to) {
+    for (; from != to; ++from) {
+      FACTORD_RETURN_IF_ERROR(writer->AddDedupeEntry(window.SlotOf(from->sequence), *from));
     }
-  }
-  for (const auto& [slot, entry] : by_slot) {
-    FACTORD_RETURN_IF_ERROR(writer->AddDedupeEntry(slot, *entry));
-  }
-  return absl::OkStatus();
+    return absl::OkStatus();
+  };
+  // They are in order of their sequences, and slots go round.
+  const auto held = first_since(cut.sequence - window.window() + 1);
+  const auto slot_zero = first_since(cut.sequence - cut.sequence % window.window());
+  FACTORD_RETURN_IF_ERROR(write(slot_zero, cut.dedupe_entries.end()));
+  return write(held, slot_zero);
 }
 
 absl::Status WriteProducers(const Cut& cut, SnapshotWriter* writer) {

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <new>
 
+#include "base/prefetch.h"
+
 namespace factord {
 namespace {
 
@@ -34,7 +36,7 @@ void* BlockPool::Allocate() {
   constexpr size_t kAhead = 2;
   if (free_.size() >= kAhead) {
     const char* const later = static_cast<const char*>(free_[free_.size() - kAhead]);
-    for (size_t at = 0; at < block_bytes_; at += kAlignment) __builtin_prefetch(later + at, 1);
+    for (size_t at = 0; at < block_bytes_; at += kAlignment) PrefetchLine(later + at);
   }
   return block;
 }

@@ -7,9 +7,10 @@
 #include <cstring>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "base/hash128.h"
+#include "base/hash_index.h"
 #include "base/mutex.h"
+#include "base/prefetch.h"
 
 namespace factord {
 namespace {
@@ -77,7 +78,7 @@ class RecordTable {
     for (std::atomic<Record*>& chunk : chunks_) delete[] chunk.load(std::memory_order_relaxed);
   }
   Record Get(uint32_t index) const { return *At(index); }
-  void Prefetch(uint32_t index) const { __builtin_prefetch(At(index)); }
+  void Prefetch(uint32_t index) const { PrefetchLine(At(index)); }
   // Writer. Returns the bytes newly reserved.
   size_t Set(uint32_t index, Record record) {
     const Place place = PlaceOf(index);
@@ -124,73 +125,28 @@ class RecordTable {
   std::atomic<Record*> chunks_[kChunks] = {};
 };
 
-// A member of the set. Half of the hash is kept beside the index: growing the set then does not
-// visit the ids' bytes (a cache miss each), and nearly every comparison ends here.
-struct Member {
-  uint32_t hash;
-  uint32_t index;
-};
-
 using Probe = IdMap::Probe;
 
 Probe ProbeFor(absl::string_view id) {
   return {static_cast<uint32_t>(HashBytes64(id) >> 32), id, std::nullopt};
 }
 
-// Looks for a hash alone.
-struct HashOnly {
-  uint32_t hash;
-};
-
-struct MemberHash {
-  using is_transparent = void;
-  // Spread over 64 bits: the set takes its position from the upper ones.
-  static size_t Spread(uint32_t hash) { return hash * uint64_t{0x9e3779b97f4a7c15}; }
-  size_t operator()(const Member& member) const { return Spread(member.hash); }
-  size_t operator()(const Probe& probe) const { return Spread(probe.hash); }
-  size_t operator()(const HashOnly& only) const { return Spread(only.hash); }
-};
-
-struct MemberEqual {
-  using is_transparent = void;
-  const RecordTable* records;
-  bool operator()(const Member& a, const Member& b) const { return a.index == b.index; }
-  bool operator()(const Member& a, const Probe& b) const {
-    return a.hash == b.hash && Text(records->Get(a.index)) == b.id;
-  }
-  bool operator()(const Probe& a, const Member& b) const { return (*this)(b, a); }
-  bool operator()(const Member& a, const HashOnly& b) const { return a.hash == b.hash; }
-  bool operator()(const HashOnly& a, const Member& b) const { return a.hash == b.hash; }
-};
-
-using MemberSet = absl::flat_hash_set<Member, MemberHash, MemberEqual>;
-
 }  // namespace
 
 struct IdMap::Impl {
-  std::optional<uint32_t> FindIn(const MemberSet& members, const Probe& probe) const {
-    const auto it = members.find(probe);
-    if (it == members.end()) return std::nullopt;
-    return it->index;
+  std::optional<uint32_t> FindIn(const HashIndex& index, const Probe& probe) const {
+    return index.Find(probe.hash,
+                      [&](uint32_t candidate) { return Text(records.Get(candidate)) == probe.id; });
   }
-  // The writer alone changes `set`, so for it reading needs no lock.
-  const MemberSet& SetAsWriter() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return set; }
-
-  // Approximate: one byte of control beside each member, at a load of 7/8.
-  static size_t SetBytes(size_t capacity) { return capacity * (sizeof(Member) + 1); }
-  // The capacity that the set grows to for `size` members.
-  size_t CapacityFor(size_t size) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    size_t capacity = set.capacity();
-    while (capacity - capacity / 8 < size) capacity = capacity * 2 + 1;
-    return capacity;
-  }
+  // The writer alone changes `by_hash`, so for it reading needs no lock.
+  const HashIndex& IndexAsWriter() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return by_hash; }
 
   Arena arena;          // writer only
   RecordTable records;  // written by the writer, read by all
   std::atomic<uint32_t> size{0};
   std::atomic<size_t> bytes{0};
   mutable SharedMutex mu;
-  MemberSet set ABSL_GUARDED_BY(mu){0, MemberHash(), MemberEqual{&records}};
+  HashIndex by_hash ABSL_GUARDED_BY(mu);
 };
 
 IdMap::IdMap() : impl_(std::make_unique<Impl>()) {}
@@ -202,24 +158,22 @@ std::optional<uint32_t> IdMap::FindAsWriter(absl::string_view id) const {
 
 IdMap::Probe IdMap::PrefetchAsWriter(absl::string_view id) const {
   const Probe probe = ProbeFor(id);
-  impl_->SetAsWriter().prefetch(probe);
+  impl_->IndexAsWriter().Prefetch(probe.hash);
   return probe;
 }
 
 void IdMap::FindCandidateAsWriter(Probe* probe) const {
-  const auto it = impl_->SetAsWriter().find(HashOnly{probe->hash});
-  if (it == impl_->SetAsWriter().end()) return;
-  probe->candidate = it->index;
-  impl_->records.Prefetch(it->index);
+  probe->candidate = impl_->IndexAsWriter().Find(probe->hash, [](uint32_t) { return true; });
+  if (probe->candidate.has_value()) impl_->records.Prefetch(*probe->candidate);
 }
 
 void IdMap::PrefetchTextAsWriter(const Probe& probe) const {
-  if (probe.candidate.has_value()) __builtin_prefetch(impl_->records.Get(*probe.candidate));
+  if (probe.candidate.has_value()) PrefetchLine(impl_->records.Get(*probe.candidate));
 }
 
 std::optional<uint32_t> IdMap::FindAsWriter(const Probe& probe) const {
   if (probe.candidate.has_value() && id(*probe.candidate) == probe.id) return probe.candidate;
-  return impl_->FindIn(impl_->SetAsWriter(), probe);
+  return impl_->FindIn(impl_->IndexAsWriter(), probe);
 }
 
 uint32_t IdMap::Add(absl::string_view id) {
@@ -228,13 +182,12 @@ uint32_t IdMap::Add(absl::string_view id) {
   Record record;
   size_t reserved = impl_->arena.Append(id.substr(0, kMaxIdBytes), &record);
   reserved += impl_->records.Set(index, record);
-  // Before the set, so that whoever finds the id also finds size() beyond its index.
+  // Before the hash, so that whoever finds the id also finds size() beyond its index.
   impl_->size.store(index + 1, std::memory_order_release);
   {
     WriterMutexLock lock(&impl_->mu);
-    const size_t before = impl_->set.capacity();
-    impl_->set.insert(Member{ProbeFor(id).hash, index});
-    reserved += Impl::SetBytes(impl_->set.capacity() - before);
+    reserved += impl_->by_hash.GrowthFor(1);
+    impl_->by_hash.Insert(ProbeFor(id).hash, index);
   }
   impl_->bytes.fetch_add(reserved, std::memory_order_relaxed);
   return index;
@@ -245,19 +198,19 @@ size_t IdMap::GrowthFor(size_t ids, size_t text_bytes) const {
   const size_t size = this->size() + ids;
   return impl_->arena.GrowthFor(text_bytes + ids * sizeof(uint16_t)) +
          impl_->records.GrowthFor(static_cast<uint32_t>(size)) +
-         Impl::SetBytes(impl_->CapacityFor(size) - impl_->SetAsWriter().capacity());
+         impl_->IndexAsWriter().GrowthFor(ids);
 }
 
 void IdMap::Reserve(size_t ids) {
   WriterMutexLock lock(&impl_->mu);
-  const size_t before = impl_->set.capacity();
-  impl_->set.reserve(ids);
-  impl_->bytes.fetch_add(Impl::SetBytes(impl_->set.capacity() - before), std::memory_order_relaxed);
+  const size_t before = impl_->by_hash.MemoryBytes();
+  impl_->by_hash.Reserve(ids);
+  impl_->bytes.fetch_add(impl_->by_hash.MemoryBytes() - before, std::memory_order_relaxed);
 }
 
 std::optional<uint32_t> IdMap::Find(absl::string_view id) const {
   ReaderMutexLock lock(&impl_->mu);
-  return impl_->FindIn(impl_->set, ProbeFor(id));
+  return impl_->FindIn(impl_->by_hash, ProbeFor(id));
 }
 
 absl::string_view IdMap::id(uint32_t index) const { return Text(impl_->records.Get(index)); }

@@ -4,8 +4,8 @@
 //   if (!index) index = ids.Add("alice");
 //   ids.id(*index);  // "alice"
 //
-// An id costs its bytes plus some 30: two of length, eight in the table by index, and a slot of
-// nine in a hash set that is 7/16 to 7/8 full.
+// An id costs its bytes plus some 21: two of length, eight in the table by index, 10 to 13 where it
+// is found by its hash (base/hash_index.h).
 #pragma once
 
 #include <cstddef>
@@ -41,7 +41,8 @@ class IdMap {
   std::optional<uint32_t> FindAsWriter(const Probe& probe) const;
   // Writer only. The new id's index. REQUIRES: not there yet, at most 65,535 bytes.
   uint32_t Add(absl::string_view id);
-  // Writer only: room for this many ids in all, so that the set need not grow on the way.
+  // Writer only: room for this many ids in all, so that the table of hashes need not grow on the
+  // way.
   void Reserve(size_t ids);
 
   // Any thread: a short shared lock. What is found is below size(); the id added last may be
@@ -55,7 +56,8 @@ class IdMap {
   // Any thread: bytes in use.
   size_t MemoryBytes() const;
   // Writer only: by how much MemoryBytes would grow with this many more ids of `text_bytes` in all,
-  // to a chunk of text (1 MiB at the most). The set doubles at times, which is most of it.
+  // to a chunk of text (1 MiB at the most). The table of hashes grows by a quarter at times, which
+  // is most of it.
   size_t GrowthFor(size_t ids, size_t text_bytes) const;
 
  private:

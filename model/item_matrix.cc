@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/prefetch.h"
 #include "model/item_matrix_storage.h"
 
 namespace factord {
@@ -11,7 +12,7 @@ using item_matrix_internal::Root;
 using item_matrix_internal::Row;
 
 void PrefetchFloats(const float* row, size_t stride) {
-  for (size_t k = 0; k < stride; k += kLanes) __builtin_prefetch(row + k, 1);
+  for (size_t k = 0; k < stride; k += kLanes) PrefetchLine(row + k);
 }
 
 }  // namespace
@@ -73,14 +74,14 @@ void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
 
 void ItemMatrix::Prefetch(uint32_t index) const {
   Row* const row = storage_->row(index);
-  __builtin_prefetch(row, 1);
+  PrefetchLine(row);
   PrefetchFloats(row->factors(), stride());
   PrefetchRanking(index);
 }
 
 void ItemMatrix::PrefetchRanking(uint32_t index) const {
   if (!has_ranking()) return;
-  __builtin_prefetch(storage_->row(index));
+  PrefetchLine(storage_->row(index));
   PrefetchFloats(storage_->ranking(index), stride());
 }
 

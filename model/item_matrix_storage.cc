@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "base/prefetch.h"
 #include "model/kernels.h"
 #include "model/row_codes.h"
 
@@ -15,6 +16,7 @@ namespace factord::item_matrix_internal {
 namespace {
 
 constexpr uint32_t kFirstRootCapacity = 16;
+constexpr uint32_t kAllRows = (1u << kLeafRows) - 1;  // as bits, of a leaf
 
 // Sets values[i] and brings *max, the largest of them, up to date.
 void SetAndKeepMax(float* values, size_t n, size_t i, float value, float* max) {
@@ -120,34 +122,46 @@ Page* Storage::MutablePage(uint32_t index) {
   return pages_[index] = copy;
 }
 
-Leaf* Storage::MutableLeaf(Page* page, uint32_t index) {
-  Leaf*& place = page->leaves[index];
-  Leaf* const old = place;
-  if (old != nullptr && old->created == epoch_) return old;
+Leaf* Storage::NewLeaf(const Leaf* former, uint32_t recoded) {
   Leaf* const leaf = static_cast<Leaf*>(leaf_pool_.Allocate());
-  if (old == nullptr) {
+  if (former == nullptr) {
     std::memset(static_cast<void*>(leaf), 0, Leaf::Bytes(shape_));
   } else {
-    std::memcpy(static_cast<void*>(leaf), old, Leaf::Bytes(shape_));
-    retired_.push_back({old, old->created, epoch_ - 1, Kind::kLeaf});
+    *leaf = *former;
+    for (uint32_t rows = ~recoded & kAllRows; rows != 0;) {
+      // Rows in sequence, at once.
+      const int first = std::countr_zero(rows), n = std::countr_one(rows >> first);
+      rows &= ~(((1u << n) - 1) << first);
+      const size_t at = static_cast<size_t>(first) * shape_.stride;
+      std::memcpy(leaf->codes() + at, former->codes() + at, static_cast<size_t>(n) * shape_.stride);
+    }
   }
   leaf->created = epoch_;
-  return place = leaf;
+  return leaf;
 }
 
-void Storage::Link(uint32_t index, uint32_t rows) {
+void Storage::Link(uint32_t index, uint32_t changed) {
   Page* const page = MutablePage(index >> kPageLeavesLog2);
   const uint32_t l = index & (kPageLeaves - 1);
-  Leaf* const leaf = MutableLeaf(page, l);
+  Leaf* const former = page->leaves[l];
+  uint32_t recoded = 0;  // rows of which what is scored lies elsewhere than before
+  for (uint32_t rows = changed; rows != 0; rows &= rows - 1) {
+    const auto r = static_cast<uint32_t>(std::countr_zero(rows));
+    const float* const scored = ScoredOf(places_[(index << kLeafRowsLog2) + r]);
+    if (former == nullptr || former->scored[r] != scored) recoded |= 1u << r;
+  }
+  Leaf* const leaf = NewLeaf(former, recoded);
+  if (former != nullptr) retired_.push_back({former, former->created, epoch_ - 1, Kind::kLeaf});
+  page->leaves[l] = leaf;
   const Kernels& kernels = ActiveKernels();
-  for (; rows != 0; rows &= rows - 1) {
+  for (uint32_t rows = changed; rows != 0; rows &= rows - 1) {
     const auto r = static_cast<uint32_t>(std::countr_zero(rows));
     const Place& place = places_[(index << kLeafRowsLog2) + r];
     leaf->rows[r] = place.row;
     const float bias = shape_.has_ranking ? place.row->state.ranking_bias : 0;
     SetAndKeepMax(leaf->biases, kLeafRows, r, bias, &page->biases[l]);
+    if ((recoded >> r & 1) == 0) continue;
     const float* const scored = ScoredOf(place);
-    if (leaf->scored[r] == scored) continue;  // a changed one lies elsewhere
     leaf->scored[r] = scored;
     leaf->scales[r] = kernels.code_row(scored, shape_.stride, leaf->codes() + r * shape_.stride);
     const float norm = UpperNorm(kernels.dot(scored, scored, shape_.stride));
@@ -159,11 +173,19 @@ const float* Storage::ScoredOf(const Place& place) const {
   return shape_.has_ranking ? place.ranking : place.row->factors();
 }
 
-void Storage::PrefetchScored(uint32_t leaf) const {
-  for (uint32_t rows = changed_rows_[leaf]; rows != 0; rows &= rows - 1) {
+void Storage::PrefetchForLink(uint32_t index) const {
+  const uint32_t page = index >> kPageLeavesLog2;
+  if (page < pages_.size()) {
+    const char* const former =
+        reinterpret_cast<const char*>(pages_[page]->leaves[index & (kPageLeaves - 1)]);
+    for (size_t at = 0; former != nullptr && at < sizeof(Leaf); at += 64) PrefetchLine(former + at);
+  }
+  for (uint32_t rows = changed_rows_[index]; rows != 0; rows &= rows - 1) {
     const auto r = static_cast<uint32_t>(std::countr_zero(rows));
-    const float* const scored = ScoredOf(places_[(leaf << kLeafRowsLog2) + r]);
-    for (size_t k = 0; k < shape_.stride; k += kLanes) __builtin_prefetch(scored + k);
+    const Place& place = places_[(index << kLeafRowsLog2) + r];
+    PrefetchLine(place.row);
+    const float* const scored = ScoredOf(place);
+    for (size_t k = 0; k < shape_.stride; k += kLanes) PrefetchLine(scored + k);
   }
 }
 
@@ -171,7 +193,7 @@ void Storage::Publish(int64_t sequence, const ModelGlobals& globals) {
   // In order, as leaves and pages mostly lie; rows come from anywhere.
   std::sort(changed_leaves_.begin(), changed_leaves_.end());
   for (size_t i = 0; i < changed_leaves_.size(); ++i) {
-    if (i + 1 < changed_leaves_.size()) PrefetchScored(changed_leaves_[i + 1]);
+    if (i + 1 < changed_leaves_.size()) PrefetchForLink(changed_leaves_[i + 1]);
     Link(changed_leaves_[i], std::exchange(changed_rows_[changed_leaves_[i]], uint16_t{0}));
   }
   changed_leaves_.clear();

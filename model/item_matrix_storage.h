@@ -147,13 +147,15 @@ class Storage {
 
   size_t RankingBytes() const { return shape_.stride * sizeof(float); }
   void NoteChange(uint32_t row);
-  // Makes the changed rows of a leaf, as bits, reachable from the root to be.
-  void Link(uint32_t leaf, uint32_t rows);
+  // Makes the changed rows of a leaf, as bits, reachable from the root to be. Once between
+  // Publishes.
+  void Link(uint32_t leaf, uint32_t changed);
   const float* ScoredOf(const Place& place) const;
-  // Hints what Link will read of the leaf's changed rows into the cache.
-  void PrefetchScored(uint32_t leaf) const;
+  // Hints what Link will read for the leaf into the cache.
+  void PrefetchForLink(uint32_t leaf) const;
+  // A copy, but for the codes of some rows, as bits.
+  Leaf* NewLeaf(const Leaf* former, uint32_t recoded);
   // For writing: copied, or made, at the first touch after a Publish.
-  Leaf* MutableLeaf(Page* page, uint32_t leaf);
   Page* MutablePage(uint32_t page);
   Root* NewRoot();
   void FreeRoot(Root* root);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <limits>
 
+#include "base/prefetch.h"
 #include "model/item_matrix_storage.h"
 #include "model/kernels.h"
 #include "model/row_codes.h"
@@ -203,8 +204,8 @@ class Search {
   void SearchChunk(absl::Span<const BoundedLeaf> leaves, absl::Span<const BoundedLeaf> next) {
     for (const BoundedLeaf& ahead : next) {
       const Leaf& leaf = LeafAt(ahead.leaf);
-      __builtin_prefetch(leaf.norms);
-      __builtin_prefetch(leaf.biases);
+      PrefetchLine(leaf.norms);
+      PrefetchLine(leaf.biases);
     }
     const size_t stride = root_.shape.stride;
     leaves_.clear();
@@ -217,14 +218,14 @@ class Search {
                                                      best_.threshold(), bounds) &
                              FirstBits(root_.size - first);
       if (above == 0) continue;
-      __builtin_prefetch(leaf.scales);
+      PrefetchLine(leaf.scales);
       if (HasMoreThanFew(above)) {
         for (size_t k = 0; k < kLeafRows * stride; k += kCacheLine) {
-          __builtin_prefetch(leaf.codes() + k);
+          PrefetchLine(leaf.codes() + k);
         }
       } else {
         for (uint32_t rows = above; rows != 0; rows &= rows - 1) {
-          __builtin_prefetch(leaf.codes() + static_cast<size_t>(std::countr_zero(rows)) * stride);
+          PrefetchLine(leaf.codes() + static_cast<size_t>(std::countr_zero(rows)) * stride);
         }
       }
       leaves_.push_back({&leaf, first, above});
@@ -237,13 +238,13 @@ class Search {
                                coded_query_.code(), stride, rows, best_.threshold(), bounds);
       for (; above != 0; above &= above - 1) {
         const auto r = static_cast<uint32_t>(std::countr_zero(above));
-        __builtin_prefetch(&leaf->scored[r]);
+        PrefetchLine(&leaf->scored[r]);
         candidates_.push_back({bounds[r], leaf->biases[r], first + r, &leaf->scored[r]});
       }
     }
     for (const Candidate& candidate : candidates_) {
       const float* const scored = *candidate.scored;
-      for (size_t k = 0; k < stride; k += kLanes) __builtin_prefetch(scored + k);
+      for (size_t k = 0; k < stride; k += kLanes) PrefetchLine(scored + k);
     }
     absl::Span<const Candidate> candidates(candidates_);
     for (size_t i = 0; i < candidates.size(); i += kBatch) Score(candidates.subspan(i, kBatch));

@@ -6,6 +6,8 @@
 #include <new>
 #include <thread>
 
+#include "base/prefetch.h"
+
 namespace factord {
 
 void RatingHistory::Grow(uint32_t capacity) {
@@ -99,16 +101,16 @@ absl::Span<const uint32_t> UserTable::HistoryAsWriter(uint32_t index) const {
 
 void UserTable::PrefetchHistory(uint32_t index) const {
   const RatingHistory& history = chunk(index)->rows[index & (kChunkRows - 1)].history;
-  __builtin_prefetch(history.items().end(), 1);
-  __builtin_prefetch(history.ratings().end(), 1);
+  PrefetchLine(history.items().end());
+  PrefetchLine(history.ratings().end());
 }
 
 void UserTable::Prefetch(uint32_t index) const {
   const Chunk* const c = chunk(index);
   const uint32_t within = index & (kChunkRows - 1);
-  __builtin_prefetch(&c->rows[within], 1);
+  PrefetchLine(&c->rows[within]);
   const float* const factors = c->factors + within * stride_;
-  for (size_t i = 0; i < stride_; i += 16) __builtin_prefetch(factors + i, 1);
+  for (size_t i = 0; i < stride_; i += 16) PrefetchLine(factors + i);
 }
 
 }  // namespace factord
