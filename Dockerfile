@@ -25,7 +25,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       libabsl20220623 libfmt9 libgrpc++1.51 libgrpc29 libprometheus-cpp-pull1.0 \
-      libprotobuf32 librocksdb7.8 libspdlog1.10 libssl3 libxxhash0 \
+      libprotobuf32 librocksdb7.8 libspdlog1.10 libssl3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log \
  && groupadd --system --gid 10001 factord \
  && useradd --system --uid 10001 --gid factord --home-dir /nonexistent --no-create-home \
