@@ -201,13 +201,6 @@ size_t IdMap::GrowthFor(size_t ids, size_t text_bytes) const {
          impl_->IndexAsWriter().GrowthFor(ids);
 }
 
-void IdMap::Reserve(size_t ids) {
-  WriterMutexLock lock(&impl_->mu);
-  const size_t before = impl_->by_hash.MemoryBytes();
-  impl_->by_hash.Reserve(ids);
-  impl_->bytes.fetch_add(impl_->by_hash.MemoryBytes() - before, std::memory_order_relaxed);
-}
-
 std::optional<uint32_t> IdMap::Find(absl::string_view id) const {
   ReaderMutexLock lock(&impl_->mu);
   return impl_->FindIn(impl_->by_hash, ProbeFor(id));

@@ -41,9 +41,6 @@ class IdMap {
   std::optional<uint32_t> FindAsWriter(const Probe& probe) const;
   // Writer only. The new id's index. REQUIRES: not there yet, at most 65,535 bytes.
   uint32_t Add(absl::string_view id);
-  // Writer only: room for this many ids in all, so that the table of hashes need not grow on the
-  // way.
-  void Reserve(size_t ids);
 
   // Any thread: a short shared lock. What is found is below size(); the id added last may be
   // within size() a moment before it is found.

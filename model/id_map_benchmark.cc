@@ -19,7 +19,6 @@ std::vector<std::string> Ids(int64_t n) {
 // Argument: ids in the map. Those looked up come in random order.
 struct FilledMap {
   explicit FilledMap(int64_t n) : ids(Ids(n)) {
-    map.Reserve(ids.size());
     for (const std::string& id : ids) map.Add(id);
     std::minstd_rand random(1);
     for (size_t& at : order) at = random() % ids.size();

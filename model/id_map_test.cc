@@ -110,16 +110,6 @@ TEST(IdMapTest, FindsInStepsWhatWasAddedBetweenThem) {
   EXPECT_EQ(ids.FindAsWriter(probe), 0u);
 }
 
-TEST(IdMapTest, ReserveKeepsTheSetFromGrowing) {
-  IdMap ids;
-  ids.Reserve(10'000);
-  const size_t before = ids.MemoryBytes();
-  EXPECT_GT(before, 90'000u);
-  for (uint32_t i = 0; i < 1000; ++i) ids.Add(IdNumber(i));
-  // The arena and the table only: far from the set's bytes.
-  EXPECT_LT(ids.MemoryBytes(), before + 90'000u);
-}
-
 TEST(IdMapTest, LookupsWhileAdding) {
   constexpr uint32_t kIds = 5000;
   IdMap ids;

@@ -19,7 +19,6 @@ struct Catalogue {
   Catalogue(int32_t rank, uint32_t rows) : items(rank) {
     ModelConfig config;
     config.rank = rank;
-    ids.Reserve(rows);
     for (uint32_t i = 0; i < rows; ++i) {
       const std::string id = std::to_string(i);
       ids.Add(id);
