@@ -5,10 +5,10 @@
 //   index.Find(HashOf(name), [&](uint32_t i) { return names[i] == name; });  // 7 if it is that
 //   name
 //
-// A table of (hash, index), in the order of the hashes and with gaps: a pair lies where its hash,
-// as a fraction of all, says, or a few places after (linear probing, in order). So a search looks
-// at one cache line or two, ends as soon without a match as with one, and growing reads and writes
-// memory in order. Eight bytes a place, of which .64 to .8 are taken.
+// A table of (hash, index) in the order of the hashes, with gaps: a pair lies where its hash, as a
+// fraction of all there are, says, or a few places after (linear probing, in order). So a search
+// looks at one cache line or two, ends as soon without a match as with one, and growing reads and
+// writes memory in order. Eight bytes a place; of many, .64 to .8 are taken.
 #pragma once
 
 #include <algorithm>
@@ -16,15 +16,30 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <vector>
 
 #include "base/prefetch.h"
 
 namespace factord {
 
-// Hashes need not differ, but should be spread evenly over 32 bits. Thread-compatible.
+// Hashes need not differ, but should be spread evenly over 32 bits: where many lie together, time
+// grows with their number. So who hashes what clients choose mixes in Secret(). Thread-compatible.
 class HashIndex {
  public:
+  HashIndex() = default;
+  HashIndex(const HashIndex&) = delete;
+  HashIndex& operator=(const HashIndex&) = delete;
+
+  // Random, another one in each process.
+  static uint64_t Secret() {
+    static const uint64_t secret = [] {
+      std::random_device random;
+      return uint64_t{random()} << 32 | random();
+    }();
+    return secret;
+  }
+
   // Not an index.
   static constexpr uint32_t kMaxIndex = 0xfffffffe;
 
@@ -40,6 +55,7 @@ class HashIndex {
   }
   // Asks memory for what the other methods look at for this hash.
   void Prefetch(uint32_t hash) const {
+    if (places_ == 0) return;
     const uint64_t* const home = table_.data() + Home(hash);
     PrefetchLine(home);
     PrefetchLine(home + kMostlyWithin);
@@ -81,8 +97,8 @@ class HashIndex {
  private:
   // Comes after all pairs, so that whoever looks for one stops here.
   static constexpr uint64_t kEmpty = ~uint64_t{0};
-  // Beyond the places, for pairs that belong to the last of them. More than enough for hashes that
-  // are spread evenly; there is room for others, too.
+  // Beyond the places, for pairs that belong to the last of them: more than enough for hashes that
+  // are spread evenly. (For others the table grows here, not counted.)
   static constexpr size_t kOverhang = 64;
   static constexpr size_t kFirstPlaces = 16;
   // A search compares so many at once: how many places it will go is not to be foreseen, and a

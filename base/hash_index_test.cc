@@ -96,6 +96,26 @@ TEST(HashIndexTest, CountsAndForetellsItsMemory) {
   EXPECT_LE(index.MemoryBytes(), hashes.size() * 13);
 }
 
+TEST(HashIndexTest, ForetellsItsGrowthByMany) {
+  HashIndex index;
+  const std::vector<uint32_t> hashes = RandomHashes(50'000, 0, 0xffffffff);
+  size_t next = 0;
+  for (const size_t more : {1u, 1u, 20u, 3u, 1'000u, 30'000u}) {
+    const size_t foretold = index.GrowthFor(more), before = index.MemoryBytes();
+    for (size_t i = 0; i < more; ++i, ++next) {
+      index.Insert(hashes[next], static_cast<uint32_t>(next));
+    }
+    EXPECT_EQ(index.MemoryBytes() - before, foretold) << next;
+  }
+}
+
+TEST(HashIndexTest, AnEmptyOneMayBeAskedAhead) {
+  HashIndex index;
+  index.Prefetch(0);
+  index.Prefetch(0xffffffff);
+  EXPECT_EQ(index.Find(0, [](uint32_t) { return true; }), std::nullopt);
+}
+
 TEST(HashIndexTest, DoesNotGrowWithinWhatIsReserved) {
   HashIndex index;
   index.Reserve(1'000);
@@ -103,6 +123,8 @@ TEST(HashIndexTest, DoesNotGrowWithinWhatIsReserved) {
   EXPECT_GE(reserved, 10'000u);
   for (uint32_t i = 0; i < 1'000; ++i) index.Insert(i * 4'000'000, i);
   EXPECT_EQ(index.MemoryBytes(), reserved);
+  index.Reserve(10'000);  // takes them along
+  for (uint32_t i = 0; i < 1'000; ++i) ExpectSame(index, {i}, i * 4'000'000);
 }
 
 }  // namespace

@@ -30,8 +30,7 @@ class IndexedRows {
   float* row(uint32_t i) { return lanes_[i * (stride_ / kLanes)].values; }
   RowState* state(uint32_t i) { return &states_[i]; }
 
-  // Inlined, or g++ takes it for a function without effects and drops the call.
-  [[gnu::always_inline]] void Prefetch(uint32_t i, bool has_state) {
+  void Prefetch(uint32_t i, bool has_state) {
     for (size_t k = 0; k < stride_; k += kLanes) PrefetchLine(row(i) + k);
     if (has_state) PrefetchLine(state(i));
   }

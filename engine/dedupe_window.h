@@ -24,7 +24,9 @@ class DedupeWindow {
   static Hash128 KeyOf(absl::string_view event_id) { return HashBytes128(event_id); }
 
   // What the key is found by in a HashIndex.
-  static uint32_t ShortHash(const Hash128& key) { return static_cast<uint32_t>(key.low >> 32); }
+  static uint32_t ShortHash(const Hash128& key) {
+    return static_cast<uint32_t>(key.low * (HashIndex::Secret() | 1) >> 32);
+  }
 
   // The entry of `key` if it will still be remembered when `next_sequence` arrives, else null.
   const DedupeEntry* Find(const Hash128& key, int64_t next_sequence) const;

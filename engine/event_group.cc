@@ -64,7 +64,7 @@ void EventGroup::AddQuery(const std::string& producer_id,
 absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   const size_t events_before = events_.size();
   const Tally tally_before = tally_;
-  Undo undo;
+  FormerNumbers former_numbers;
   absl::Status status;
   int64_t* count = nullptr;
   request_micros_ = 0;
@@ -80,7 +80,7 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
     state_->dedupe().PrefetchFind(request_keys_[i]);
   }
   for (size_t i = 0; i < request.events.size(); ++i) {
-    EventResult planned = PlanEvent(request.events[i], request_keys_[i], &undo, &count);
+    EventResult planned = PlanEvent(request.events[i], request_keys_[i], &former_numbers, &count);
     if (count == &tally_.refusals.disk) {
       status = absl::FailedPreconditionError(planned.reason);
       break;
@@ -103,7 +103,7 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
       by_key_.Erase(DedupeWindow::ShortHash(keys_[i]), static_cast<uint32_t>(i));
     }
   }
-  for (auto it = undo.numbers.rbegin(); it != undo.numbers.rend(); ++it) {
+  for (auto it = former_numbers.rbegin(); it != former_numbers.rend(); ++it) {
     numbers_[it->first] = it->second;
   }
   admission_.UndoRequest();
@@ -116,7 +116,8 @@ absl::Status EventGroup::Plan(RecordRequest& request, RecordResult* result) {
   return status;
 }
 
-EventResult EventGroup::PlanEvent(Event& event, const Hash128& key, Undo* undo, int64_t** count) {
+EventResult EventGroup::PlanEvent(Event& event, const Hash128& key, FormerNumbers* former,
+                                  int64_t** count) {
   if (!event.producer_id.empty() && event.producer_number <= LastNumber(event.producer_id)) {
     *count = &tally_.duplicates;
     return {Outcome::kDuplicate, 0};
@@ -139,7 +140,7 @@ EventResult EventGroup::PlanEvent(Event& event, const Hash128& key, Undo* undo, 
   EventResult result;
   switch (admission_.Admit(event, &result.reason)) {
     case Admission::Verdict::kAdmitted:
-      Take(event, key, undo);
+      Take(event, key, former);
       *count = nullptr;
       result.sequence = event.sequence;
       return result;
@@ -157,7 +158,7 @@ EventResult EventGroup::PlanEvent(Event& event, const Hash128& key, Undo* undo, 
   return result;
 }
 
-void EventGroup::Take(Event& event, const Hash128& key, Undo* undo) {
+void EventGroup::Take(Event& event, const Hash128& key, FormerNumbers* former) {
   if (event.time_is_servers) {
     if (request_micros_ == 0) request_micros_ = NowMicros();
     event.time_micros = request_micros_;
@@ -166,7 +167,7 @@ void EventGroup::Take(Event& event, const Hash128& key, Undo* undo) {
   events_.push_back(event);
   keys_.push_back(key);
   if (!event.producer_id.empty()) {
-    undo->numbers.emplace_back(std::string(event.producer_id), LastNumber(event.producer_id));
+    former->emplace_back(std::string(event.producer_id), LastNumber(event.producer_id));
     numbers_[event.producer_id] = event.producer_number;
   }
   if (event.event_id.empty()) return;

@@ -55,16 +55,14 @@ class EventGroup {
   std::vector<Answer> TakeAnswers() { return std::move(answers_); }
 
  private:
-  // What a refused request takes back.
-  struct Undo {
-    std::vector<std::pair<std::string, int64_t>> numbers;  // as they were before
-  };
+  // Producers' numbers as they were before the request, which takes them back if it is refused.
+  using FormerNumbers = std::vector<std::pair<std::string, int64_t>>;
 
   // Fills result->events and takes the new events; on an error takes none of them.
   absl::Status Plan(RecordRequest& request, RecordResult* result);
   // Takes the event or says why not: an outcome other than kApplied and, in *count, what counts it.
-  EventResult PlanEvent(Event& event, const Hash128& key, Undo* undo, int64_t** count);
-  void Take(Event& event, const Hash128& key, Undo* undo);
+  EventResult PlanEvent(Event& event, const Hash128& key, FormerNumbers* former, int64_t** count);
+  void Take(Event& event, const Hash128& key, FormerNumbers* former);
   // The event that has taken this id, if any.
   std::optional<DedupeEntry> FindId(const Hash128& key) const;
   int64_t LastNumber(absl::string_view producer_id) const;

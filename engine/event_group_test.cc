@@ -39,6 +39,41 @@ class EventGroupTest : public ::testing::Test {
   std::vector<absl::StatusCode> statuses_;
 };
 
+// A request that is refused gives back the ids that it took before: the next one has them, with its
+// own events.
+TEST_F(EventGroupTest, ARefusedRequestGivesBackItsIds) {
+  EventGroup group = NewGroup();
+  const auto add = [&](const std::vector<OwnedRating>& ratings) {
+    RecordRequest request;
+    for (const OwnedRating& rating : ratings) {
+      request.events.push_back(ToEvent(sent_.emplace_back(rating)));
+    }
+    request.done = [this](const RecordResult& result) {
+      statuses_.push_back(result.status.code());
+    };
+    group.Add(std::move(request));
+  };
+  add({{"u", "i", 4, "taken"}, {"u", "j", 4}});
+  add({{"u", "i", 1, "a"}, {"u", "j", 2}, {"u", "i", 1, "b"}, {"u", "k", 3, "taken"}});  // refused
+  EXPECT_EQ(group.events().size(), 2u);
+  add({{"u", "j", 5, "b"}, {"u", "j", 5, "a"}});
+  add({{"u", "j", 5, "a"}, {"u", "i", 4, "taken"}});  // duplicates
+  add({{"u", "j", 4, "a"}});                          // conflict
+  Answer(&group);
+  EXPECT_EQ(statuses_, (std::vector{absl::StatusCode::kOk, absl::StatusCode::kAlreadyExists,
+                                    absl::StatusCode::kOk, absl::StatusCode::kOk,
+                                    absl::StatusCode::kAlreadyExists}));
+  EXPECT_EQ(group.tally().duplicates, 2);
+  EXPECT_EQ(group.tally().conflicts, 2);
+  ASSERT_EQ(group.keys().size(), group.events().size());
+  ASSERT_EQ(group.events().size(), 4u);
+  for (size_t i = 0; i < group.events().size(); ++i) {
+    EXPECT_EQ(group.events()[i].sequence, static_cast<int64_t>(i) + 1);
+    if (group.events()[i].event_id.empty()) continue;
+    EXPECT_EQ(group.keys()[i], DedupeWindow::KeyOf(group.events()[i].event_id)) << i;
+  }
+}
+
 // A stream lost a batch for good: the disk was full when the batch was looked at and not when the
 // next one was, whose numbers then passed over it.
 TEST_F(EventGroupTest, NothingOfASeriesIsTakenAfterARefusalAlsoByALaterGroup) {

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include "base/coding.h"
+#include "base/prefetch.h"
 #include "engine/hash_seeds.h"
 #include "model/mix.h"
 #include "model/update.h"
@@ -82,13 +84,22 @@ uint32_t ModelState::ItemIndex(absl::string_view id) {
 }
 
 void ModelState::ApplyAll(absl::Span<const Event> events, absl::Span<const Hash128> keys) {
+  assert(keys.empty() || keys.size() == events.size());
   // How many events ahead each step is taken.
   constexpr size_t kProbe = 16, kFindIds = 15, kPrefetchIds = 14, kFindRows = 12, kHistory = 8,
                    kContext = 4;
+  // Before the first step the ids are asked for, and before them the events that say where they
+  // are.
+  constexpr size_t kEvent = 16, kIds = 8;
   std::array<Prepared, kProbe> ring;
   const size_t n = events.size();
   for (size_t i = 0; i < n + kProbe; ++i) {
     if (i >= kProbe) Apply(events[i - kProbe], ring[i % kProbe]);
+    if (i + kEvent < n) PrefetchLine(&events[i + kEvent]);
+    if (i + kIds < n) {
+      PrefetchLine(events[i + kIds].user_id.data());
+      PrefetchLine(events[i + kIds].item_id.data());
+    }
     if (i < n) Probe(events[i], keys.empty() ? nullptr : &keys[i], &ring[i % kProbe]);
     // The event of which a step is taken now; "negative" ones are beyond n, too.
     const auto at = [i](size_t ahead) { return i - (kProbe - ahead); };

@@ -91,8 +91,8 @@ class ModelState {
   // Learns from one event. REQUIRES: event.sequence == sequence() + 1; ids within their limits; the
   // type of kTaken is one of the configuration's.
   void Apply(const Event& event) { ApplyAll({&event, 1}); }
-  // The same for one after the other, faster: asks memory early for what they will need. `keys`: of
-  // their ids (DedupeWindow::KeyOf), in their order, by whoever has them already.
+  // The same for one after the other, faster: asks memory early for what they will need. `keys`:
+  // DedupeWindow::KeyOf each one's id, by whoever has them already; otherwise empty.
   void ApplyAll(absl::Span<const Event> events, absl::Span<const Hash128> keys = {});
   // Lets readers see everything applied so far.
   void Publish();

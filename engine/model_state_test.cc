@@ -250,6 +250,22 @@ TEST(ModelStateTest, AFailedCutsRowsBelongToTheNext) {
   EXPECT_TRUE(state.BeginCut().dirty_users.empty());
 }
 
+TEST(ModelStateTest, EventIdsOfACutAreInOrderAlsoAfterAFailedOne) {
+  ModelState state(FullConfig());
+  Feeder feeder(&state, 5);
+  feeder.Feed(60);
+  Cut failed = state.BeginCut();
+  feeder.Feed(60);
+  const Hash128 rows = WalkCut(state, failed);
+  const size_t entries = failed.dedupe_entries.size();
+  state.EndCut(std::move(failed), rows, /*saved=*/false);
+  const Cut next = state.BeginCut();
+  EXPECT_GT(next.dedupe_entries.size(), entries);
+  EXPECT_TRUE(std::is_sorted(
+      next.dedupe_entries.begin(), next.dedupe_entries.end(),
+      [](const DedupeEntry& a, const DedupeEntry& b) { return a.sequence < b.sequence; }));
+}
+
 // The snapshot thread walks the cut while the writer changes the same rows: what it gets is the
 // state at the cut.
 TEST(ModelStateTest, ACutIsConsistentWhileTheWriterGoesOn) {

@@ -128,7 +128,7 @@ class RecordTable {
 using Probe = IdMap::Probe;
 
 Probe ProbeFor(absl::string_view id) {
-  return {static_cast<uint32_t>(HashBytes64(id) >> 32), id, std::nullopt};
+  return {static_cast<uint32_t>(HashBytes64(id, HashIndex::Secret()) >> 32), id, std::nullopt};
 }
 
 }  // namespace

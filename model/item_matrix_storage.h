@@ -153,7 +153,7 @@ class Storage {
   const float* ScoredOf(const Place& place) const;
   // Hints what Link will read for the leaf into the cache.
   void PrefetchForLink(uint32_t leaf) const;
-  // A copy, but for the codes of some rows, as bits.
+  // A copy, but for the codes of some rows, as bits; zeros if there is none.
   Leaf* NewLeaf(const Leaf* former, uint32_t recoded);
   // For writing: copied, or made, at the first touch after a Publish.
   Page* MutablePage(uint32_t page);

@@ -9,6 +9,22 @@
 #include "base/prefetch.h"
 
 namespace factord {
+namespace {
+
+// Where the item is, or n.
+size_t FindItem(const uint32_t* items, size_t n, uint32_t item) {
+  // In blocks without a way out, which the compiler makes vectors of.
+  constexpr size_t kBlock = 16;
+  size_t i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    uint32_t found = 0;
+    for (size_t k = 0; k < kBlock; ++k) found |= items[i + k] == item;
+    if (found != 0) break;
+  }
+  return static_cast<size_t>(std::find(items + i, items + n, item) - items);
+}
+
+}  // namespace
 
 void RatingHistory::Grow(uint32_t capacity) {
   char* const words = new char[size_t{capacity} * kItemBytes];
@@ -22,8 +38,7 @@ void RatingHistory::Grow(uint32_t capacity) {
 std::optional<float> RatingHistory::Record(uint32_t item, float value) {
   std::optional<float> former;
   uint32_t* const items = items_begin();
-  uint32_t* const found = std::find(items, items + size_, item);
-  if (const size_t at = static_cast<size_t>(found - items); at < size_) {
+  if (const size_t at = FindItem(items, size_, item); at < size_) {
     float* const ratings = ratings_begin();
     former = ratings[at];
     if (!IsRating(value)) value = *former;
