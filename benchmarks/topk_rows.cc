@@ -48,7 +48,7 @@ Matrix Copy(const ItemView& view, size_t rank) {
   for (uint32_t i = 0; i < view.size(); ++i) {
     std::copy_n(view.ranking(i), matrix.stride, &matrix.scored[i * matrix.stride]);
     std::copy_n(view.ranking(i), rank, &matrix.with_bias[i * matrix.dimensions]);
-    matrix.biases.push_back(view.state(i).ranking_bias);
+    matrix.biases.push_back(view.ranking_bias(i));
     matrix.with_bias[i * matrix.dimensions + rank] = matrix.biases.back();
   }
   return matrix;

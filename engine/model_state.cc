@@ -221,7 +221,7 @@ void ModelState::ApplyUsersEvent(const Event& event, const Prepared& prepared) {
 
 void ModelState::LearnOrder(const Event& event, uint32_t item, absl::Span<const uint32_t> context) {
   const ItemRow row = items_.Mutable(item);
-  row.state->ranking_bias = RankingBias(row.state->count);
+  *row.ranking_bias = RankingBias(row.state->count);
   if (!context.empty()) {
     TakenItem taken = {.item = item, .context = context, .stream = Stream(event.sequence)};
     if (event.kind == EventKind::kTaken) {
@@ -490,7 +490,7 @@ void ModelState::LoadItem(const Row& row) {
                  .rarity = RarityOf(row.bias_variance)};
   if (items_.has_ranking()) {
     std::copy(row.auxiliary.begin(), row.auxiliary.end(), items_.MutableRanking(index));
-    item.state->ranking_bias = RankingBias(item.state->count);
+    *item.ranking_bias = RankingBias(item.state->count);
   }
   item_dirty_cut_.push_back(0);
   item_ids_.Add(row.id);

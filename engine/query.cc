@@ -297,7 +297,7 @@ FactorPage ReadItemFactors(const ModelState& state, const ItemView& view, int64_
                          .bias = BiasInRatingUnits(state.config(), row)});
     if (!view.has_ranking()) continue;
     page.rows.back().ranking_factors.assign(view.ranking(item), view.ranking(item) + rank);
-    page.rows.back().ranking_bias = row.ranking_bias;
+    page.rows.back().ranking_bias = view.ranking_bias(item);
   }
   page.last_page = end >= view.size();
   return page;

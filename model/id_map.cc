@@ -15,114 +15,132 @@
 namespace factord {
 namespace {
 
-// Where an id's bytes lie: two bytes of length, then the id.
-using Record = const char*;
-constexpr size_t kMaxIdBytes = 65'535;
+constexpr size_t kMaxIdBytes = 65'534;
 
-absl::string_view Text(Record record) {
-  uint16_t length;
-  std::memcpy(&length, record, sizeof(length));
-  return absl::string_view(record + sizeof(length), length);
-}
-
-// Bytes that never move.
-class Arena {
+// The ids by index, each behind two bytes of its length, in chunks that never move. A pointer is
+// kept to each fourth; those between follow one another. Readers need no lock.
+class Texts {
  public:
-  // Returns the bytes newly reserved from the system, usually 0.
-  size_t Append(absl::string_view id, Record* record) {
-    const uint16_t length = static_cast<uint16_t>(id.size());
-    const size_t bytes = sizeof(length) + id.size();
-    const size_t reserved = bytes > static_cast<size_t>(end_ - next_) ? Grow(bytes) : 0;
+  ~Texts() {
+    for (std::atomic<const char**>& table : tables_) delete[] table.load(std::memory_order_relaxed);
+  }
+
+  // REQUIRES: index < size of what the writer has published.
+  absl::string_view Get(uint32_t index) const {
+    const char* record = Follow(*PlaceOf(index));
+    for (uint32_t n = index % kGroup; n > 0; --n) record = Follow(record + Bytes(Length(record)));
+    return absl::string_view(record + sizeof(uint16_t), Length(record));
+  }
+  void PrefetchPlace(uint32_t index) const { PrefetchLine(PlaceOf(index)); }
+  // Of the group's first bytes, which an index leads to.
+  void PrefetchText(uint32_t index) const {
+    const char* const group = *PlaceOf(index);
+    PrefetchLine(group);
+    PrefetchLine(group + 64);
+  }
+
+  // Writer: the id of the next index, which is `index`. Returns the bytes newly reserved from the
+  // system, usually 0. REQUIRES: at most kMaxIdBytes.
+  size_t Append(uint32_t index, absl::string_view id) {
+    size_t reserved = 0;
+    if (Bytes(id.size()) + kLinkBytes > static_cast<size_t>(end_ - next_)) {
+      char* const left = next_;
+      reserved += NewChunk(Bytes(id.size()) + kLinkBytes);
+      if (index % kGroup != 0) WriteLink(left, next_);
+    }
+    if (index % kGroup == 0) {
+      reserved += TableFor(index);
+      *PlaceOf(index) = next_;
+    }
+    const auto length = static_cast<uint16_t>(id.size());
     std::memcpy(next_, &length, sizeof(length));
     if (!id.empty()) std::memcpy(next_ + sizeof(length), id.data(), id.size());
-    *record = next_;
-    next_ += bytes;
+    next_ += Bytes(id.size());
     return reserved;
   }
 
-  // What appending `bytes` would reserve, but for what is left over at the ends of chunks.
-  size_t GrowthFor(size_t bytes) const {
+  // Writer: what appending `ids` of `bytes` in all would reserve, `size` being there, but for what
+  // is left over at the ends of chunks.
+  size_t GrowthFor(uint32_t size, size_t ids, size_t bytes) const {
     size_t room = static_cast<size_t>(end_ - next_);
     size_t reserved = 0;
-    for (size_t size = next_size_; room < bytes; size = std::min(size * 2, kLargestChunk)) {
-      room += size;
-      reserved += size;
+    const size_t needed = bytes + ids * sizeof(uint16_t) + kLinkBytes;
+    for (size_t chunk = next_chunk_; room < needed; chunk = std::min(chunk * 2, kLargestChunk)) {
+      room += chunk;
+      reserved += chunk;
+    }
+    for (int t = TableOf(static_cast<uint32_t>(size + ids - 1)).table;
+         t >= 0 && tables_[t].load(std::memory_order_relaxed) == nullptr; --t) {
+      reserved += TableBytes(t);
     }
     return reserved;
   }
 
  private:
+  static constexpr uint32_t kGroup = 4;
   static constexpr size_t kFirstChunk = size_t{64} << 10;
   static constexpr size_t kLargestChunk = size_t{1} << 20;
+  // Where a chunk ends within a group: this in place of a length, then where the group goes on.
+  static constexpr uint16_t kLink = 0xffff;
+  static constexpr size_t kLinkBytes = sizeof(kLink) + sizeof(const char*);
+  static_assert(kMaxIdBytes < kLink);
+  // Table t has (kFirst << t) groups, so a handful of tables covers all indices and none moves.
+  static constexpr int kFirstBits = 8;
+  static constexpr uint64_t kFirst = uint64_t{1} << kFirstBits;
+  static constexpr int kTables = 33 - kFirstBits;
 
-  size_t Grow(size_t at_least) {
-    const size_t size = std::max(next_size_, at_least);
-    next_size_ = std::min(next_size_ * 2, kLargestChunk);
+  struct Place {
+    int table;
+    uint64_t offset;
+  };
+  static Place TableOf(uint32_t index) {
+    const uint64_t shifted = index / kGroup + kFirst;
+    const int table = std::bit_width(shifted) - 1 - kFirstBits;
+    return {table, shifted - (kFirst << table)};
+  }
+  static size_t TableBytes(int table) { return (kFirst << table) * sizeof(const char*); }
+  const char** PlaceOf(uint32_t index) const {
+    const Place place = TableOf(index);
+    return &tables_[place.table].load(std::memory_order_acquire)[place.offset];
+  }
+  static uint16_t Length(const char* record) {
+    uint16_t length;
+    std::memcpy(&length, record, sizeof(length));
+    return length;
+  }
+  static size_t Bytes(size_t length) { return sizeof(uint16_t) + length; }
+  static const char* Follow(const char* record) {
+    if (Length(record) != kLink) return record;
+    const char* next;
+    std::memcpy(&next, record + sizeof(kLink), sizeof(next));
+    return next;
+  }
+  static void WriteLink(char* at, const char* next) {
+    std::memcpy(at, &kLink, sizeof(kLink));
+    std::memcpy(at + sizeof(kLink), &next, sizeof(next));
+  }
+
+  size_t NewChunk(size_t at_least) {
+    const size_t size = std::max(next_chunk_, at_least);
+    next_chunk_ = std::min(next_chunk_ * 2, kLargestChunk);
     chunks_.emplace_back(new char[size]);
     next_ = chunks_.back().get();
     end_ = next_ + size;
     return size;
   }
+  // Makes the index's table if it is the first there. Returns its bytes.
+  size_t TableFor(uint32_t index) {
+    const int table = TableOf(index).table;
+    if (tables_[table].load(std::memory_order_relaxed) != nullptr) return 0;
+    tables_[table].store(new const char*[kFirst << table], std::memory_order_release);
+    return TableBytes(table);
+  }
 
   std::vector<std::unique_ptr<char[]>> chunks_;
-  size_t next_size_ = kFirstChunk;
+  size_t next_chunk_ = kFirstChunk;
   char* next_ = nullptr;
   char* end_ = nullptr;
-};
-
-// index -> record. Chunk c holds (kFirst << c) entries, so a fixed handful of chunk pointers covers
-// all indices and no entry ever moves: readers need no lock.
-class RecordTable {
- public:
-  ~RecordTable() {
-    for (std::atomic<Record*>& chunk : chunks_) delete[] chunk.load(std::memory_order_relaxed);
-  }
-  Record Get(uint32_t index) const { return *At(index); }
-  void Prefetch(uint32_t index) const { PrefetchLine(At(index)); }
-  // Writer. Returns the bytes newly reserved.
-  size_t Set(uint32_t index, Record record) {
-    const Place place = PlaceOf(index);
-    Record* chunk = chunks_[place.chunk].load(std::memory_order_relaxed);
-    size_t reserved = 0;
-    if (chunk == nullptr) {
-      const size_t entries = kFirst << place.chunk;
-      chunk = new Record[entries];
-      reserved = entries * sizeof(Record);
-      chunks_[place.chunk].store(chunk, std::memory_order_release);
-    }
-    chunk[place.offset] = record;
-    return reserved;
-  }
-  // Writer. What setting the entries up to `size` would reserve. REQUIRES: size > 0.
-  size_t GrowthFor(uint32_t size) const {
-    size_t reserved = 0;
-    for (int c = PlaceOf(size - 1).chunk;
-         c >= 0 && chunks_[c].load(std::memory_order_relaxed) == nullptr; --c) {
-      reserved += (kFirst << c) * sizeof(Record);
-    }
-    return reserved;
-  }
-
- private:
-  static constexpr int kFirstBits = 10;
-  static constexpr uint64_t kFirst = uint64_t{1} << kFirstBits;
-  static constexpr int kChunks = 33 - kFirstBits;
-
-  struct Place {
-    int chunk;
-    uint64_t offset;
-  };
-  const Record* At(uint32_t index) const {
-    const Place place = PlaceOf(index);
-    return &chunks_[place.chunk].load(std::memory_order_acquire)[place.offset];
-  }
-  static Place PlaceOf(uint32_t index) {
-    const uint64_t shifted = index + kFirst;
-    const int chunk = std::bit_width(shifted) - 1 - kFirstBits;
-    return {chunk, shifted - (kFirst << chunk)};
-  }
-
-  std::atomic<Record*> chunks_[kChunks] = {};
+  std::atomic<const char**> tables_[kTables] = {};
 };
 
 using Probe = IdMap::Probe;
@@ -136,13 +154,12 @@ Probe ProbeFor(absl::string_view id) {
 struct IdMap::Impl {
   std::optional<uint32_t> FindIn(const HashIndex& index, const Probe& probe) const {
     return index.Find(probe.hash,
-                      [&](uint32_t candidate) { return Text(records.Get(candidate)) == probe.id; });
+                      [&](uint32_t candidate) { return texts.Get(candidate) == probe.id; });
   }
   // The writer alone changes `by_hash`, so for it reading needs no lock.
   const HashIndex& IndexAsWriter() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return by_hash; }
 
-  Arena arena;          // writer only
-  RecordTable records;  // written by the writer, read by all
+  Texts texts;
   std::atomic<uint32_t> size{0};
   std::atomic<size_t> bytes{0};
   mutable SharedMutex mu;
@@ -164,11 +181,11 @@ IdMap::Probe IdMap::PrefetchAsWriter(absl::string_view id) const {
 
 void IdMap::FindCandidateAsWriter(Probe* probe) const {
   probe->candidate = impl_->IndexAsWriter().Find(probe->hash, [](uint32_t) { return true; });
-  if (probe->candidate.has_value()) impl_->records.Prefetch(*probe->candidate);
+  if (probe->candidate.has_value()) impl_->texts.PrefetchPlace(*probe->candidate);
 }
 
 void IdMap::PrefetchTextAsWriter(const Probe& probe) const {
-  if (probe.candidate.has_value()) PrefetchLine(impl_->records.Get(*probe.candidate));
+  if (probe.candidate.has_value()) impl_->texts.PrefetchText(*probe.candidate);
 }
 
 std::optional<uint32_t> IdMap::FindAsWriter(const Probe& probe) const {
@@ -179,9 +196,7 @@ std::optional<uint32_t> IdMap::FindAsWriter(const Probe& probe) const {
 uint32_t IdMap::Add(absl::string_view id) {
   assert(id.size() <= kMaxIdBytes);
   const uint32_t index = impl_->size.load(std::memory_order_relaxed);
-  Record record;
-  size_t reserved = impl_->arena.Append(id.substr(0, kMaxIdBytes), &record);
-  reserved += impl_->records.Set(index, record);
+  size_t reserved = impl_->texts.Append(index, id.substr(0, kMaxIdBytes));
   // Before the hash, so that whoever finds the id also finds size() beyond its index.
   impl_->size.store(index + 1, std::memory_order_release);
   {
@@ -195,10 +210,7 @@ uint32_t IdMap::Add(absl::string_view id) {
 
 size_t IdMap::GrowthFor(size_t ids, size_t text_bytes) const {
   if (ids == 0) return 0;
-  const size_t size = this->size() + ids;
-  return impl_->arena.GrowthFor(text_bytes + ids * sizeof(uint16_t)) +
-         impl_->records.GrowthFor(static_cast<uint32_t>(size)) +
-         impl_->IndexAsWriter().GrowthFor(ids);
+  return impl_->texts.GrowthFor(size(), ids, text_bytes) + impl_->IndexAsWriter().GrowthFor(ids);
 }
 
 std::optional<uint32_t> IdMap::Find(absl::string_view id) const {
@@ -206,7 +218,7 @@ std::optional<uint32_t> IdMap::Find(absl::string_view id) const {
   return impl_->FindIn(impl_->by_hash, ProbeFor(id));
 }
 
-absl::string_view IdMap::id(uint32_t index) const { return Text(impl_->records.Get(index)); }
+absl::string_view IdMap::id(uint32_t index) const { return impl_->texts.Get(index); }
 
 uint32_t IdMap::size() const { return impl_->size.load(std::memory_order_acquire); }
 

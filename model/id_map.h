@@ -4,7 +4,7 @@
 //   if (!index) index = ids.Add("alice");
 //   ids.id(*index);  // "alice"
 //
-// An id costs its bytes plus some 21: two of length, eight in the table by index, 10 to 13 where it
+// An id costs its bytes plus some 15: two of length, two in the table by index, 10 to 13 where it
 // is found by its hash (base/hash_index.h).
 #pragma once
 
@@ -39,7 +39,7 @@ class IdMap {
   void FindCandidateAsWriter(Probe* probe) const;
   void PrefetchTextAsWriter(const Probe& probe) const;
   std::optional<uint32_t> FindAsWriter(const Probe& probe) const;
-  // Writer only. The new id's index. REQUIRES: not there yet, at most 65,535 bytes.
+  // Writer only. The new id's index. REQUIRES: not there yet, at most 65,534 bytes.
   uint32_t Add(absl::string_view id);
 
   // Any thread: a short shared lock. What is found is below size(); the id added last may be

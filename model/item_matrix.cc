@@ -48,6 +48,8 @@ const float* ItemView::ranking(uint32_t index) const {
   return has_ranking() ? root_->ranking(index) : nullptr;
 }
 
+float ItemView::ranking_bias(uint32_t index) const { return root_->row(index)->ranking_bias; }
+
 ItemMatrix::ItemMatrix(size_t rank, bool has_ranking)
     : storage_(std::make_unique<item_matrix_internal::Storage>(rank, has_ranking)) {}
 ItemMatrix::~ItemMatrix() = default;
@@ -57,7 +59,7 @@ ItemRow ItemMatrix::Add() { return Mutable(storage_->Add()); }
 
 ItemRow ItemMatrix::Mutable(uint32_t index) {
   Row* const row = storage_->MutableRow(index);
-  return {row->factors(), &row->state};
+  return {row->factors(), &row->state, &row->ranking_bias};
 }
 
 float* ItemMatrix::MutableRanking(uint32_t index) { return storage_->MutableRanking(index); }
@@ -67,6 +69,8 @@ const float* ItemMatrix::factors(uint32_t index) const { return storage_->row(in
 const RowState& ItemMatrix::state(uint32_t index) const { return storage_->row(index)->state; }
 
 const float* ItemMatrix::ranking(uint32_t index) const { return storage_->ranking(index); }
+
+float ItemMatrix::ranking_bias(uint32_t index) const { return storage_->row(index)->ranking_bias; }
 
 void ItemMatrix::Publish(int64_t sequence, const ModelGlobals& globals) {
   storage_->Publish(sequence, globals);

@@ -23,6 +23,7 @@ namespace factord {
 struct ItemRow {
   float* factors;
   RowState* state;
+  float* ranking_bias;  // what is added to the item's score (model/next_item.h): at least 0
 };
 
 namespace item_matrix_internal {
@@ -45,8 +46,9 @@ class ItemView {
   // REQUIRES: index < size().
   const float* factors(uint32_t index) const;
   const RowState& state(uint32_t index) const;
-  // Null where there are no ranking rows.
+  // Null, and 0, where there are no ranking rows.
   const float* ranking(uint32_t index) const;
+  float ranking_bias(uint32_t index) const;
   size_t stride() const;
   bool has_ranking() const;
   // For TopK.
@@ -82,6 +84,7 @@ class ItemMatrix {
   // Writer: the row as it will be published, for reading.
   const float* factors(uint32_t index) const;
   const float* ranking(uint32_t index) const;  // null where there are none
+  float ranking_bias(uint32_t index) const;    // 0 where there are none
   const RowState& state(uint32_t index) const;
   // Writer: what readers pin from now on.
   void Publish(int64_t sequence, const ModelGlobals& globals = {});

@@ -158,7 +158,7 @@ void Storage::Link(uint32_t index, uint32_t changed) {
     const auto r = static_cast<uint32_t>(std::countr_zero(rows));
     const Place& place = places_[(index << kLeafRowsLog2) + r];
     leaf->rows[r] = place.row;
-    const float bias = shape_.has_ranking ? place.row->state.ranking_bias : 0;
+    const float bias = shape_.has_ranking ? place.row->ranking_bias : 0;
     SetAndKeepMax(leaf->biases, kLeafRows, r, bias, &page->biases[l]);
     if ((recoded >> r & 1) == 0) continue;
     const float* const scored = ScoredOf(place);

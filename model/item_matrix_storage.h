@@ -43,6 +43,7 @@ inline constexpr uint32_t kPageRows = 1u << kPageRowsLog2;
 struct alignas(64) Row {
   uint64_t created;
   RowState state;
+  float ranking_bias;
 
   float* factors() { return reinterpret_cast<float*>(this + 1); }
   static size_t Bytes(const RowShape& shape) { return sizeof(Row) + shape.stride * sizeof(float); }

@@ -61,7 +61,7 @@ class RecentItems {
 // The start of an item's ranking row: a function of (config.seed, id) alone, the padding 0.
 void StartRankingRow(const ModelConfig& config, absl::string_view id, size_t stride, float* row);
 
-// kPopularityWeight ln(1 + ratings), RowState::ranking_bias.
+// kPopularityWeight ln(1 + ratings), ItemRow::ranking_bias.
 float RankingBias(uint32_t ratings);
 
 // x_u, from `stride` floats a row. `row` gives the row of one of the items; `context` has the

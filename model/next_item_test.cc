@@ -30,7 +30,7 @@ class Order {
   void TakeUp(std::vector<uint32_t>* user, uint32_t item, float value = 1, float weight = 1) {
     const ItemRow row = items_.Mutable(item);
     ++row.state->count;
-    row.state->ranking_bias = RankingBias(row.state->count);
+    *row.ranking_bias = RankingBias(row.state->count);
     touched_.clear();
     if (!user->empty()) {
       const std::vector<uint32_t> context(user->rbegin(), user->rend());
@@ -52,7 +52,7 @@ class Order {
     RankingQuery(
         context, [this](uint32_t i) { return items_.ranking(i); }, query.size(), query.data());
     return ActiveKernels().dot(query.data(), items_.ranking(item), query.size()) +
-           items_.state(item).ranking_bias;
+           items_.ranking_bias(item);
   }
   const ItemMatrix& items() const { return items_; }
   const std::set<uint32_t>& touched() const { return touched_; }
@@ -119,10 +119,10 @@ TEST(LearnNextItemTest, AStepRaisesTheItemAndTellsOfEachRowThatItMoves) {
     const float* const row = order.items().ranking(i);
     before.emplace_back(row, row + order.items().stride());
   }
-  const float score = order.Score(user, 7) - order.items().state(7).ranking_bias;
+  const float score = order.Score(user, 7) - order.items().ranking_bias(7);
   std::vector<uint32_t> after = user;
   order.TakeUp(&after, 7);
-  EXPECT_GT(order.Score(user, 7) - order.items().state(7).ranking_bias, score);
+  EXPECT_GT(order.Score(user, 7) - order.items().ranking_bias(7), score);
   EXPECT_THAT(order.touched(), testing::IsSupersetOf({7u, 5u, 4u}));
   EXPECT_LE(order.touched().size(), 6u);
   for (uint32_t i = 0; i < 50; ++i) {
@@ -188,7 +188,7 @@ TEST(LearnNextItemTest, AWeightierEventMovesMoreAndAGreaterValueAsksForMore) {
     std::vector<uint32_t> other;
     for (uint32_t i = 0; i < 50; ++i) order.TakeUp(&other, i);
     const std::vector<uint32_t> user = {3, 4, 5};
-    const auto score = [&] { return order.Score(user, 7) - order.items().state(7).ranking_bias; };
+    const auto score = [&] { return order.Score(user, 7) - order.items().ranking_bias(7); };
     const float before = score();
     std::vector<uint32_t> after = user;
     order.TakeUp(&after, 7, value, weight);

@@ -25,10 +25,8 @@ struct RowState {
   float mood = 0;
   float quality_taste = 0;
   float popularity_taste = 0;
-  // Of items, kept so that they need not be computed for each prediction: bias_variance^(1/8), and
-  // what is added to the item's score (model/next_item.h).
+  // Of items: bias_variance^(1/8), kept so that it need not be computed for each prediction.
   float rarity = 0;
-  float ranking_bias = 0;
 };
 
 // What one event did to a pair of rows.

@@ -303,8 +303,7 @@ std::vector<ScoredIndex> TopKReference(const ItemView& view, const IdMap& ids, c
   for (uint32_t item = 0; item < view.size(); ++item) {
     if (std::find(excluded.begin(), excluded.end(), item) != excluded.end()) continue;
     const float* const row = view.has_ranking() ? view.ranking(item) : view.factors(item);
-    const float bias = view.has_ranking() ? view.state(item).ranking_bias : 0;
-    all.push_back({item, kernels.dot(row, query, view.stride()) + bias});
+    all.push_back({item, kernels.dot(row, query, view.stride()) + view.ranking_bias(item)});
   }
   std::sort(all.begin(), all.end(), [&ids](const ScoredIndex& a, const ScoredIndex& b) {
     if (a.score != b.score) return a.score > b.score;

@@ -88,7 +88,7 @@ TEST(TopKTest, EqualsTheReferenceWhereMuchIsPassedOver) {
     ItemMatrix matrix(rank, /*has_ranking=*/true);
     IdMap ids;
     const auto set_bias = [&](uint32_t row) {
-      matrix.Mutable(row).state->ranking_bias = bias * static_cast<float>(random() % 100);
+      *matrix.Mutable(row).ranking_bias = bias * static_cast<float>(random() % 100);
     };
     const auto fill = [&](uint32_t row) {
       const float length = std::exp(spread * normal(random));

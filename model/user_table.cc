@@ -124,6 +124,7 @@ void UserTable::Prefetch(uint32_t index) const {
   const Chunk* const c = chunk(index);
   const uint32_t within = index & (kChunkRows - 1);
   PrefetchLine(&c->rows[within]);
+  PrefetchLine(reinterpret_cast<const char*>(&c->rows[within + 1]) - 1);  // two lines, mostly
   const float* const factors = c->factors + within * stride_;
   for (size_t i = 0; i < stride_; i += 16) PrefetchLine(factors + i);
 }
