@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
+#include "base/http2.h"
 #include "base/test_socket.h"
 #include "server/test_stream.h"
 #include "server/test_util.h"
@@ -28,8 +30,10 @@ std::chrono::system_clock::time_point Deadline() {
 }
 
 std::string PingFrame(char id, bool is_answer) {
-  constexpr char kHead[] = "\0\0\10\6";
-  return std::string(kHead, 4) + (is_answer ? '\1' : '\0') + std::string(4, '\0') + "a ping " + id;
+  std::string frame;
+  http2::PutFrame(&frame, {http2::kPing, is_answer ? http2::kAck : uint8_t{0}, 0,
+                           absl::StrCat("a ping ", std::string(1, id))});
+  return frame;
 }
 
 // Whoever speaks HTTP/2 for itself, and answers nothing.
@@ -38,8 +42,9 @@ class RawClient {
   explicit RawClient(const TestServer& server) : socket_(server.server().port()) {}
 
   void Greet() {
-    constexpr char kSettings[] = "\0\0\0\4\0\0\0\0\0";  // a frame without any
-    socket_.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + std::string(kSettings, 9));
+    std::string greeting(http2::kPreface);
+    http2::PutFrame(&greeting, {http2::kSettings, 0, 0, ""});
+    socket_.Send(greeting);
   }
   void Ping(char id) { socket_.Send(PingFrame(id, /*is_answer=*/false)); }
   // Reads until `text` has come. False: the connection has ended, or it is too late.

@@ -70,7 +70,7 @@ class RatingStream final : public RatingStreams::Reactor,
     const std::shared_ptr<RatingStream> self = shared_from_this();
     streams_->Remove(producer_id_, self);
     pace_.Cancel();
-    incoming_.reset();
+    incoming_.Clear();
     call_.reset();
   }
 
@@ -93,8 +93,9 @@ class RatingStream final : public RatingStreams::Reactor,
     }
   };
 
-  absl::Status HandleStart();
-  absl::Status HandleBatch();
+  absl::Status HandleStart(const v1::StreamRatingsRequest& request);
+  // The engine shares the request, since its events point into it.
+  absl::Status HandleBatch(const std::shared_ptr<const v1::StreamRatingsRequest>& request);
   void Start(const absl::StatusOr<int64_t>& last_number);
   // `numbers`: of the events that were submitted.
   void Settle(Batch* batch, const std::vector<int64_t>& numbers, const RecordResult& result);
@@ -116,10 +117,8 @@ class RatingStream final : public RatingStreams::Reactor,
   grpc::CallbackServerContext* const context_;
   grpc::Alarm pace_;
 
-  // Of the one read that is under way, and who handles it: no lock. The engine shares the message,
-  // since its events point into it.
-  grpc::ByteBuffer incoming_bytes_;
-  std::shared_ptr<v1::StreamRatingsRequest> incoming_;
+  // Of the one read that is under way, and who handles it: no lock.
+  grpc::ByteBuffer incoming_;
   const EngineHolder::Serving* serving_ = nullptr;  // null before `start`
   std::string producer_id_;                         // empty: anonymous
   int64_t last_number_ = 0;                         // of the events received
@@ -156,11 +155,12 @@ void RatingStream::OnReadDone(bool ok) {
   absl::Status status = absl::OkStatus();  // not ok: the client has sent all that it wants to
   int64_t events = 0;
   if (ok) {
-    incoming_ = std::make_shared<v1::StreamRatingsRequest>();
-    status = ParseRequest(incoming_bytes_, streams_->limits_.batch_events(), incoming_.get());
-    incoming_bytes_.Clear();
-    if (status.ok()) status = is_start ? HandleStart() : HandleBatch();
-    if (status.ok()) events = incoming_->batch().events_size();
+    const auto request = std::make_shared<v1::StreamRatingsRequest>();
+    status = ParseRequest(incoming_, streams_->limits_.batch_events(), request.get());
+    incoming_.Clear();
+    // From the start on the next read may be under way, and handled by another thread.
+    if (status.ok()) status = is_start ? HandleStart(*request) : HandleBatch(request);
+    events = request->batch().events_size();
   }
   MutexLock lock(&mu_);
   if (!ok || !status.ok()) {
@@ -190,11 +190,11 @@ void RatingStream::ReadWhenReadLocked() {
   if (!waits_to_read_) ReadLocked();
 }
 
-absl::Status RatingStream::HandleStart() {
-  if (!incoming_->has_start()) {
+absl::Status RatingStream::HandleStart(const v1::StreamRatingsRequest& request) {
+  if (!request.has_start()) {
     return BadRequest({{"message", "must be `start` in the first message of a stream"}});
   }
-  const v1::StreamStart& start = incoming_->start();
+  const v1::StreamStart& start = request.start();
   FACTORD_ASSIGN_OR_RETURN(serving_, streams_->engines_->Get(start.model()));
   const Violations violations = ValidateStreamStart(start, streams_->limits_);
   if (!violations.empty()) return BadRequest(violations);
@@ -234,12 +234,13 @@ void RatingStream::Start(const absl::StatusOr<int64_t>& last_number) {
   if (!closing_.has_value()) ReadPacedLocked(0);
 }
 
-absl::Status RatingStream::HandleBatch() {
-  if (!incoming_->has_batch()) {
+absl::Status RatingStream::HandleBatch(
+    const std::shared_ptr<const v1::StreamRatingsRequest>& request) {
+  if (!request->has_batch()) {
     return BadRequest({{"message", "must be `batch` after the first message of a stream"}});
   }
   FACTORD_RETURN_IF_ERROR(call_->CheckTokenAgain());
-  const v1::StreamBatch& message = incoming_->batch();
+  const v1::StreamBatch& message = request->batch();
   const Violations violations = ValidateStreamBatch(message, last_number_, streams_->limits_);
   if (!violations.empty()) return BadRequest(violations);
   const int32_t count = message.events_size();
@@ -289,10 +290,8 @@ absl::Status RatingStream::HandleBatch() {
     Settle(queued, numbers, RecordResult());
     return absl::OkStatus();
   }
-  record.done = [self = shared_from_this(), request = incoming_, queued,
-                 numbers = std::move(numbers)](const RecordResult& result) {
-    self->Settle(queued, numbers, result);
-  };
+  record.done = [self = shared_from_this(), request, queued, numbers = std::move(numbers)](
+                    const RecordResult& result) { self->Settle(queued, numbers, result); };
   {
     MutexLock lock(&submit_mu_);
     if (may_submit_) {
@@ -354,7 +353,7 @@ void RatingStream::OnCancel() {
 
 void RatingStream::ReadLocked() {
   if (closing_.has_value()) return;
-  StartRead(&incoming_bytes_);
+  StartRead(&incoming_);
 }
 
 void RatingStream::CloseLocked(const absl::Status& status) {
