@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/coding.h"
+#include "base/http2.h"
 
 namespace factord {
 namespace {
@@ -25,61 +26,18 @@ namespace {
 constexpr std::chrono::microseconds kMinSleep(200);
 constexpr std::chrono::milliseconds kMaxSleep(20);  // until it looks whether it shall stop
 
-// HTTP/2, RFC 9113.
-enum FrameType : uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kReset = 3,
-  kSettings = 4,
-  kPing = 6,
-  kGoAway = 7,
-  kWindowUpdate = 8,
-};
-constexpr uint8_t kEndStream = 1;
-constexpr uint8_t kAck = 1;
-constexpr uint8_t kEndHeaders = 4;
-constexpr size_t kFrameHeader = 9;
-constexpr size_t kMaxFrame = 16'384;
-constexpr int64_t kInitialWindow = 65'535;
-constexpr uint32_t kStreamId = 0x7fff'ffff;   // without the reserved bit
-constexpr uint32_t kMaxWindow = 0x7fff'ffff;  // more than any load gets back
 // Whoever answers nothing for so long has failed.
 constexpr std::chrono::seconds kPatience(30);
-
-uint32_t Big32(const char* bytes) { return Reader({bytes, sizeof(uint32_t)}).BigEndian32(); }
-
-void PutFrame(FrameType type, uint8_t flags, uint32_t stream, absl::string_view payload,
-              std::string* bytes) {
-  const auto size = static_cast<uint32_t>(payload.size());
-  PutBigEndian32(bytes, size << 8 | type);
-  bytes->push_back(static_cast<char>(flags));
-  PutBigEndian32(bytes, stream);
-  absl::StrAppend(bytes, payload);
-}
-
-// HPACK, RFC 7541: one field whose name is in the static table, or is given; not to be indexed.
-// REQUIRES: fewer than 127 characters each.
-std::string Field(uint8_t name_index, absl::string_view value, absl::string_view name = "") {
-  std::string field;
-  constexpr uint8_t kPrefix = 15;
-  if (name_index < kPrefix) {
-    field.push_back(static_cast<char>(name_index));
-  } else {
-    field.push_back(kPrefix);
-    field.push_back(static_cast<char>(name_index - kPrefix));
-  }
-  if (name_index == 0)
-    absl::StrAppend(&field, std::string(1, static_cast<char>(name.size())), name);
-  absl::StrAppend(&field, std::string(1, static_cast<char>(value.size())), value);
-  return field;
-}
 
 std::string RequestHeaders(const std::string& method) {
   constexpr char kPost = '\x83', kHttp = '\x86';  // :method and :scheme, fields of the static table
   constexpr uint8_t kPath = 4, kAuthority = 1, kContentType = 31;
-  return absl::StrCat(std::string{kPost, kHttp}, Field(kPath, method),
-                      Field(kAuthority, "127.0.0.1"), Field(kContentType, "application/grpc"),
-                      Field(0, "trailers", "te"));
+  std::string headers{kPost, kHttp};
+  http2::PutHeader(&headers, kPath, method);
+  http2::PutHeader(&headers, kAuthority, "127.0.0.1");
+  http2::PutHeader(&headers, kContentType, "application/grpc");
+  http2::PutHeader(&headers, "te", "trailers");
+  return headers;
 }
 
 // Of trailers that were encoded without a table; -1: there is none.
@@ -110,20 +68,15 @@ class WireLoad::Connection {
     if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
       status_ = absl::ErrnoToStatus(errno, "cannot connect");
     }
-    outgoing_ = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    outgoing_ = std::string(http2::kPreface);
     std::string settings;
-    const auto put = [&settings](uint16_t name, uint32_t value) {
-      settings.push_back(0);
-      settings.push_back(static_cast<char>(name));
-      PutBigEndian32(&settings, value);
-    };
-    constexpr uint16_t kHeaderTableSize = 1, kInitialWindowSize = 4;
-    put(kHeaderTableSize, 0);  // so that nothing has to be remembered to read trailers
-    put(kInitialWindowSize, kMaxWindow);
-    PutFrame(kSettings, 0, 0, settings, &outgoing_);
+    // So that nothing has to be remembered to read trailers.
+    PutSetting(&settings, http2::kHeaderTableSize, 0);
+    PutSetting(&settings, http2::kInitialWindowSize, http2::kMaxWindow);
+    http2::PutFrame(&outgoing_, {http2::kSettings, 0, 0, settings});
     std::string window;
-    PutBigEndian32(&window, kMaxWindow - static_cast<uint32_t>(kInitialWindow));
-    PutFrame(kWindowUpdate, 0, 0, window, &outgoing_);
+    PutBigEndian32(&window, http2::kMaxWindow - static_cast<uint32_t>(http2::kInitialWindow));
+    http2::PutFrame(&outgoing_, {http2::kWindowUpdate, 0, 0, window});
   }
   ~Connection() { close(fd_); }
   Connection(const Connection&) = delete;
@@ -137,8 +90,8 @@ class WireLoad::Connection {
   void Begin(Clock::time_point since, const grpc::ByteBuffer& request) {
     const uint32_t stream = std::exchange(next_stream_, next_stream_ + 2);
     calls_[stream] = {since, 0};
-    std::string message(1, '\0');  // not compressed
-    PutBigEndian32(&message, static_cast<uint32_t>(request.Length()));
+    std::string message;
+    http2::PutMessageHead(&message, static_cast<uint32_t>(request.Length()));
     std::vector<grpc::Slice> slices;
     (void)request.Dump(&slices);
     for (const grpc::Slice& slice : slices) {
@@ -153,11 +106,12 @@ class WireLoad::Connection {
          held_.pop_front()) {
       const auto& [stream, message] = held_.front();
       window_ -= static_cast<int64_t>(message.size());
-      PutFrame(kHeaders, kEndHeaders, stream, headers_, &outgoing_);
-      for (size_t at = 0; at < message.size(); at += kMaxFrame) {
-        const auto part = absl::string_view(message).substr(at, kMaxFrame);
+      http2::PutFrame(&outgoing_, {http2::kHeaders, http2::kEndHeaders, stream, headers_});
+      for (size_t at = 0; at < message.size(); at += http2::kMaxFrame) {
+        const auto part = absl::string_view(message).substr(at, http2::kMaxFrame);
         const bool is_last = at + part.size() == message.size();
-        PutFrame(kData, is_last ? kEndStream : 0, stream, part, &outgoing_);
+        http2::PutFrame(&outgoing_,
+                        {http2::kData, is_last ? http2::kEndStream : uint8_t{0}, stream, part});
       }
     }
     if (outgoing_.empty()) return;
@@ -175,16 +129,12 @@ class WireLoad::Connection {
     if (n > 0) incoming_.append(chunk, static_cast<size_t>(n));
     if (n == 0) status_.Update(absl::UnavailableError("the server has closed a connection"));
     if (n < 0 && errno != EAGAIN) status_.Update(absl::ErrnoToStatus(errno, "cannot receive"));
-    size_t at = 0;
-    while (incoming_.size() - at >= kFrameHeader) {
-      const char* const frame = incoming_.data() + at;
-      const uint32_t size = Big32(frame) >> 8;
-      if (incoming_.size() - at < kFrameHeader + size) break;
-      Handle(static_cast<FrameType>(frame[3]), static_cast<uint8_t>(frame[4]),
-             Big32(frame + 5) & kStreamId, {frame + kFrameHeader, size}, ended);
-      at += kFrameHeader + size;
+    absl::string_view left = incoming_;
+    while (const auto frame = http2::FirstFrame(left)) {
+      Handle(*frame, ended);
+      left.remove_prefix(frame->bytes());
     }
-    incoming_.erase(0, at);
+    incoming_.erase(0, incoming_.size() - left.size());
   }
 
  private:
@@ -194,32 +144,35 @@ class WireLoad::Connection {
   };
 
   template <typename Ended>
-  void Handle(FrameType type, uint8_t flags, uint32_t stream, absl::string_view payload,
-              const Ended& ended) {
-    const auto call = calls_.find(stream);
-    switch (type) {
-      case kData:
-        if (call != calls_.end()) call->second.bytes += static_cast<int64_t>(payload.size());
+  void Handle(const http2::Frame& frame, const Ended& ended) {
+    const auto call = calls_.find(frame.stream);
+    switch (frame.type) {
+      case http2::kData:
+        if (call != calls_.end()) call->second.bytes += static_cast<int64_t>(frame.payload.size());
         break;
-      case kHeaders:
-        if ((flags & kEndStream) == 0 || call == calls_.end()) break;
-        ended(call->second.since, GrpcStatus(payload), call->second.bytes);
+      case http2::kHeaders:
+        if ((frame.flags & http2::kEndStream) == 0 || call == calls_.end()) break;
+        ended(call->second.since, GrpcStatus(frame.payload), call->second.bytes);
         calls_.erase(call);
         break;
-      case kReset:  // after trailers that came before the request was read
+      case http2::kReset:  // after trailers that came before the request was read
         if (call != calls_.end()) status_.Update(absl::AbortedError("a call was reset"));
         break;
-      case kSettings:
-        if ((flags & kAck) == 0) PutFrame(kSettings, kAck, 0, "", &outgoing_);
+      case http2::kSettings:
+        if ((frame.flags & http2::kAck) == 0) {
+          http2::PutFrame(&outgoing_, {http2::kSettings, http2::kAck, 0, ""});
+        }
         break;
-      case kPing:
-        if ((flags & kAck) == 0) PutFrame(kPing, kAck, 0, payload, &outgoing_);
+      case http2::kPing:
+        if ((frame.flags & http2::kAck) == 0) {
+          http2::PutFrame(&outgoing_, {http2::kPing, http2::kAck, 0, frame.payload});
+        }
         break;
-      case kGoAway:
+      case http2::kGoAway:
         status_.Update(absl::UnavailableError("the server sends the connection away"));
         break;
-      case kWindowUpdate:
-        if (stream == 0) window_ += Big32(payload.data());
+      case http2::kWindowUpdate:
+        if (frame.stream == 0) window_ += Reader(frame.payload).BigEndian32();
         break;
     }
   }
@@ -229,7 +182,7 @@ class WireLoad::Connection {
   absl::Status status_;
   std::string outgoing_, incoming_;
   std::deque<std::pair<uint32_t, std::string>> held_;  // streams and messages, not sent yet
-  int64_t window_ = kInitialWindow;
+  int64_t window_ = http2::kInitialWindow;
   uint32_t next_stream_ = 1;
   absl::flat_hash_map<uint32_t, Call> calls_;
 };

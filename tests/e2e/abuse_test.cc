@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/coding.h"
+#include "base/http2.h"
 #include "base/temp_folder.h"
 #include "base/test_socket.h"
 #include "client/test_certificates.h"
@@ -95,15 +97,19 @@ class RawClient : public Connection {
 
   // The client's greeting. `window`: how many bytes of an answer it takes.
   void Greet(uint32_t window) {
-    std::string settings = Number(4, 2) + Number(window, 4);  // SETTINGS_INITIAL_WINDOW_SIZE
-    this->Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(4, 0, 0, settings));
+    std::string settings, greeting(http2::kPreface);
+    PutSetting(&settings, http2::kInitialWindowSize, window);
+    http2::PutFrame(&greeting, {http2::kSettings, 0, 0, settings});
+    this->Send(greeting);
   }
-  // A call with one message, of less than 256 bytes.
+  // A call with one message, of a frame's size at most.
   void Call(uint32_t stream, const std::string& path, const std::string& message = "") {
     Begin(stream, path);
-    constexpr int kEndStream = 1;
-    this->Send(Frame(0, kEndStream, stream,
-                     Number(0, 1) + Number(static_cast<uint32_t>(message.size()), 4) + message));
+    std::string data, frame;
+    http2::PutMessageHead(&data, static_cast<uint32_t>(message.size()));
+    data += message;
+    http2::PutFrame(&frame, {http2::kData, http2::kEndStream, stream, data});
+    this->Send(frame);
   }
 
   // A call, up to its message. `more_headers`: of 100 bytes; gRPC takes 8 kB in all.
@@ -116,31 +122,14 @@ class RawClient : public Connection {
                                                           {":authority", "localhost"},
                                                           {"te", "trailers"},
                                                           {"content-type", "application/grpc"}}) {
-      headers += Literal(name, value);
+      http2::PutHeader(&headers, name, value);
     }
     for (int i = 0; i < more_headers; ++i) {
-      headers += Literal("k" + std::to_string(i), std::string(100, 'v'));
+      http2::PutHeader(&headers, "k" + std::to_string(i), std::string(100, 'v'));
     }
-    constexpr int kEndHeaders = 4;
-    this->Send(Frame(1, kEndHeaders, stream, headers));
-  }
-
- protected:
-  static std::string Number(uint32_t value, int bytes) {
-    std::string text;
-    for (int i = bytes - 1; i >= 0; --i) text += static_cast<char>(value >> (8 * i));
-    return text;
-  }
-  static std::string Frame(int type, int flags, uint32_t stream, const std::string& payload) {
-    return Number(static_cast<uint32_t>(payload.size()), 3) + static_cast<char>(type) +
-           static_cast<char>(flags) + Number(stream, 4) + payload;
-  }
-
- private:
-  // HPACK: a literal header without indexing or Huffman's code.
-  static std::string Literal(const std::string& name, const std::string& value) {
-    return std::string(1, '\0') + static_cast<char>(name.size()) + name +
-           static_cast<char>(value.size()) + value;
+    std::string frame;
+    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream, headers});
+    this->Send(frame);
   }
 };
 
@@ -152,9 +141,11 @@ class HalfMessage : public Client {
   explicit HalfMessage(int port) : Client(port) {
     const int on = 1;  // or each small step would wait for the one before to be acknowledged
     setsockopt(fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    Greet(65'535);
+    Greet(static_cast<uint32_t>(http2::kInitialWindow));
     Begin(1, "/factord.v1.RatingService/RecordRatings");
-    Queue(Number(0, 1) + Number(kSize, 4));
+    std::string head;
+    http2::PutMessageHead(&head, kSize);
+    Queue(head);
   }
 
   // What there is to wait for before the next Step.
@@ -184,43 +175,44 @@ class HalfMessage : public Client {
 
  private:
   static constexpr int64_t kSize = 15 << 20;
-  static constexpr int64_t kMaxData = 16'384;  // in a frame
+  static constexpr int64_t kMaxData = http2::kMaxFrame;
 
   void Queue(const std::string& data) {
-    out_ += Frame(0, 0, 1, data);
+    http2::PutFrame(&out_, {http2::kData, 0, 1, data});
     window_ -= static_cast<int64_t>(data.size());
     connection_window_ -= static_cast<int64_t>(data.size());
   }
-  uint32_t NumberAt(size_t position, int bytes) const {
-    uint32_t number = 0;
-    for (int i = 0; i < bytes; ++i) number = number << 8 | static_cast<uint8_t>(in_[position + i]);
-    return number;
-  }
   // False: there is none yet.
   bool TakeFrame() {
-    constexpr size_t kHead = 9;
-    if (in_.size() < kHead || in_.size() < kHead + NumberAt(0, 3)) return false;
-    const size_t size = NumberAt(0, 3);
-    const int type = in_[3], flags = in_[4];
-    if (type == 3 || type == 7) has_ended_ = true;  // RST_STREAM, GOAWAY
-    if (type == 8) (NumberAt(5, 4) == 0 ? connection_window_ : window_) += NumberAt(kHead, 4);
-    if (type == 6 && flags == 0) out_ += Frame(6, 1, 0, in_.substr(kHead, size));  // a ping
-    if (type == 4 && flags == 0) {
-      for (size_t i = kHead; i < kHead + size; i += 6) {
-        if (NumberAt(i, 2) != 4) continue;
-        window_ += int64_t{NumberAt(i + 2, 4)} - initial_window_;
-        initial_window_ = NumberAt(i + 2, 4);
-      }
-      out_ += Frame(4, 1, 0, "");
+    const auto frame = http2::FirstFrame(in_);
+    if (!frame.has_value()) return false;
+    const bool is_answer = (frame->flags & http2::kAck) != 0;
+    Reader payload(frame->payload);
+    if (frame->type == http2::kReset || frame->type == http2::kGoAway) has_ended_ = true;
+    if (frame->type == http2::kWindowUpdate) {
+      (frame->stream == 0 ? connection_window_ : window_) += payload.BigEndian32();
     }
-    in_.erase(0, kHead + size);
+    if (frame->type == http2::kPing && !is_answer) {
+      http2::PutFrame(&out_, {http2::kPing, http2::kAck, 0, frame->payload});
+    }
+    if (frame->type == http2::kSettings && !is_answer) {
+      while (payload.remaining() > 0) {
+        const int high = payload.Byte();
+        const int setting = high << 8 | payload.Byte();
+        const int64_t value = payload.BigEndian32();
+        if (setting == http2::kInitialWindowSize)
+          window_ += value - std::exchange(initial_window_, value);
+      }
+      http2::PutFrame(&out_, {http2::kSettings, http2::kAck, 0, ""});
+    }
+    in_.erase(0, frame->bytes());
     return true;
   }
 
   int64_t left_ = kSize - 1;
-  int64_t initial_window_ = 65'535;
-  int64_t window_ = 65'535;
-  int64_t connection_window_ = 65'535;
+  int64_t initial_window_ = http2::kInitialWindow;
+  int64_t window_ = http2::kInitialWindow;
+  int64_t connection_window_ = http2::kInitialWindow;
   bool has_ended_ = false;
   std::string in_;
   std::string out_;
