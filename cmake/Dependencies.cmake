@@ -10,10 +10,11 @@ find_package(OpenSSL REQUIRED)               # OpenSSL::Crypto: certificates, ha
 find_package(prometheus-cpp CONFIG REQUIRED) # prometheus-cpp::core, prometheus-cpp::pull
 find_package(GTest CONFIG REQUIRED)          # GTest::gtest_main, GTest::gmock
 
-# Debian's libxxhash has no CMake package.
+# Debian's libxxhash has no CMake package. Its header alone: what is used of it is inlined.
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET GLOBAL libxxhash)
-add_library(xxhash::xxhash ALIAS PkgConfig::xxhash)
+pkg_check_modules(xxhash REQUIRED QUIET libxxhash)
+add_library(xxhash::xxhash INTERFACE IMPORTED GLOBAL)
+target_include_directories(xxhash::xxhash INTERFACE ${xxhash_INCLUDE_DIRS})
 
 if(FACTORD_WITH_GRPC)
   find_package(Protobuf MODULE REQUIRED)     # protobuf::libprotobuf; Debian's has no CONFIG package
