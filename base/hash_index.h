@@ -2,8 +2,7 @@
 //
 //   HashIndex index;
 //   index.Insert(HashOf(names[7]), 7);
-//   index.Find(HashOf(name), [&](uint32_t i) { return names[i] == name; });  // 7 if it is that
-//   name
+//   index.Find(HashOf(name), [&](uint32_t i) { return names[i] == name; });  // 7, perhaps
 //
 // A table of (hash, index) in the order of the hashes, with gaps: a pair lies where its hash, as a
 // fraction of all there are, says, or a few places after (linear probing, in order). So a search
