@@ -27,8 +27,11 @@ namespace factord {
 class HashIndex {
  public:
   HashIndex() = default;
-  HashIndex(const HashIndex&) = delete;
-  HashIndex& operator=(const HashIndex&) = delete;
+  HashIndex(HashIndex&& other) noexcept { Swap(other); }
+  HashIndex& operator=(HashIndex&& other) noexcept {
+    Swap(other);
+    return *this;
+  }
 
   // Random, another one in each process.
   static uint64_t Secret() {
@@ -63,7 +66,7 @@ class HashIndex {
   // REQUIRES: the pair is not there; index <= kMaxIndex.
   void Insert(uint32_t hash, uint32_t index) {
     assert(index <= kMaxIndex);
-    if (CapacityFor(size_ + 1) != places_) Rehash(CapacityFor(size_ + 1));
+    Reserve(size_ + 1);
     uint64_t pair = Pair(hash, index);
     // What comes after moves up by one, as far as there is no gap.
     for (size_t i = LowerBound(pair); pair != kEmpty; ++i) std::swap(pair, table_[i]);
@@ -83,7 +86,24 @@ class HashIndex {
   }
   // Room for this many in all, so that the table need not grow on the way.
   void Reserve(size_t size) {
-    if (CapacityFor(size) != places_) Rehash(CapacityFor(size));
+    if (CapacityFor(size) != places_) *this = WithRoomFor(size);
+  }
+  // A copy with room for this many in all.
+  HashIndex WithRoomFor(size_t size) const {
+    HashIndex copy;
+    copy.places_ = CapacityFor(size);
+    copy.size_ = size_;
+    copy.table_.reserve(copy.places_ + kOverhang);
+    copy.table_.assign(copy.places_ + kStep, kEmpty);
+    size_t next = 0;
+    for (const uint64_t pair : table_) {
+      // Without a branch, for gaps come at random: one is written where one is.
+      next = pair == kEmpty ? next : std::max(next, copy.Home(HashOf(pair)));
+      copy.table_[next] = pair;
+      next += pair != kEmpty;
+      copy.KeepGapAtEnd();
+    }
+    return copy;
   }
 
   size_t size() const { return size_; }
@@ -131,20 +151,10 @@ class HashIndex {
   void KeepGapAtEnd() {
     if (table_[table_.size() - kStep] != kEmpty) table_.push_back(kEmpty);
   }
-  void Rehash(size_t places) {
-    std::vector<uint64_t> former;
-    former.swap(table_);
-    places_ = places;
-    table_.reserve(places + kOverhang);
-    table_.assign(places + kStep, kEmpty);
-    size_t next = 0;
-    for (const uint64_t pair : former) {
-      // Without a branch, for gaps come at random: one is written where one is.
-      next = pair == kEmpty ? next : std::max(next, Home(HashOf(pair)));
-      table_[next] = pair;
-      next += pair != kEmpty;
-      KeepGapAtEnd();
-    }
+  void Swap(HashIndex& other) {
+    std::swap(places_, other.places_);
+    std::swap(size_, other.size_);
+    table_.swap(other.table_);
   }
 
   size_t places_ = 0;  // that a hash may have

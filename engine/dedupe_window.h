@@ -25,7 +25,9 @@ class DedupeWindow {
 
   // What the key is found by in a HashIndex.
   static uint32_t ShortHash(const Hash128& key) {
-    return static_cast<uint32_t>(key.low * (HashIndex::Secret() | 1) >> 32);
+    // All of the key: ids can be found that agree in half of it.
+    const absl::string_view bytes(reinterpret_cast<const char*>(&key), sizeof(key));
+    return static_cast<uint32_t>(HashBytes64(bytes, HashIndex::Secret()) >> 32);
   }
 
   // The entry of `key` if it will still be remembered when `next_sequence` arrives, else null.

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -55,6 +56,17 @@ TEST(DedupeWindowTest, AgreesWithANaiveMapAndItsHashWithAFreshOne) {
     }
   }
   EXPECT_LE(window.size(), static_cast<size_t>(kWindow));
+}
+
+// Ids that agree in half of their key can be found; they must not lie together.
+TEST(DedupeWindowTest, IdsAreFoundByAllOfTheirKey) {
+  std::set<uint32_t> by_high, by_low;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    by_high.insert(DedupeWindow::ShortHash({i, 5}));
+    by_low.insert(DedupeWindow::ShortHash({5, i}));
+  }
+  EXPECT_GT(by_high.size(), 990u);
+  EXPECT_GT(by_low.size(), 990u);
 }
 
 TEST(DedupeWindowTest, CountsWhatItForgetsAndWhatItTakes) {

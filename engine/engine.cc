@@ -294,7 +294,8 @@ absl::Status EngineOptions::Validate() const {
   require(memory_limit >= 0, "memory_limit: must be at least 0");
   require(max_producers >= 0, "max_producers: must be at least 0");
   require(max_group_events > 0, "max_group_events: must be at least 1");
-  require(max_pinned_views > 0, "max_pinned_views: must be at least 1");
+  // Each takes one of the slots that readers of items have, 256 in all.
+  require(max_pinned_views > 0 && max_pinned_views <= 128, "max_pinned_views: must be 1 to 128");
   require(pinned_view_ttl.count() > 0, "pinned_view_ttl: must be above 0");
   if (errors.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrJoin(errors, "; "));

@@ -90,7 +90,7 @@ struct EngineOptions {
   int32_t max_group_events = 8'192;
   // Where Backup puts its folders; made when first needed. Empty: no backups.
   std::string backup_dir;
-  // Pinned views (see PinItems): how many at once, and for how long after their last use.
+  // Pinned views (see PinItems): how many at once, 1 to 128, and for how long after their last use.
   int32_t max_pinned_views = 16;
   std::chrono::milliseconds pinned_view_ttl = std::chrono::minutes(1);
   // Kept up to date by Open, for whoever watches it. May be null.

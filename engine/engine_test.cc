@@ -436,6 +436,10 @@ TEST_F(EngineTest, RankingEqualsBruteForceOverTheFactorsOfThePinnedView) {
     }
     last = page->last_page;
   }
+  // Whoever makes up a place gets nothing, and hears that it was the last.
+  constexpr int64_t kBeyond = std::numeric_limits<int64_t>::max();
+  EXPECT_TRUE(engine->ItemFactors(token, kBeyond, 7)->last_page);
+  EXPECT_TRUE(engine->UserFactors(kBeyond, 7).last_page);
   std::sort(scored.begin(), scored.end());
   ASSERT_EQ(answer->items.size(), scored.size());
   for (size_t i = 0; i < scored.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <future>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "engine/query.h"
@@ -44,7 +45,17 @@ absl::Status FurtherPasses::Start(int32_t passes) {
   Update([passes](PassesProgress* progress) {
     *progress = {.state = State::kRunning, .passes = passes};
   });
-  thread_ = std::thread([this, passes] { Run(passes); });
+  try {
+    thread_ = std::thread([this, passes] { Run(passes); });
+  } catch (const std::system_error& error) {
+    const absl::Status failure =
+        absl::ResourceExhaustedError(absl::StrCat("cannot start a thread: ", error.what()));
+    Update([&failure](PassesProgress* progress) {
+      progress->state = State::kFailed;
+      progress->failure = failure;
+    });
+    return failure;
+  }
   return absl::OkStatus();
 }
 

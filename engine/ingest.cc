@@ -71,16 +71,15 @@ void Ingest::Stop() {
 absl::Status Ingest::write_health() const { return store_->log()->health(); }
 
 absl::Status Ingest::Enqueue(Job job, Load load) {
-  {
-    MutexLock lock(&mu_);
-    if (stopping_) return absl::UnavailableError("the server is shutting down");
-    FACTORD_RETURN_IF_ERROR(CheckRoomInQueue(load));
-    queued_.events += load.events;
-    queued_.bytes += load.bytes;
-    queue_.push_back(std::move(job));
-    if (queue_.size() > 1) return absl::OkStatus();  // the writer has been told
-  }
-  changed_.NotifyOne();
+  MutexLock lock(&mu_);
+  if (stopping_) return absl::UnavailableError("the server is shutting down");
+  FACTORD_RETURN_IF_ERROR(CheckRoomInQueue(load));
+  queued_.events += load.events;
+  queued_.bytes += load.bytes;
+  queue_.push_back(std::move(job));
+  // Under the lock: once the job is settled all this may be gone. And whoever comes while the
+  // writer still sleeps wakes it: another that was to may be kept from it, being of low priority.
+  if (sleeps_) changed_.NotifyOne();
   return absl::OkStatus();
 }
 
@@ -130,7 +129,9 @@ void Ingest::Loop() {
     std::vector<Job> jobs;
     {
       MutexLock lock(&mu_);
+      sleeps_ = true;
       while (queue_.empty() && !stopping_) changed_.Wait(&mu_);
+      sleeps_ = false;
       if (queue_.empty()) return;
       jobs.swap(queue_);
     }
@@ -155,12 +156,7 @@ void Ingest::Process(std::vector<Job> jobs) {
         break;  // a task wants everything before it settled
       }
     }
-    Commit(group);
-    {
-      MutexLock lock(&mu_);
-      queued_.events -= taken.events;
-      queued_.bytes -= taken.bytes;
-    }
+    Commit(group, taken);
     if (job != jobs.end() && std::holds_alternative<Task>(*job)) {
       std::get<Task>(*job).run();
       ++job;
@@ -168,7 +164,7 @@ void Ingest::Process(std::vector<Job> jobs) {
   }
 }
 
-void Ingest::Commit(EventGroup& group) {
+void Ingest::Commit(EventGroup& group, const Load& taken) {
   if (group.empty()) return;
   const std::vector<Event>& events = group.events();
   absl::Status status = store_->log()->health();
@@ -206,6 +202,12 @@ void Ingest::Commit(EventGroup& group) {
   std::vector<std::function<void()>> callbacks;
   for (EventGroup::Answer& answer : group.TakeAnswers()) {
     callbacks.push_back([answer = std::move(answer), status] { answer(status); });
+  }
+  {
+    // Before the answers: who has got one may send the next at once.
+    MutexLock lock(&mu_);
+    queued_.events -= taken.events;
+    queued_.bytes -= taken.bytes;
   }
   KillPoint("answer.before");
   completions_->Run(std::move(callbacks));

@@ -103,7 +103,8 @@ class Ingest {
   absl::Status CheckRoomInQueue(const Load& load) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Loop();
   void Process(std::vector<Job> jobs);
-  void Commit(EventGroup& group);
+  // `taken`: what the group took of the queue.
+  void Commit(EventGroup& group, const Load& taken);
   // Looks at the disk and at the store's memory, now and then.
   void CheckResources();
 
@@ -120,6 +121,7 @@ class Ingest {
   CondVar changed_;
   std::vector<Job> queue_ ABSL_GUARDED_BY(mu_);
   Load queued_ ABSL_GUARDED_BY(mu_);
+  bool sleeps_ ABSL_GUARDED_BY(mu_) = false;  // the writer, until it has been told
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
   // The writer's.

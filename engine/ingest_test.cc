@@ -161,6 +161,15 @@ TEST_F(IngestTest, AFullQueueRefusesAndTakesAgainLater) {
       SendAndWait({{"u", "a", 1}, {"u", "b", 1}, {"u", "c", 1}, {"u", "d", 1}}).status.ok());
 }
 
+// It was refused at times: what the first had taken of the queue was given back after its answer.
+TEST_F(IngestTest, WhoHasAnAnswerMaySendTheNextToAFullQueue) {
+  options_.max_queued_events = 1;
+  Start();
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_TRUE(SendAndWait({{"u", "i", 1}, {"u", "j", 1}}).status.ok()) << i;
+  }
+}
+
 TEST_F(IngestTest, AQueueOfTooManyBytesRefusesAndTakesAgainLater) {
   options_.max_queued_bytes = 2000;
   Start();

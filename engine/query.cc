@@ -286,6 +286,7 @@ FactorPage ReadItemFactors(const ModelState& state, const ItemView& view, int64_
   FactorPage page;
   page.sequence = view.sequence();
   const int32_t rank = state.config().rank;
+  first = std::min<int64_t>(first, view.size());
   const int64_t end = std::min<int64_t>(view.size(), first + limit);
   for (int64_t i = first; i < end; ++i) {
     const auto item = static_cast<uint32_t>(i);
@@ -310,6 +311,7 @@ FactorPage ReadUserFactors(const ModelState& state, int64_t first, int32_t limit
   const int32_t rank = state.config().rank;
   // Ids come last when a user is created, so they say how many are complete.
   const int64_t users = state.user_ids().size();
+  first = std::min(first, users);
   const int64_t end = std::min<int64_t>(users, first + limit);
   std::vector<float> vector(view.stride());
   for (int64_t i = first; i < end; ++i) {

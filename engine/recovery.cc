@@ -68,7 +68,12 @@ absl::Status LoadSnapshot(Store& store, ModelState& state, RecoveryProgress* pro
   FACTORD_RETURN_IF_ERROR(
       store.ReadRows(Side::kUser, [&](const Row& row) { return load(Side::kUser, row); }));
   const int64_t forgotten = meta.sequence - state.config().dedupe_window;
-  FACTORD_RETURN_IF_ERROR(store.ReadDedupe([&](uint64_t, const DedupeEntry& entry) {
+  FACTORD_RETURN_IF_ERROR(store.ReadDedupe([&](uint64_t slot, const DedupeEntry& entry) {
+    if (entry.sequence < 1 || entry.sequence > meta.sequence ||
+        slot != state.dedupe().SlotOf(entry.sequence)) {
+      return absl::DataLossError(absl::StrCat("slot ", slot, " of the event ids holds sequence ",
+                                              entry.sequence, " of ", meta.sequence));
+    }
     // A slot keeps its old entry until another event with an id comes to it.
     if (entry.sequence > forgotten) state.LoadDedupeEntry(entry);
     return absl::OkStatus();

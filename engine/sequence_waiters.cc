@@ -19,11 +19,10 @@ SequenceWaiters::~SequenceWaiters() {
 
 void SequenceWaiters::Add(int64_t sequence, Clock::time_point deadline,
                           std::function<void(absl::Status)> done) {
-  {
-    MutexLock lock(&mu_);
-    waiters_.emplace(sequence, Waiter{deadline, std::move(done)});
-    waiting_.fetch_add(1);
-  }
+  // Notifies under the lock: once `done` is called all this may be gone.
+  MutexLock lock(&mu_);
+  waiters_.emplace(sequence, Waiter{deadline, std::move(done)});
+  waiting_.fetch_add(1);
   // The thread looks at visible_ after this, so an Advance that missed the waiter is not lost.
   changed_.NotifyOne();
 }

@@ -115,11 +115,13 @@ void Snapshotter::Loop() {
       }
       if (stop_) return;
     }
-    if (state_->visible_sequence() > snapshot_sequence()) {
-      // on_snapshot has been told of a failure; the next try is soon.
-      if (!Snapshot().ok()) not_before = Clock::now() + kRetryDelay;
+    const bool failed = state_->visible_sequence() > snapshot_sequence() && !Snapshot().ok();
+    const Clock::time_point now = Clock::now();
+    next = timed ? now + options_.interval : Clock::time_point::max();
+    if (failed) {  // on_snapshot has been told
+      not_before = now + kRetryDelay;
+      next = std::min(next, not_before);
     }
-    if (timed) next = Clock::now() + options_.interval;
   }
 }
 
@@ -160,12 +162,12 @@ absl::StatusOr<SnapshotInfo> Snapshotter::WriteSnapshot() {
   if (!writer.ok()) return writer.status();
 
   std::optional<Cut> cut;
-  FACTORD_RETURN_IF_ERROR(ingest_->RunOnWriter([&] { cut = state_->BeginCut(); }));
-  KillPoint("snapshot.cut");
-  {
+  FACTORD_RETURN_IF_ERROR(ingest_->RunOnWriter([&] {
+    cut = state_->BeginCut();
     MutexLock lock(&mu_);
     bytes_since_snapshot_ = 0;
-  }
+  }));
+  KillPoint("snapshot.cut");
 
   SnapshotInfo info;
   info.sequence = cut->sequence;

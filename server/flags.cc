@@ -126,7 +126,8 @@ ABSL_FLAG(
 ABSL_FLAG(
     int64_t, max_producers, 100'000,
     "Producers of StreamRatings, whose last numbers are remembered for good: a new one beyond "
-    "is refused (RESOURCE_EXHAUSTED), known ones go on. 0: no limit.");
+    "is refused (RESOURCE_EXHAUSTED), known ones go on. Streams that have sent nothing yet do not "
+    "count. 0: no limit.");
 ABSL_FLAG(absl::Duration, max_sequence_wait, absl::Seconds(1),
           "How long a read waits for its min_sequence to become visible, at the most.");
 

@@ -132,13 +132,18 @@ absl::Status Listener::Bind(const HostPort& address) {
 }
 
 Listener::~Listener() {
+  Close();
+  if (wake_ >= 0) close(wake_);
+}
+
+void Listener::Close() {
   if (thread_.joinable()) {
     const uint64_t one = 1;
     (void)!write(wake_, &one, sizeof(one));
     thread_.join();
   }
   for (const int fd : listening_) close(fd);
-  if (wake_ >= 0) close(wake_);
+  listening_.clear();
 }
 
 void Listener::Start(std::unique_ptr<Acceptor> acceptor) {

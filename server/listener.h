@@ -52,6 +52,9 @@ class Listener {
   // Closes the port. Connections stay open.
   ~Listener();
 
+  // The same, once. Not beside another Close.
+  void Close();
+
   int port() const { return port_; }
 
   // Takes connections, on a thread of its own, and hands them to `acceptor`, whose server runs.

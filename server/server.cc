@@ -416,6 +416,8 @@ void Server::Drain() {
     (void)gate_.WaitUntilNone(std::min(deadline, std::chrono::steady_clock::now() + kSendGrace));
   } else {
     log::Warning("cancelling the calls that still run");
+    // gRPC would leave connections that come from now on open, and silent.
+    api_.listener->Close();
     api_.server->Shutdown(std::chrono::system_clock::now());
   }
   recovery_.join();

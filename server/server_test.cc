@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "base/temp_folder.h"
@@ -323,8 +324,48 @@ TEST(ServerTest, DrainCancelsWhatTakesTooLong) {
     EXPECT_FALSE(server.recommendations()->RecommendItems(&context, request, &response).ok());
   });
   scanning.get_future().wait();
-  EXPECT_EQ(server.Stop(), kExitOk);
+  server.server().Stop();
   client.join();
+  EXPECT_EQ(server.Join(), kExitOk);
+}
+
+// Such a connection was neither served nor closed.
+TEST(ServerTest, NobodyIsKeptWaitingByADrainThatTakesTooLong) {
+  TestServer server(
+      [](ServerOptions* options) { options->drain_timeout = std::chrono::seconds(4); });
+  server.WaitUntilServing();
+  std::promise<void> scanning, closing, go_on;
+  server.engine().on_close = [&] {
+    closing.set_value();
+    go_on.get_future().wait();
+    return absl::OkStatus();
+  };
+  server.engine().on_recommend =
+      [&](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
+    scanning.set_value();
+    while (query.keep_going()) std::this_thread::yield();
+    return absl::CancelledError("");
+  };
+  std::thread client([&] {
+    v1::RecommendItemsRequest request;
+    request.set_user_id("u");
+    v1::RecommendItemsResponse response;
+    grpc::ClientContext context;
+    EXPECT_FALSE(server.recommendations()->RecommendItems(&context, request, &response).ok());
+  });
+  scanning.get_future().wait();
+  server.server().Stop();
+  client.join();  // cancelled
+  closing.get_future().wait();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(1500));
+  v1::GetModelResponse response;
+  const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server.server().port()),
+                                           grpc::InsecureChannelCredentials());
+  EXPECT_EQ(v1::ModelService::NewStub(channel)->GetModel(&context, {}, &response).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  go_on.set_value();
+  EXPECT_EQ(server.Join(), kExitOk);
 }
 
 TEST(ServerTest, AFailedCloseIsTold) {

@@ -117,9 +117,8 @@ absl::Status WriteFileDurably(const std::string& folder, const std::string& name
 
 absl::Status RemoveDurably(const std::string& folder, const std::string& name) {
   const std::string path = Join(folder, name);
-  if (unlink(path.c_str()) != 0) {
-    return errno == ENOENT ? absl::OkStatus() : ErrnoStatus(errno, "remove", path);
-  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, "remove", path);
+  // Also if it is gone already: whoever removed it may have ended before this.
   return SyncFolder(folder);
 }
 

@@ -111,9 +111,9 @@ absl::Status CheckCurrent(const std::string& database) {
 }  // namespace
 
 absl::Status Store::Create(const std::string& path, const ConfigFields& config) {
-  const bool is_new = !PathExists(path);
   FACTORD_RETURN_IF_ERROR(MakeFolder(path));
-  if (is_new) FACTORD_RETURN_IF_ERROR(SyncFolder(ParentFolder(path)));
+  // Also if it is there: whoever made it may have ended before this.
+  FACTORD_RETURN_IF_ERROR(SyncFolder(ParentFolder(path)));
   FACTORD_RETURN_IF_ERROR(CheckCreatable(path));
   FACTORD_ASSIGN_OR_RETURN(const FolderLock lock,
                            FolderLock::Acquire(path, FolderLock::Mode::kCreate));
