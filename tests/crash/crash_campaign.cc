@@ -268,6 +268,7 @@ class Replayer {
       : log_(*log), address_(address), counts_(counts), random_(seed), thread_([this] { Run(); }) {}
   void Join() { thread_.join(); }
   bool done() const { return next_ == log_.size(); }
+  size_t next() const { return next_; }
 
  private:
   void Run() {
@@ -388,8 +389,13 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
     ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, *random));
     server.WaitUntilServing();
     address.Set(server.channel());
-    const auto until = steady_clock::now() + kPatience;
-    while (!replayer.done() && steady_clock::now() < until) {
+    // As long as it goes on: many events may be left, and the machine busy.
+    auto until = steady_clock::now() + kPatience;
+    for (size_t last = 0; !replayer.done() && steady_clock::now() < until;) {
+      if (const size_t next = replayer.next(); next != last) {
+        last = next;
+        until = steady_clock::now() + kPatience;
+      }
       std::this_thread::sleep_for(milliseconds(1));
     }
     EXPECT_TRUE(replayer.done());
