@@ -229,6 +229,8 @@ class Killer {
       if (server.EndsWithin(kArmed)) {
         EXPECT_EQ(kill_switch_.killed_at(), point) << server.output();
       } else {
+        EXPECT_TRUE(kill_switch_.killed_at() < 0 || server.EndsWithin(kArmed))
+            << "came to " << PointName(point, phase) << " and was not killed";
         server.Signal(SIGKILL);
       }
     } else {
