@@ -305,25 +305,31 @@ TEST(ServerTest, CallsAreUnavailableWhileItClosesTheEngine) {
   EXPECT_EQ(server.Join(), kExitOk);
 }
 
-TEST(ServerTest, DrainCancelsWhatTakesTooLong) {
-  TestServer server(
-      [](ServerOptions* options) { options->drain_timeout = std::chrono::seconds(2); });
-  server.WaitUntilServing();
-  std::promise<void> scanning;
+// A call whose search ends only when it is cancelled, and has begun.
+std::thread SearchUntilCancelled(TestServer& server) {
+  const auto scanning = std::make_shared<std::promise<void>>();
   server.engine().on_recommend =
-      [&](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
-    scanning.set_value();
+      [scanning](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
+    scanning->set_value();
     while (query.keep_going()) std::this_thread::yield();
     return absl::CancelledError("");
   };
-  std::thread client([&] {
+  std::thread client([&server] {
     v1::RecommendItemsRequest request;
     request.set_user_id("u");
     v1::RecommendItemsResponse response;
     grpc::ClientContext context;
     EXPECT_FALSE(server.recommendations()->RecommendItems(&context, request, &response).ok());
   });
-  scanning.get_future().wait();
+  scanning->get_future().wait();
+  return client;
+}
+
+TEST(ServerTest, DrainCancelsWhatTakesTooLong) {
+  TestServer server(
+      [](ServerOptions* options) { options->drain_timeout = std::chrono::seconds(2); });
+  server.WaitUntilServing();
+  std::thread client = SearchUntilCancelled(server);
   server.server().Stop();
   client.join();
   EXPECT_EQ(server.Join(), kExitOk);
@@ -334,26 +340,13 @@ TEST(ServerTest, NobodyIsKeptWaitingByADrainThatTakesTooLong) {
   TestServer server(
       [](ServerOptions* options) { options->drain_timeout = std::chrono::seconds(4); });
   server.WaitUntilServing();
-  std::promise<void> scanning, closing, go_on;
+  std::promise<void> closing, go_on;
   server.engine().on_close = [&] {
     closing.set_value();
     go_on.get_future().wait();
     return absl::OkStatus();
   };
-  server.engine().on_recommend =
-      [&](const RecommendQuery& query) -> absl::StatusOr<Recommendation> {
-    scanning.set_value();
-    while (query.keep_going()) std::this_thread::yield();
-    return absl::CancelledError("");
-  };
-  std::thread client([&] {
-    v1::RecommendItemsRequest request;
-    request.set_user_id("u");
-    v1::RecommendItemsResponse response;
-    grpc::ClientContext context;
-    EXPECT_FALSE(server.recommendations()->RecommendItems(&context, request, &response).ok());
-  });
-  scanning.get_future().wait();
+  std::thread client = SearchUntilCancelled(server);
   server.server().Stop();
   client.join();  // cancelled
   closing.get_future().wait();
