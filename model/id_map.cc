@@ -200,15 +200,14 @@ uint32_t IdMap::Add(absl::string_view id) {
   // Before the hash, so that whoever finds the id also finds size() beyond its index.
   impl_->size.store(index + 1, std::memory_order_release);
   const uint32_t hash = ProbeFor(id).hash;
-  if (const size_t growth = impl_->IndexAsWriter().GrowthFor(1); growth > 0) {
-    // Readers wait for the exchange alone: of millions, growing takes some time.
-    HashIndex larger = impl_->IndexAsWriter().WithRoomFor(index + size_t{1});
-    reserved += growth;
-    WriterMutexLock lock(&impl_->mu);
-    std::swap(impl_->by_hash, larger);
-  }
+  const size_t growth = impl_->IndexAsWriter().GrowthFor(1);
+  reserved += growth;
+  // Readers wait for the exchange alone: of millions, growing takes some time.
+  HashIndex larger;
+  if (growth > 0) larger = impl_->IndexAsWriter().WithRoomFor(index + size_t{1});
   {
     WriterMutexLock lock(&impl_->mu);
+    if (growth > 0) std::swap(impl_->by_hash, larger);
     impl_->by_hash.Insert(hash, index);
   }
   impl_->bytes.fetch_add(reserved, std::memory_order_relaxed);
