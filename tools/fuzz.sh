@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for some seconds, each from its corpus; what is found is in build/fuzz.
-#   tools/fuzz.sh [SECONDS] [--tally]    of each target; default 60
-#     --tally     adds what was run to tests/fuzz_tally.jsonl; of a committed tree only
+# Runs the fuzz targets for some seconds, each from its corpus; what is found is in build/fuzz.
+#   tools/fuzz.sh [SECONDS] [--tally] [TARGET...]    of each target (all without a name); default 60
+#     --tally     adds what was run, in seconds of the processor, to tests/fuzz_tally.jsonl; of a
+#                 committed tree only
 #   tools/fuzz.sh --total    what all tallied runs make together
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tally=tests/fuzz_tally.jsonl
+all=(ratings/rating_reader storage/records server/request server/configuration)
 seconds=60
 commit=
+targets=()
 while (($# > 0)); do
   case "$1" in
     --tally)
@@ -30,13 +33,16 @@ for target in seconds:
     print(f"{target}: {seconds[target] / 3600:.2f} hours, {runs[target]} inputs")
 PYTHON
       ;;
-    *[!0-9]*) echo "unknown argument: $1" >&2; exit 2 ;;
+    *[!0-9]*)
+      [[ " ${all[*]} " == *" $1 "* ]] || { echo "unknown argument: $1; targets: ${all[*]}" >&2; exit 2; }
+      targets+=("$1") ;;
     *) seconds="$1" ;;
   esac
   shift
 done
 
-targets=(ratings/rating_reader storage/records server/request server/configuration)
+((${#targets[@]} > 0)) || targets=("${all[@]}")
+TIMEFORMAT='%0U' # of `time`: the processor's seconds
 tools/install_deps.sh --checks >&2
 cmake --preset fuzz >&2
 cmake --build --preset fuzz --target "${targets[@]/%/_fuzzer}" >&2
@@ -45,12 +51,11 @@ for target in "${targets[@]/%/_fuzzer}"; do
   found="build/fuzz/$target.found"
   log="build/fuzz/$target.log"
   mkdir -p "$found"
-  "build/fuzz/$target" -max_total_time="$seconds" -artifact_prefix="$found/" "$found" "$corpus" >"$log" 2>&1 ||
-    { tail -30 "$log"; exit 1; }
-  done_line="$(tail -1 "$log")" # Done N runs in N second(s)
-  echo "$target: $done_line"
+  took="$({ time "build/fuzz/$target" -max_total_time="$seconds" -artifact_prefix="$found/" "$found" "$corpus" \
+    >"$log" 2>&1; } 2>&1)" || { tail -30 "$log"; exit 1; }
+  read -r _ runs _ <<<"$(tail -1 "$log")" # Done N runs in N second(s)
+  echo "$target: $runs inputs, $took s of the processor"
   if [[ -n "$commit" ]]; then
-    read -r _ runs _ _ took _ <<<"$done_line"
     printf '{"target": "%s", "commit": "%s", "seconds": %d, "runs": %d}\n' "$target" "$commit" "$took" "$runs" >>"$tally"
   fi
 done
