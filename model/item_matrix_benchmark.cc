@@ -14,7 +14,8 @@ void AddRows(ItemMatrix* items, int64_t rows) {
 
 // Arguments: rows, events in a group. Time is that of an event.
 void BM_ChangeAndPublish(benchmark::State& state) {
-  ItemMatrix items(64);
+  constexpr int kRankingRows = 6;  // that an event changes
+  ItemMatrix items(64, /*has_ranking=*/true);
   AddRows(&items, state.range(0));
   const int64_t group = state.range(1);
   std::minstd_rand random(1);
@@ -22,6 +23,9 @@ void BM_ChangeAndPublish(benchmark::State& state) {
   while (state.KeepRunningBatch(group)) {
     for (int64_t n = 0; n < group; ++n) {
       items.Mutable(random() % items.size()).factors[0] += 1;
+      for (int i = 0; i < kRankingRows; ++i) {
+        items.MutableRanking(random() % items.size())[0] += 1;
+      }
     }
     items.Publish(++sequence);
   }

@@ -16,7 +16,6 @@ namespace factord::item_matrix_internal {
 namespace {
 
 constexpr uint32_t kFirstRootCapacity = 16;
-constexpr uint32_t kAllRows = (1u << kLeafRows) - 1;  // as bits, of a leaf
 
 // Sets values[i] and brings *max, the largest of them, up to date.
 void SetAndKeepMax(float* values, size_t n, size_t i, float value, float* max) {
@@ -36,9 +35,10 @@ Storage::Storage(size_t rank, bool has_ranking)
     : rank_(rank),
       shape_{RowStride(rank), has_ranking},
       row_pool_(Row::Bytes(shape_)),
-      ranking_pool_(RankingBytes()),
-      leaf_pool_(Leaf::Bytes(shape_)),
-      page_pool_(sizeof(Page)) {
+      ranking_pool_(shape_.ScoredBytes()),
+      leaf_pool_(sizeof(Leaf)),
+      page_pool_(sizeof(Page)),
+      no_row_(shape_.ScoredBytes() / sizeof(float)) {
   Root* const root = NewRoot();
   root->epoch = 0;
   root->sequence = 0;
@@ -70,7 +70,7 @@ uint32_t Storage::Add() {
   float* ranking = nullptr;
   if (shape_.has_ranking) {
     ranking = static_cast<float*>(ranking_pool_.Allocate());
-    std::memset(ranking, 0, RankingBytes());
+    std::memset(ranking, 0, shape_.FactorBytes());
   }
   places_.push_back({row, ranking, epoch_});
   if (index % kLeafRows == 0) changed_rows_.push_back(0);
@@ -99,7 +99,7 @@ float* Storage::MutableRanking(uint32_t index) {
   Place& place = places_[index];
   if (place.ranking_created == epoch_) return place.ranking;
   float* const copy = static_cast<float*>(ranking_pool_.Allocate());
-  std::memcpy(copy, place.ranking, RankingBytes());
+  std::memcpy(copy, place.ranking, shape_.FactorBytes());
   retired_.push_back({place.ranking, place.ranking_created, epoch_ - 1, Kind::kRanking});
   place.ranking_created = epoch_;
   NoteChange(index);
@@ -122,19 +122,13 @@ Page* Storage::MutablePage(uint32_t index) {
   return pages_[index] = copy;
 }
 
-Leaf* Storage::NewLeaf(const Leaf* former, uint32_t recoded) {
+Leaf* Storage::NewLeaf(const Leaf* former) {
   Leaf* const leaf = static_cast<Leaf*>(leaf_pool_.Allocate());
   if (former == nullptr) {
-    std::memset(static_cast<void*>(leaf), 0, Leaf::Bytes(shape_));
+    *leaf = {};
+    std::fill_n(leaf->scored, kLeafRows, no_row_.data());
   } else {
     *leaf = *former;
-    for (uint32_t rows = ~recoded & kAllRows; rows != 0;) {
-      // Rows in sequence, at once.
-      const int first = std::countr_zero(rows), n = std::countr_one(rows >> first);
-      rows &= ~(((1u << n) - 1) << first);
-      const size_t at = static_cast<size_t>(first) * shape_.stride;
-      std::memcpy(leaf->codes() + at, former->codes() + at, static_cast<size_t>(n) * shape_.stride);
-    }
   }
   leaf->created = epoch_;
   return leaf;
@@ -144,13 +138,7 @@ void Storage::Link(uint32_t index, uint32_t changed) {
   Page* const page = MutablePage(index >> kPageLeavesLog2);
   const uint32_t l = index & (kPageLeaves - 1);
   Leaf* const former = page->leaves[l];
-  uint32_t recoded = 0;  // rows of which what is scored lies elsewhere than before
-  for (uint32_t rows = changed; rows != 0; rows &= rows - 1) {
-    const auto r = static_cast<uint32_t>(std::countr_zero(rows));
-    const float* const scored = ScoredOf(places_[(index << kLeafRowsLog2) + r]);
-    if (former == nullptr || former->scored[r] != scored) recoded |= 1u << r;
-  }
-  Leaf* const leaf = NewLeaf(former, recoded);
+  Leaf* const leaf = NewLeaf(former);
   if (former != nullptr) retired_.push_back({former, former->created, epoch_ - 1, Kind::kLeaf});
   page->leaves[l] = leaf;
   const Kernels& kernels = ActiveKernels();
@@ -160,17 +148,26 @@ void Storage::Link(uint32_t index, uint32_t changed) {
     leaf->rows[r] = place.row;
     const float bias = shape_.has_ranking ? place.row->ranking_bias : 0;
     SetAndKeepMax(leaf->biases, kLeafRows, r, bias, &page->biases[l]);
-    if ((recoded >> r & 1) == 0) continue;
-    const float* const scored = ScoredOf(place);
+    float* const scored = ScoredOf(place);
+    if (leaf->scored[r] == scored) continue;
     leaf->scored[r] = scored;
-    leaf->scales[r] = kernels.code_row(scored, shape_.stride, leaf->codes() + r * shape_.stride);
+    leaf->scales[r] = kernels.code_row(scored, shape_.stride);
     const float norm = UpperNorm(kernels.dot(scored, scored, shape_.stride));
     SetAndKeepMax(leaf->norms, kLeafRows, r, norm, &page->norms[l]);
   }
 }
 
-const float* Storage::ScoredOf(const Place& place) const {
+float* Storage::ScoredOf(const Place& place) const {
   return shape_.has_ranking ? place.ranking : place.row->factors();
+}
+
+void Storage::PrefetchPlaces(uint32_t index) const {
+  const uint32_t page = index >> kPageLeavesLog2;
+  if (page < pages_.size()) PrefetchLine(&pages_[page]->leaves[index & (kPageLeaves - 1)]);
+  for (uint32_t rows = changed_rows_[index]; rows != 0; rows &= rows - 1) {
+    PrefetchLine(
+        &places_[(index << kLeafRowsLog2) + static_cast<uint32_t>(std::countr_zero(rows))]);
+  }
 }
 
 void Storage::PrefetchForLink(uint32_t index) const {
@@ -192,8 +189,10 @@ void Storage::PrefetchForLink(uint32_t index) const {
 void Storage::Publish(int64_t sequence, const ModelGlobals& globals) {
   // In order, as leaves and pages mostly lie; rows come from anywhere.
   std::sort(changed_leaves_.begin(), changed_leaves_.end());
+  constexpr size_t kPlaces = 6, kBlocks = 3;  // leaves ahead
   for (size_t i = 0; i < changed_leaves_.size(); ++i) {
-    if (i + 1 < changed_leaves_.size()) PrefetchForLink(changed_leaves_[i + 1]);
+    if (i + kPlaces < changed_leaves_.size()) PrefetchPlaces(changed_leaves_[i + kPlaces]);
+    if (i + kBlocks < changed_leaves_.size()) PrefetchForLink(changed_leaves_[i + kBlocks]);
     Link(changed_leaves_[i], std::exchange(changed_rows_[changed_leaves_[i]], uint16_t{0}));
   }
   changed_leaves_.clear();
@@ -287,8 +286,8 @@ Root* Storage::NewRoot() {
 void Storage::FreeRoot(Root* root) { spare_roots_.push_back(root); }
 
 size_t Storage::RowBytes() const {
-  return Row::Bytes(shape_) + (shape_.has_ranking ? RankingBytes() : 0) + sizeof(Place) +
-         Leaf::Bytes(shape_) / kLeafRows;
+  return Row::Bytes(shape_) + (shape_.has_ranking ? shape_.ScoredBytes() : 0) + sizeof(Place) +
+         sizeof(Leaf) / kLeafRows;
 }
 
 void Storage::UpdateCounters() {

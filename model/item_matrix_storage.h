@@ -28,6 +28,11 @@ namespace factord::item_matrix_internal {
 struct RowShape {
   size_t stride;
   bool has_ranking;
+
+  size_t FactorBytes() const { return stride * sizeof(float); }
+  // Of what a search multiplies with the query: factors, then their codes (model/row_codes.h),
+  // which are made when it is published.
+  size_t ScoredBytes() const { return FactorBytes() + stride; }
 };
 
 inline constexpr uint32_t kLeafRowsLog2 = 4;
@@ -38,31 +43,31 @@ inline constexpr uint32_t kPageLeaves = 1u << kPageLeavesLog2;
 inline constexpr uint32_t kPageRowsLog2 = kLeafRowsLog2 + kPageLeavesLog2;
 inline constexpr uint32_t kPageRows = 1u << kPageRowsLog2;
 
-// A row: this header in a cache line of its own, then the factors. The ranking row is a block by
-// itself: an event changes those of some six items, and the factors of one.
+// A row: this header in a cache line of its own, then the factors; with codes, if there are no
+// ranking rows. A ranking row is a block by itself, with codes: an event changes those of some six
+// items, and the factors of one.
 struct alignas(64) Row {
   uint64_t created;
   RowState state;
   float ranking_bias;
 
   float* factors() { return reinterpret_cast<float*>(this + 1); }
-  static size_t Bytes(const RowShape& shape) { return sizeof(Row) + shape.stride * sizeof(float); }
+  static size_t Bytes(const RowShape& shape) {
+    return sizeof(Row) + (shape.has_ranking ? shape.FactorBytes() : shape.ScoredBytes());
+  }
 };
 
-// Sixteen rows, and what a search has to know of each to pass over it: first that its score is at
-// most |query| * norm + bias, then the row in code (model/row_codes.h). Followed by the codes.
+// Sixteen rows, and what a search has to know of each to pass over it: its score is at most
+// |query| * norm + bias.
 struct alignas(64) Leaf {
   float norms[kLeafRows];   // UpperNorm of the scored row
   float biases[kLeafRows];  // what its score has beside the product: at least 0
   float scales[kLeafRows];  // of the codes
-  // What a search multiplies with the query: ranking rows, or else factors.
+  // What a search multiplies with the query, and its codes: ranking rows, or else factors. There
+  // are zeros beyond the last row.
   const float* scored[kLeafRows];
   Row* rows[kLeafRows];
   uint64_t created;
-
-  uint8_t* codes() { return reinterpret_cast<uint8_t*>(this + 1); }
-  const uint8_t* codes() const { return reinterpret_cast<const uint8_t*>(this + 1); }
-  static size_t Bytes(const RowShape& shape) { return sizeof(Leaf) + kLeafRows * shape.stride; }
 };
 
 // The same of leaves: the largest norm and the largest bias in each.
@@ -146,16 +151,16 @@ class Storage {
     std::vector<Retired> waiting;
   };
 
-  size_t RankingBytes() const { return shape_.stride * sizeof(float); }
   void NoteChange(uint32_t row);
   // Makes the changed rows of a leaf, as bits, reachable from the root to be. Once between
   // Publishes.
   void Link(uint32_t leaf, uint32_t changed);
-  const float* ScoredOf(const Place& place) const;
-  // Hints what Link will read for the leaf into the cache.
+  float* ScoredOf(const Place& place) const;
+  // Two steps of hints into the cache: where what Link will read of the leaf lies, and that.
+  void PrefetchPlaces(uint32_t leaf) const;
   void PrefetchForLink(uint32_t leaf) const;
-  // A copy, but for the codes of some rows, as bits; zeros if there is none.
-  Leaf* NewLeaf(const Leaf* former, uint32_t recoded);
+  // A copy, or without any rows if there is none.
+  Leaf* NewLeaf(const Leaf* former);
   // For writing: copied, or made, at the first touch after a Publish.
   Page* MutablePage(uint32_t page);
   Root* NewRoot();
@@ -190,6 +195,7 @@ class Storage {
   BlockPool ranking_pool_;
   BlockPool leaf_pool_;
   BlockPool page_pool_;
+  const std::vector<float> no_row_;  // and its codes: zeros
 };
 
 }  // namespace factord::item_matrix_internal

@@ -70,8 +70,15 @@ struct Push {
 inline constexpr size_t kCodedRows = 16;
 inline constexpr int kFewRows = 4;  // that are read one by one; if more are asked for, all are
 inline constexpr float kMinCodeScale = 1e-30f;  // has a finite inverse
+// Always inlined, since sets compile this with instructions of their own.
+[[gnu::always_inline]] inline uint8_t* CodesOf(float* row, size_t stride) {
+  return reinterpret_cast<uint8_t*>(row + stride);
+}
+[[gnu::always_inline]] inline const uint8_t* CodesOf(const float* row, size_t stride) {
+  return reinterpret_cast<const uint8_t*>(row + stride);
+}
 struct CodedRows {
-  const uint8_t* codes;  // row by row
+  const float* const* rows;  // each followed by its codes
   const float* scales;
   const float* norms;
   const float* biases;
@@ -112,8 +119,8 @@ struct Kernels {
   void (*score_rows)(const float* const* rows, size_t count, const float* x, size_t stride,
                      float* scores);
   // codes[k] = 128 + round(row[k] / scale), scale = max |row[k]| / 127 or kMinCodeScale, which is
-  // returned. REQUIRES: `row` is finite.
-  float (*code_row)(const float* row, size_t stride, uint8_t* codes);
+  // returned. The codes are CodesOf(row, stride), `stride` bytes. REQUIRES: `row` is finite.
+  float (*code_row)(float* row, size_t stride);
   // Of kCodedRows rows: bounds[r] = query_norm * norms[r] + biases[r]; bit r of the result:
   // bounds[r] >= threshold.
   uint32_t (*bound_by_norms)(const float* norms, const float* biases, float query_norm,

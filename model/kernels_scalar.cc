@@ -94,7 +94,8 @@ void ScoreRows(const float* const* rows, size_t count, const float* x, size_t st
   for (size_t r = 0; r < count; ++r) scores[r] = Dot(rows[r], x, stride);
 }
 
-float CodeRow(const float* row, size_t stride, uint8_t* codes) {
+float CodeRow(float* row, size_t stride) {
+  uint8_t* const codes = CodesOf(row, stride);
   float max = 0;
   for (size_t k = 0; k < stride; ++k) {
     max = row[k] > max ? row[k] : max;
@@ -122,8 +123,9 @@ uint32_t BoundCoded(const CodedRows& rows, const CodedFactors& query, size_t str
   uint32_t bits = 0;
   for (size_t r = 0; r < kCodedRows; ++r) {
     if ((which >> r & 1) == 0) continue;
+    const uint8_t* const codes = CodesOf(rows.rows[r], stride);
     int32_t product = -query.zero;
-    for (size_t k = 0; k < stride; ++k) product += rows.codes[r * stride + k] * query.d[k];
+    for (size_t k = 0; k < stride; ++k) product += codes[k] * query.d[k];
     bounds[r] = rows.scales[r] * (query.scale * static_cast<float>(product) + query.row_error) +
                 query.error * rows.norms[r] + rows.biases[r];
     bits |= (bounds[r] >= threshold ? 1u : 0u) << r;

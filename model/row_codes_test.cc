@@ -19,19 +19,20 @@ TEST(RowCodesTest, BoundsAreAboveAndNear) {
     const size_t stride = 16 * (1 + random() % 20);
     std::vector<float> query(stride);
     for (float& v : query) v = normal(random);
-    std::vector<std::vector<float>> rows(kCodedRows, std::vector<float>(stride));
-    std::vector<uint8_t> codes(stride * kCodedRows);
+    std::vector<std::vector<float>> rows(kCodedRows,
+                                         std::vector<float>(stride + stride / sizeof(float)));
+    const float* places[kCodedRows];
     float scales[kCodedRows], norms[kCodedRows], biases[kCodedRows], bounds[kCodedRows];
     for (size_t r = 0; r < kCodedRows; ++r) {
       const float size = std::exp(3 * normal(random));
-      for (float& v : rows[r]) v = size * normal(random);
-      scales[r] = kernels.code_row(rows[r].data(), stride, &codes[stride * r]);
+      for (size_t k = 0; k < stride; ++k) rows[r][k] = size * normal(random);
+      places[r] = rows[r].data();
+      scales[r] = kernels.code_row(rows[r].data(), stride);
       norms[r] = UpperNorm(kernels.dot(rows[r].data(), rows[r].data(), stride));
       biases[r] = normal(random);
     }
     const CodedQuery coded(query.data(), stride);
-    kernels.bound_coded({codes.data(), scales, norms, biases}, coded.code(), stride, 0xffff, 0,
-                        bounds);
+    kernels.bound_coded({places, scales, norms, biases}, coded.code(), stride, 0xffff, 0, bounds);
     for (size_t r = 0; r < kCodedRows; ++r) {
       const float product = kernels.dot(rows[r].data(), query.data(), stride);
       ASSERT_GE(bounds[r], product + biases[r]) << "round " << n << " row " << r;

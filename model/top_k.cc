@@ -122,7 +122,7 @@ class Search {
     float bound;
     float bias;
     uint32_t item;
-    const float* const* scored;
+    const float* scored;
   };
 
   // Calls visit(bound, leaf) for each leaf whose bound is at least threshold() just before.
@@ -219,32 +219,31 @@ class Search {
                              FirstBits(root_.size - first);
       if (above == 0) continue;
       PrefetchLine(leaf.scales);
-      if (HasMoreThanFew(above)) {
-        for (size_t k = 0; k < kLeafRows * stride; k += kCacheLine) {
-          PrefetchLine(leaf.codes() + k);
-        }
-      } else {
-        for (uint32_t rows = above; rows != 0; rows &= rows - 1) {
-          PrefetchLine(leaf.codes() + static_cast<size_t>(std::countr_zero(rows)) * stride);
-        }
-      }
+      PrefetchLine(leaf.scored);
+      PrefetchLine(leaf.scored + kLeafRows / 2);
       leaves_.push_back({&leaf, first, above});
+    }
+    for (const auto& [leaf, first, above] : leaves_) {
+      // Of many rows the CPU asks ahead itself, since it multiplies all, whatever comes of each.
+      if (HasMoreThanFew(above)) continue;
+      for (uint32_t rows = above; rows != 0; rows &= rows - 1) {
+        const uint8_t* const codes = CodesOf(leaf->scored[std::countr_zero(rows)], stride);
+        for (size_t k = 0; k < stride; k += kCacheLine) PrefetchLine(codes + k);
+      }
     }
     candidates_.clear();
     for (const auto& [leaf, first, rows] : leaves_) {
       float bounds[kLeafRows];
       uint32_t above =
-          kernels_.bound_coded({leaf->codes(), leaf->scales, leaf->norms, leaf->biases},
+          kernels_.bound_coded({leaf->scored, leaf->scales, leaf->norms, leaf->biases},
                                coded_query_.code(), stride, rows, best_.threshold(), bounds);
       for (; above != 0; above &= above - 1) {
         const auto r = static_cast<uint32_t>(std::countr_zero(above));
-        PrefetchLine(&leaf->scored[r]);
-        candidates_.push_back({bounds[r], leaf->biases[r], first + r, &leaf->scored[r]});
+        candidates_.push_back({bounds[r], leaf->biases[r], first + r, leaf->scored[r]});
       }
     }
     for (const Candidate& candidate : candidates_) {
-      const float* const scored = *candidate.scored;
-      for (size_t k = 0; k < stride; k += kLanes) PrefetchLine(scored + k);
+      for (size_t k = 0; k < stride; k += kLanes) PrefetchLine(candidate.scored + k);
     }
     absl::Span<const Candidate> candidates(candidates_);
     for (size_t i = 0; i < candidates.size(); i += kBatch) Score(candidates.subspan(i, kBatch));
@@ -257,7 +256,7 @@ class Search {
     for (const Candidate& candidate : candidates) {
       if (!best_.MayEnter(candidate.bound)) continue;  // the best have become better meanwhile
       left[n] = &candidate;
-      rows[n++] = *candidate.scored;
+      rows[n++] = candidate.scored;
     }
     float products[kBatch];
     kernels_.score_rows(rows, n, query_, root_.shape.stride, products);
