@@ -5,7 +5,9 @@
 #   tools/crash_campaign.sh [--duration SECONDS] [--seed N] [--tally]
 #     --seed      of every choice; repeats a run's choices (not its instants)
 #     --tally     adds what was counted to tests/crash/tally.jsonl; of a committed tree only
-#   tools/crash_campaign.sh --total    what all tallied runs have counted
+#   tools/crash_campaign.sh --total    what the tallied runs of the storage and engine as they are
+#     have counted (a change to either makes the runs before it void); fails below 10,000 kills, 100
+#     at a point or a fifth amid a snapshot, and if anything was lost or doubled
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,21 +27,30 @@ while (($# > 0)); do
       exec python3 - "$tally" <<'PYTHON'
 import collections
 import json
+import subprocess
 import sys
 
-runs = [json.loads(line) for line in open(sys.argv[1])]
+def is_void(run):
+    changed = subprocess.run(["git", "diff", "--quiet", run["commit"], "HEAD", "--", "engine", "storage",
+                              ":!*_test*", ":!*_fuzzer.cc", ":!*_benchmark.cc", ":!*/testdata/*"], check=False)
+    return changed.returncode != 0
+
+all_runs = [json.loads(line) for line in open(sys.argv[1])]
+runs = [run for run in all_runs if not is_void(run)]
 points = collections.Counter()
 for run in runs:
     points.update(run["points"])
 total = {name: sum(run[name] for run in runs)
          for name in ("kills", "in_snapshot", "other_kills", "power_losses", "acknowledged", "lost", "doubled",
                       "seconds")}
+failed = sum(run["failed"] for run in runs)
 for name, count in sorted(points.items(), key=lambda entry: entry[1]):
     print(f"{count:6} {name}")
-print(f"{len(runs)} runs, {total['seconds']} s: {total['kills']} kills "
+print(f"{len(runs)} runs ({len(all_runs) - len(runs)} void), {total['seconds']} s: {total['kills']} kills "
       f"({total['in_snapshot']} amid a snapshot, {total['other_kills']} others, {total['power_losses']} power losses), "
-      f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled, "
-      f"{sum(run['failed'] for run in runs)} runs failed")
+      f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled, {failed} runs failed")
+enough = total["kills"] >= 10_000 and min(points.values()) >= 100 and total["in_snapshot"] >= total["kills"] / 5
+sys.exit(0 if enough and not (failed or total["lost"] or total["doubled"]) else 1)
 PYTHON
       ;;
     *) echo "unknown argument: $1" >&2; exit 2 ;;

@@ -16,6 +16,10 @@ v1::Rating RandomRating(std::mt19937_64& random) {
   v1::Rating rating;
   SetRating(absl::StrCat("user ", random() % kUsers), absl::StrCat("item ", random() % kItems),
             static_cast<float>(random() % 11) / 2, &rating);
+  if (random() % 4 == 0) {
+    rating.clear_rating();
+    rating.set_event_type(kEventType);
+  }
   if (random() % 2 == 0) {
     rating.mutable_event_time()->set_seconds(static_cast<int64_t>(random() % 2'000'000'000));
     rating.mutable_event_time()->set_nanos(123'456'000);
@@ -48,6 +52,16 @@ void Address::AwaitWaiting(int clients) {
       << "clients hang";
 }
 
+void Counts::AddUnanswered(SteadyTime begun) {
+  std::lock_guard lock(mu_);
+  unanswered_ = std::min(begun, unanswered_.value_or(begun));
+}
+
+std::optional<SteadyTime> Counts::TakeUnanswered() {
+  std::lock_guard lock(mu_);
+  return std::exchange(unanswered_, std::nullopt);
+}
+
 UnaryWriter::UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::string name)
     : address_(address), counts_(counts), random_(seed), name_(std::move(name)), thread_([this] {
         Write();
@@ -71,11 +85,12 @@ void UnaryWriter::Write() {
     v1::RecordRatingsResponse response;
     while (channel != nullptr) {
       grpc::ClientContext context;
+      const SteadyTime begun = std::chrono::steady_clock::now();
       const grpc::Status status =
           v1::RatingService::NewStub(channel)->RecordRatings(&context, request, &response);
       if (status.ok()) break;
       ASSERT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
-      ++counts_->broken;
+      counts_->AddUnanswered(begun);
       channel = address_->WaitForNewer(&generation);
     }
     if (channel == nullptr) return;  // the last one has no answer
@@ -119,12 +134,11 @@ void StreamWriter::Write() {
   int generation = 0;
   for (auto channel = address_->WaitForNewer(&generation); channel != nullptr;
        channel = address_->WaitForNewer(&generation)) {
-    Stream(channel);
-    if (acknowledged_ < static_cast<int64_t>(sent_.size())) ++counts_->broken;
+    if (const auto begun = Stream(channel)) counts_->AddUnanswered(*begun);
   }
 }
 
-void StreamWriter::Stream(const std::shared_ptr<grpc::Channel>& channel) {
+std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::ClientContext context;
   auto stream = v1::RatingService::NewStub(channel)->StreamRatings(&context);
   v1::StreamRatingsRequest message;
@@ -132,15 +146,17 @@ void StreamWriter::Stream(const std::shared_ptr<grpc::Channel>& channel) {
   message.mutable_start()->set_producer_id(producer_);
   if (!stream->Write(message) || !stream->Read(&response)) {
     stream->Finish();
-    return;
+    return std::nullopt;
   }
   // Everything acknowledged has survived; the server may have taken more than it could say.
   const int64_t last = response.started().last_number();
   EXPECT_GE(last, acknowledged_) << "lost";
   EXPECT_LE(last, static_cast<int64_t>(sent_.size()));
   int64_t next = last + 1;
+  SteadyTime begun;
   bool open = true;
   while (open) {
+    begun = std::chrono::steady_clock::now();
     // Three batches in flight.
     for (int b = 0; b < 3 && open; ++b) {
       message.mutable_batch()->Clear();
@@ -159,6 +175,7 @@ void StreamWriter::Stream(const std::shared_ptr<grpc::Channel>& channel) {
   // Finish waits for ever for what has come and was not read, after a Write that failed, say.
   while (stream->Read(&response)) Acknowledge(response.ack());
   stream->Finish();
+  return acknowledged_ < next - 1 ? std::optional(begun) : std::nullopt;
 }
 
 void StreamWriter::Acknowledge(const v1::StreamAck& ack) {

@@ -4,10 +4,12 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -18,6 +20,10 @@
 namespace factord {
 
 inline constexpr int kUsers = 60, kItems = 80;
+// Of the events that are no ratings.
+inline constexpr char kEventType[] = "click";
+
+using SteadyTime = std::chrono::steady_clock::time_point;
 
 // Where the clients find the server: one after another, until there is none any more. Thread-safe.
 class Address {
@@ -40,9 +46,18 @@ class Address {
 };
 
 // What all clients together have seen. Thread-safe.
-struct Counts {
+class Counts {
+ public:
   std::atomic<int64_t> acknowledged{0};  // events
-  std::atomic<int64_t> broken{0};        // calls and streams that ended without their answer
+
+  // Events that were sent at `begun` have had no answer from a server that is gone.
+  void AddUnanswered(SteadyTime begun);
+  // When the first of them were sent since the last TakeUnanswered; nothing: there were none.
+  std::optional<SteadyTime> TakeUnanswered();
+
+ private:
+  std::mutex mu_;
+  std::optional<SteadyTime> unanswered_;
 };
 
 // What a writer knows to be safe: the event, and the sequence it was told.
@@ -84,7 +99,8 @@ class StreamWriter {
 
  private:
   void Write();
-  void Stream(const std::shared_ptr<grpc::Channel>& channel);
+  // When the first events were sent that had no answer; nothing: all had.
+  std::optional<SteadyTime> Stream(const std::shared_ptr<grpc::Channel>& channel);
   void Acknowledge(const v1::StreamAck& ack);
 
   Address* const address_;

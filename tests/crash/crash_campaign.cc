@@ -65,7 +65,8 @@ struct Tally {
   int64_t power_losses = 0;  // of both
   int64_t acknowledged = 0;  // events
   Verdict verdict;
-  std::map<std::string, int64_t> points;  // kills at each
+  // Of `kills` at each; while starting or closing, of the others.
+  std::map<std::string, int64_t> points;
 };
 Tally tally;
 
@@ -97,6 +98,7 @@ std::vector<std::string> Flags(const std::string& data_dir, const std::string& r
           "--snapshot_interval=" + std::to_string(20 + random() % 200) + "ms",
           "--snapshot_log_bytes=" + std::to_string(10'000 + random() % 100'000),
           "--rank=8",
+          absl::StrCat("--event_types=", kEventType),
           "--dedupe_window=100000"};
 }
 
@@ -128,11 +130,12 @@ class Killer {
  private:
   void KillOneServer() {
     kill_switch_.Reset();
-    const uint64_t choice = Below(8);
-    const bool while_recovering = choice == 0;
+    JumpInTime();
+    const uint64_t choice = Below(16);
+    const bool while_recovering = choice < 4;
     int point = -1;
     if (while_recovering) {
-      point = LeastTried(kRecovering);
+      if (Below(8) > 0) point = LeastTried(kRecovering);
       if (point >= 0) kill_switch_.Arm(point, 1);
     }
     std::vector<std::string> environment = kill_switch_.Environment();
@@ -149,27 +152,41 @@ class Killer {
     if (while_recovering && (!serves || kill_switch_.killed_at() >= 0)) {
       EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
       EXPECT_EQ(kill_switch_.killed_at(), point);
-      CountPoint(kRecovering);
-      ++tally.other_kills;
+      CountOther(kRecovering);
       return;
     }
     server.WaitUntilServing();
     if (::testing::Test::HasFailure()) return;  // it does not start
     EXPECT_NE(kill_switch_.is_hooked(), kill_switch_.Environment().empty());
     Load(server);
-    if (choice == 1) {
+    if (choice == 4) {
       Close(server);
-    } else {
-      Kill(server, /*at_a_point=*/choice > 2);
+      address_->AwaitWaiting(clients_);
+      CountOther(kClosing);
+      return;
     }
+    const auto [phase, time] = Kill(server, /*at_a_point=*/choice >= 8);
     address_->AwaitWaiting(clients_);
-    const bool in_flight = counts_->broken > broken_before_;
-    if (choice != 1 && in_flight) {
+    const auto in_flight_since = counts_->TakeUnanswered();
+    if (in_flight_since.has_value() && *in_flight_since < time) {
       ++tally.kills;
       tally.in_snapshot += kill_switch_.in_snapshot();
+      CountPoint(phase);
     } else {
       ++tally.other_kills;
     }
+  }
+
+  // Now and then, by ten days at most.
+  void JumpInTime() {
+    constexpr int64_t kTenDays = 864'000;
+    if (Below(4) > 0) return;
+    kill_switch_.SetClockOffset(static_cast<int64_t>(Below(2 * kTenDays)) - kTenDays);
+  }
+
+  void CountOther(unsigned phase) {
+    ++tally.other_kills;
+    CountPoint(phase);
   }
 
   uint64_t Below(uint64_t n) { return random_() % n; }
@@ -200,7 +217,7 @@ class Killer {
 
   // The clients come; until one has been told that an event is safe.
   void Load(ServerProcess& server) {
-    broken_before_ = counts_->broken;
+    counts_->TakeUnanswered();
     const int64_t acknowledged = counts_->acknowledged;
     address_->Set(server.channel());
     const auto until = steady_clock::now() + kPatience;
@@ -210,34 +227,53 @@ class Killer {
     EXPECT_GT(counts_->acknowledged, acknowledged) << server.output();
   }
 
-  void Kill(ServerProcess& server, bool at_a_point) {
-    if (Below(4) == 0) {
-      constexpr int64_t kTenDays = 864'000;
-      kill_switch_.SetClockOffset(static_cast<int64_t>(Below(2 * kTenDays)) - kTenDays);
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(Below(150'000)));
+  struct Killed {
+    unsigned phase = 0;
+    SteadyTime time;  // what was sent before it was in flight
+  };
+
+  Killed Kill(ServerProcess& server, bool at_a_point) {
+    Sleep(Below(75'000));
+    JumpInTime();
+    Sleep(Below(75'000));
+    bool is_stopped = false;
+    SteadyTime time;
     if (Below(8) == 0) {
+      time = steady_clock::now();
       server.Signal(SIGSTOP);
-      std::this_thread::sleep_for(milliseconds(Below(50)));
-      if (Below(2) == 0) server.Signal(SIGCONT);  // else it is killed where it stands
+      Sleep(Below(Below(16) == 0 ? 3'000'000 : 50'000));
+      is_stopped = Below(2) == 0;  // and is killed where it stands
+      if (!is_stopped) {
+        server.Signal(SIGCONT);
+        Sleep(Below(50'000));
+      }
     }
     const unsigned phase = load_ == kUnderLoad || Below(3) == 0 ? kUnderLoad : kTrimming;
-    const int point = at_a_point ? LeastTried(phase) : -1;
+    int point = at_a_point ? LeastTried(phase) : -1;
     if (point >= 0) {
-      server.Signal(SIGCONT);
+      if (is_stopped) server.Signal(SIGCONT);
       kill_switch_.Arm(point, 1 + static_cast<int>(Below(3)));
       if (server.EndsWithin(kArmed)) {
         EXPECT_EQ(kill_switch_.killed_at(), point) << server.output();
       } else {
         EXPECT_TRUE(kill_switch_.killed_at() < 0 || server.EndsWithin(kArmed))
             << "came to " << PointName(point, phase) << " and was not killed";
-        server.Signal(SIGKILL);
+        is_stopped = false;
+        point = -1;
       }
-    } else {
+    }
+    if (point < 0) {
+      if (!is_stopped) time = steady_clock::now();
       server.Signal(SIGKILL);
+    } else {
+      time = kill_switch_.killed_time();
     }
     EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
-    CountPoint(phase);
+    return {phase, time};
+  }
+
+  static void Sleep(uint64_t micros) {
+    std::this_thread::sleep_for(std::chrono::microseconds(micros));
   }
 
   void Close(ServerProcess& server) {
@@ -246,7 +282,6 @@ class Killer {
     server.Signal(SIGTERM);
     const Ended ended = server.Wait();
     EXPECT_EQ(ended.exit_code, kill_switch_.killed_at() >= 0 ? -SIGKILL : kExitOk) << ended.output;
-    CountPoint(kClosing);
   }
 
   const std::string data_dir_, retention_;
@@ -258,7 +293,6 @@ class Killer {
   const int clients_;
   std::mt19937_64& random_;
   KillSwitch kill_switch_;
-  int64_t broken_before_ = 0;
   // Of all rounds, so that no point is left behind.
   static inline std::map<std::string, int64_t> tried_;
 };
@@ -289,7 +323,7 @@ class Replayer {
         if (!sent.status.ok()) {
           EXPECT_EQ(sent.status.error_code(), grpc::StatusCode::UNAVAILABLE)
               << sent.status.error_message();
-          ++counts_->broken;
+          counts_->AddUnanswered(sent.begun);
           break;
         }
         counts_->acknowledged += static_cast<int64_t>(sent.next - next_);
@@ -466,6 +500,10 @@ TEST(CrashCampaign, NothingAcknowledgedIsLostOrDoubled) {
   if (!options.tally.empty()) {
     std::ofstream(options.tally, std::ios::app) << TallyLine(elapsed());
   }
+}
+
+// The last line of a run, however it went.
+void PrintCounts() {
   std::printf(
       "%lld kills (%lld amid a snapshot, %lld others, %lld power losses), %lld acknowledged, %lld "
       "lost, %lld doubled, seed %llu\n",
@@ -506,5 +544,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
     return 2;
   }
-  return RUN_ALL_TESTS();
+  const int result = RUN_ALL_TESTS();
+  factord::PrintCounts();
+  return result;
 }

@@ -15,6 +15,10 @@ namespace {
 v1::Rating ToRating(const LoggedEvent& event) {
   v1::Rating rating;
   SetRating(event.user, event.item, event.rating, &rating);
+  if (event.kind == EventKind::kTaken) {
+    rating.clear_rating();
+    rating.set_event_type(kEventType);
+  }
   if (!event.time_is_servers) {
     rating.mutable_event_time()->set_seconds(event.time_micros / 1'000'000);
     rating.mutable_event_time()->set_nanos(
@@ -36,7 +40,8 @@ void CheckOne(const LoggedEvent* logged, const v1::Rating& sent, const std::stri
 }  // namespace
 
 bool LoggedEvent::SameContent(const v1::Rating& sent) const {
-  return user == sent.user_id() && item == sent.item_id() && rating == sent.rating() &&
+  return (kind == EventKind::kTaken) == (sent.event_type() == kEventType) &&
+         user == sent.user_id() && item == sent.item_id() && rating == sent.rating() &&
          event_id == sent.event_id() && time_is_servers == !sent.has_event_time() &&
          (time_is_servers || time_micros == sent.event_time().seconds() * 1'000'000 +
                                                 sent.event_time().nanos() / 1'000);
@@ -54,10 +59,11 @@ std::vector<LoggedEvent> ReadLog(const std::string& path) {
     EXPECT_TRUE(events.ok()) << events.status();
     if (!events.ok() || events->empty()) break;
     for (const Event& event : *events) {
-      log.push_back({event.sequence, std::string(event.user_id), std::string(event.item_id),
-                     event.rating, event.time_micros, event.time_is_servers,
-                     std::string(event.event_id), std::string(event.recommendation_id),
-                     std::string(event.producer_id), event.producer_number});
+      log.push_back({event.sequence, event.kind, std::string(event.user_id),
+                     std::string(event.item_id), event.rating, event.time_micros,
+                     event.time_is_servers, std::string(event.event_id),
+                     std::string(event.recommendation_id), std::string(event.producer_id),
+                     event.producer_number});
     }
   }
   return log;
@@ -151,6 +157,7 @@ SentInOrder SendSome(const std::shared_ptr<grpc::Channel>& channel,
       *request.add_events() = ToRating(log[sent.next]);
     }
     v1::RecordRatingsResponse response;
+    sent.begun = std::chrono::steady_clock::now();
     sent.status = stub->RecordRatings(&context, request, &response);
     return sent;
   }
@@ -165,6 +172,7 @@ SentInOrder SendSome(const std::shared_ptr<grpc::Channel>& channel,
        ++sent.next) {
     *message.mutable_batch()->add_events() = ToRating(log[sent.next]);
   }
+  sent.begun = std::chrono::steady_clock::now();
   stream->Write(message);
   stream->WritesDone();
   v1::StreamRatingsResponse response;

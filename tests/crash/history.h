@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/records.h"
 #include "tests/crash/clients.h"
 #include "tests/e2e/server_process.h"
 
@@ -15,6 +16,7 @@ namespace factord {
 // An event with strings of its own.
 struct LoggedEvent {
   int64_t sequence = 0;
+  EventKind kind = EventKind::kRating;
   std::string user, item;
   float rating = 0;
   int64_t time_micros = 0;
@@ -47,6 +49,7 @@ void CheckSeenItems(const ServerProcess& server, const std::vector<LoggedEvent>&
 // number of the next one.
 struct SentInOrder {
   grpc::Status status;
+  SteadyTime begun;  // when they were sent
   size_t next = 0;
 };
 SentInOrder SendSome(const std::shared_ptr<grpc::Channel>& channel,

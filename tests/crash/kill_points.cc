@@ -42,6 +42,9 @@ void Pass(const char* name) {
   const int32_t armed = control->armed;
   if (armed < 0 || strcmp(name, kKillPoints[armed].name) != 0) return;
   if (control->countdown.fetch_sub(1) != 1) return;
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  control->killed_nanos = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
   control->killed_at = armed;
   kill(getpid(), SIGKILL);
   pause();

@@ -98,6 +98,8 @@ struct KillControl {
   std::atomic<int32_t> countdown{0};
   // Where it was killed; -1: not yet.
   std::atomic<int32_t> killed_at{-1};
+  // And when, in nanoseconds of CLOCK_MONOTONIC.
+  std::atomic<int64_t> killed_nanos{0};
   // Whether the library has found the points in the code.
   std::atomic<bool> hooked{false};
   // Snapshots begun and ended.

@@ -5,6 +5,7 @@
 //   kill_switch.Arm(point, 3);  // the third time it comes by
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,17 @@ class KillSwitch {
   // `point` is an index of kKillPoints, `passes` from 1.
   void Arm(int point, int passes);
   void Disarm();
+  // What the server's wall clock is ahead of the true one.
   void SetClockOffset(int64_t seconds);
 
   // Whether the server has points to be killed at.
   bool is_hooked() const { return control_->hooked; }
   // The point at which the server was killed, or -1.
   int killed_at() const { return control_->killed_at; }
+  // And when.
+  std::chrono::steady_clock::time_point killed_time() const {
+    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(control_->killed_nanos));
+  }
   // Whether it was writing a snapshot, or trimming the log after one.
   bool in_snapshot() const { return control_->snapshots_begun > control_->snapshots_ended; }
 
