@@ -74,5 +74,63 @@ TEST(EngineConcurrencyTest, EverythingAtOnce) {
   EXPECT_EQ(verified->hash.ToHex(), hash);
 }
 
+// A close amid snapshots and reads, and amid records that have no answer yet: each gets one, and
+// what was acknowledged is there.
+TEST(EngineConcurrencyTest, ClosesAmidWhatIsNotAnswered) {
+  TempFolder dir;
+  EngineOptions options = TestOptions(dir / "data");
+  options.log_retention = LogRetention::kAll;
+  options.snapshot_interval = std::chrono::milliseconds(1);
+  int64_t acknowledged = 0;
+  for (uint32_t round = 0; round < 20; ++round) {
+    auto engine = OpenOrDie(options);
+    ASSERT_NE(engine, nullptr);
+    ASSERT_GE(engine->Info().sequence, acknowledged);
+    std::atomic<int64_t> last{acknowledged};
+    std::atomic<int> unanswered{0};
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (uint32_t w = 0; w < 3; ++w) {
+      threads.emplace_back([&, w] {
+        for (uint32_t i = 0; !stop; ++i) {
+          if (unanswered > 200) {  // they shall be many, and not without end
+            std::this_thread::yield();
+            continue;
+          }
+          const auto batch = std::make_shared<const std::vector<OwnedRating>>(
+              RandomRatings(w * 100'000 + round * 1'000 + i, 5));
+          RecordRequest request;
+          for (const OwnedRating& rating : *batch) request.events.push_back(ToEvent(rating));
+          ++unanswered;
+          request.done = [&, batch](const RecordResult& result) {
+            for (int64_t seen = last; result.status.ok() && seen < result.last_sequence &&
+                                      !last.compare_exchange_weak(seen, result.last_sequence);) {
+            }
+            --unanswered;
+          };
+          engine->Record(std::move(request));
+        }
+      });
+    }
+    threads.emplace_back([&] {
+      while (!stop) {
+        const auto answer = engine->Recommend({.user_id = "u1", .max_items = 10});
+        ASSERT_TRUE(answer.ok()) << answer.status();
+      }
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(5 + 3 * (round % 5)));
+    stop = true;
+    for (std::thread& thread : threads) thread.join();
+    ASSERT_TRUE(engine->Close().ok());
+    EXPECT_EQ(unanswered, 0);
+    acknowledged = last;
+    EXPECT_GE(engine->Info().sequence, acknowledged);
+  }
+  const auto verified = VerifyFolder(dir / "data");
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_GE(verified->events, acknowledged);
+  EXPECT_GT(acknowledged, 0);
+}
+
 }  // namespace
 }  // namespace factord

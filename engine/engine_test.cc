@@ -686,8 +686,7 @@ TEST_F(EngineTest, PassesThatTheDiskRefusesFail) {
 // ----------------------------------------------------------------------
 
 // Runs the same stream with the given actions in between and returns the final hash.
-std::string HashAfter(const EngineOptions& options, int restart_every, int snapshot_every,
-                      bool clean) {
+std::string HashAfter(const EngineOptions& options, int restart_every, int snapshot_every) {
   auto engine = OpenOrDie(options);
   int i = 0;
   for (const OwnedRating& rating : RandomRatings(7, 400)) {
@@ -701,9 +700,7 @@ std::string HashAfter(const EngineOptions& options, int restart_every, int snaps
       EXPECT_EQ(snapshot->hash.ToHex(), HashOf(*engine));
     }
     if (restart_every > 0 && i % restart_every == 0) {
-      if (clean) {
-        EXPECT_TRUE(engine->Close().ok());
-      }
+      EXPECT_TRUE(engine->Close().ok());
       engine.reset();
       engine = OpenOrDie(options);
       if (engine == nullptr) return "";
@@ -713,11 +710,11 @@ std::string HashAfter(const EngineOptions& options, int restart_every, int snaps
 }
 
 TEST_F(EngineTest, RestartsAndSnapshotsDoNotShowInTheHash) {
-  const std::string plain = HashAfter(TestOptions(dir_ / "plain"), 0, 0, true);
+  const std::string plain = HashAfter(TestOptions(dir_ / "plain"), 0, 0);
   EngineOptions all = TestOptions(dir_ / "all");
   all.log_retention = LogRetention::kAll;
-  EXPECT_EQ(HashAfter(all, 31, 50, true), plain);
-  EXPECT_EQ(HashAfter(TestOptions(dir_ / "trim"), 53, 17, true), plain);
+  EXPECT_EQ(HashAfter(all, 31, 50), plain);
+  EXPECT_EQ(HashAfter(TestOptions(dir_ / "trim"), 53, 17), plain);
   const auto verified = VerifyFolder(dir_ / "all");
   ASSERT_TRUE(verified.ok()) << verified.status();
   EXPECT_EQ(verified->hash.ToHex(), plain);
@@ -733,9 +730,9 @@ TEST_F(EngineTest, SnapshotsKeepTheWindowOfEventIdsWhereverItIs) {
       options.config.dedupe_window = window;
       return options;
     };
-    const std::string plain = HashAfter(options("plain"), 0, 0, true);
-    EXPECT_EQ(HashAfter(options("seldom"), 37, 41, true), plain) << window;
-    EXPECT_EQ(HashAfter(options("often"), 11, 3, true), plain) << window;
+    const std::string plain = HashAfter(options("plain"), 0, 0);
+    EXPECT_EQ(HashAfter(options("seldom"), 37, 41), plain) << window;
+    EXPECT_EQ(HashAfter(options("often"), 11, 3), plain) << window;
   }
 }
 

@@ -14,7 +14,7 @@
 
 namespace factord {
 
-// A rating with strings of its own.
+// A rating, or a click on an item, with strings of its own.
 struct OwnedRating {
   std::string user;
   std::string item;
@@ -22,13 +22,18 @@ struct OwnedRating {
   std::string event_id = "";
   std::string producer = "";
   int64_t number = 0;
+  bool is_click = false;  // of the model's first event type; `rating` has no meaning
 };
 
 inline Event ToEvent(const OwnedRating& rating) {
   Event event;
   event.user_id = rating.user;
   event.item_id = rating.item;
-  event.rating = rating.rating;
+  if (rating.is_click) {
+    event.kind = EventKind::kTaken;
+  } else {
+    event.rating = rating.rating;
+  }
   event.time_micros = 1'000'000;
   event.event_id = rating.event_id;
   event.producer_id = rating.producer;

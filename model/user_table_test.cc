@@ -90,24 +90,29 @@ TEST(UserTableTest, MemoryGrowsByChunks) {
   EXPECT_EQ(users.MemoryBytes() - one, one - empty);
 }
 
-// A reader must never see half of an update.
+// A reader must never see half of an update; each sees many, amid them.
 TEST(UserTableTest, ReadersSeeWholeRows) {
   UserTable users(64);
   users.Add();
   std::atomic<bool> stop{false};
-  std::atomic<int> torn{0};
+  std::atomic<int> torn{0}, readers_left{3};
   std::vector<std::thread> readers;
   for (int t = 0; t < 3; ++t) {
     readers.emplace_back([&] {
+      uint64_t last = 0;
+      int seen = 0;
       while (!stop) {
         UserTable::LockedRow row = users.Lock(0);
+        if (std::exchange(last, row->state.count) != row->state.count && ++seen == 20) {
+          --readers_left;
+        }
         const float expected = static_cast<float>(row->state.count);
         for (size_t k = 0; k < 64; ++k) torn += row.factors()[k] != expected;
         torn += row->history.items().size() != row->state.count;
       }
     });
   }
-  for (uint32_t i = 1; i <= 3000; ++i) {
+  for (uint32_t i = 1; i <= 3000 || readers_left > 0; ++i) {
     UserTable::LockedRow row = users.Lock(0);
     row->state.count = i;
     std::fill_n(row.factors(), 64, static_cast<float>(i));
