@@ -15,8 +15,9 @@ void Check(bool condition) {
   if (!condition) std::abort();
 }
 
-std::string ReadAll(absl::string_view text, size_t chunk) {
-  factord::RatingReader reader(factord::LineReader::FromText(text, "in", chunk), {});
+std::string ReadAll(absl::string_view text, size_t chunk, factord::RatingFormat format) {
+  factord::RatingReader reader(factord::LineReader::FromText(text, "in", chunk),
+                               {.format = format});
   factord::RatingRecord record;
   std::string all;
   while (true) {
@@ -39,7 +40,11 @@ std::string ReadAll(absl::string_view text, size_t chunk) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
-  Check(ReadAll(text, 1 << 16) == ReadAll(text, 3));
+  using factord::RatingFormat;
+  for (const RatingFormat format :
+       {RatingFormat::kAuto, RatingFormat::kCsv, RatingFormat::kDoubleColon, RatingFormat::kTab}) {
+    Check(ReadAll(text, 1 << 16, format) == ReadAll(text, 3, format));
+  }
   (void)factord::ReadTitles(factord::LineReader::FromText(text, "in"));
   return 0;
 }

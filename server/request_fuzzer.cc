@@ -1,20 +1,26 @@
-// Any bytes at all as a request: parsed, checked and, where they keep the rules, done by a real
-// engine, as the services do. The first byte says which request.
+// Any bytes at all as a request, sent over gRPC to a real server with a real engine. The first byte
+// says which RPC; of StreamRatings, the others are messages, each behind its length in two bytes.
+#include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <future>
+#include <filesystem>
+#include <iostream>
 #include <memory>
 #include <string>
-#include <vector>
+#include <thread>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/temp_folder.h"
 #include "engine/engine.h"
-#include "server/event_conversion.h"
-#include "server/message.h"
-#include "server/validation.h"
+#include "server/rpc.h"
+#include "server/server.h"
 
 namespace factord {
 namespace {
@@ -23,136 +29,160 @@ void Check(bool condition) {
   if (!condition) std::abort();
 }
 
-// A new one now and then: nothing it keeps grows without end.
-class EngineUnderTest {
+// Nothing that it keeps grows without end.
+class ServerUnderTest {
  public:
-  Engine& Get() {
-    constexpr int kUses = 20'000;
-    if (uses_++ % kUses == 0) Open();
-    return *engine_;
+  ServerUnderTest() {
+    engine_options_.data_dir = folder_ / "data";
+    engine_options_.durability = Durability::kAsync;
+    engine_options_.config.rank = 4;
+    engine_options_.config.event_types = {{"click", 0.5F, 1}};
+    engine_options_.config.dedupe_window = 1'000;
+    engine_options_.snapshot_log_bytes = 1 << 20;
+    engine_options_.min_free_bytes = 0;
+    engine_options_.max_users = 100;
+    engine_options_.max_items = 100;
+    engine_options_.max_producers = 100;
+    engine_options_.backup_dir = backups();
+    std::filesystem::create_directory(backups());
+    ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    options.open_engine = [this] { return Engine::Open(engine_options_); };
+    options.network.max_connections = 10;
+    options.max_sequence_wait = std::chrono::milliseconds(1);
+    auto server = Server::Start(options);
+    Check(server.ok());
+    server_ = *std::move(server);
+    run_ = std::thread([this] { Check(server_->Run() == kExitOk); });
+    const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->port()),
+                                             grpc::InsecureChannelCredentials());
+    stub_ = std::make_unique<grpc::GenericStub>(channel);
+    while (Call(Rpc::kGetModel, "", nullptr).error_code() != grpc::StatusCode::OK) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
   }
-  const ModelConfig& config() const { return options_.config; }
+  ~ServerUnderTest() {
+    server_->Stop();
+    run_.join();
+  }
+
+  std::string backups() const { return folder_ / "backups"; }
+  const ModelConfig& config() const { return engine_options_.config; }
+
+  // `response` may be null.
+  grpc::Status Call(Rpc rpc, absl::string_view request, grpc::ByteBuffer* response) {
+    grpc::ClientContext context;
+    const grpc::ByteBuffer bytes = ToBuffer(request);
+    const auto call = stub_->PrepareUnaryCall(&context, MethodOf(rpc), bytes, &queue_);
+    call->StartCall();
+    grpc::ByteBuffer ignored;
+    grpc::Status status;
+    call->Finish(response != nullptr ? response : &ignored, &status, nullptr);
+    AwaitOne();
+    return status;
+  }
+
+  // Each message behind its length, as far as the bytes go.
+  grpc::Status Stream(absl::string_view messages) {
+    grpc::ClientContext context;
+    const auto call = stub_->PrepareCall(&context, MethodOf(Rpc::kStreamRatings), &queue_);
+    call->StartCall(nullptr);
+    bool is_open = AwaitOne();
+    while (is_open && messages.size() >= 2) {
+      const size_t length =
+          std::min<size_t>(messages.size() - 2, static_cast<unsigned char>(messages[0]) +
+                                                    256 * static_cast<unsigned char>(messages[1]));
+      call->Write(ToBuffer(messages.substr(2, length)), nullptr);
+      is_open = AwaitOne();
+      messages.remove_prefix(2 + length);
+    }
+    if (is_open) {
+      call->WritesDone(nullptr);
+      AwaitOne();
+    }
+    grpc::ByteBuffer response;
+    do {
+      call->Read(&response, nullptr);
+    } while (AwaitOne());
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    AwaitOne();
+    return status;
+  }
 
  private:
-  void Open() {
-    delete engine_;
-    folder_ = std::make_unique<TempFolder>(TempFolder::Place::kMemory);
-    options_.data_dir = *folder_ / "data";
-    options_.durability = Durability::kAsync;
-    options_.config.rank = 4;
-    options_.config.event_types = {{"click", 0.5F, 1}};
-    options_.min_free_bytes = 0;
-    options_.max_users = 100;
-    options_.max_items = 100;
-    auto engine = Engine::Open(options_);
-    Check(engine.ok());
-    engine_ = engine->release();
+  static std::string MethodOf(Rpc rpc) {
+    return absl::StrCat("/", InfoOf(rpc).service, "/", InfoOf(rpc).method);
   }
 
-  EngineOptions options_;
-  std::unique_ptr<TempFolder> folder_;
-  Engine* engine_ = nullptr;  // not closed at exit, where RocksDB is half gone already
-  int uses_ = 0;
+  static grpc::ByteBuffer ToBuffer(absl::string_view bytes) {
+    const grpc::Slice slice(bytes.data(), bytes.size());
+    return grpc::ByteBuffer(&slice, 1);
+  }
+
+  // Whether what is under way has gone well.
+  bool AwaitOne() {
+    void* tag = nullptr;
+    bool ok = false;
+    Check(queue_.Next(&tag, &ok));
+    return ok;
+  }
+
+  const TempFolder folder_{TempFolder::Place::kMemory};
+  EngineOptions engine_options_;
+  std::unique_ptr<Server> server_;
+  std::thread run_;
+  std::unique_ptr<grpc::GenericStub> stub_;
+  grpc::CompletionQueue queue_;
 };
 
-EngineUnderTest& TheEngine() {
-  static EngineUnderTest engine;
-  return engine;
+template <typename Message>
+Message Parsed(const grpc::ByteBuffer& bytes) {
+  grpc::Slice slice;
+  Message message;
+  Check(bytes.DumpToSingleSlice(&slice).ok() &&
+        message.ParseFromArray(slice.begin(), static_cast<int>(slice.size())));
+  return message;
 }
 
-void RecordAll(std::vector<Event> events) {
-  RecordRequest record;
-  const size_t count = events.size();
-  record.events = std::move(events);
-  record.allow_partial = true;
-  std::promise<RecordResult> promise;
-  record.done = [&promise](RecordResult result) { promise.set_value(std::move(result)); };
-  TheEngine().Get().Record(std::move(record));
-  const RecordResult result = promise.get_future().get();
-  Check(result.status.ok() && result.events.size() == count);
-}
-
-void TryRecordRatings(const grpc::ByteBuffer& bytes, const Limits& limits) {
-  v1::RecordRatingsRequest request;
-  if (!ParseRequest(bytes, limits.events(), &request).ok()) return;
-  TheEngine().Get();  // for its configuration
-  const ModelConfig& config = TheEngine().config();
-  const bool all_good = ValidateRecordRatings(request, limits, config).empty();
-  std::vector<Event> events;
-  for (const v1::Rating& rating : request.events()) {
-    if (!ValidateRating(rating, limits, config).empty()) {
-      Check(!all_good || request.allow_partial());
-      continue;
+void CheckAnswer(Rpc rpc, const grpc::ByteBuffer& bytes, const ServerUnderTest& server) {
+  if (rpc == Rpc::kRecommendItems) {
+    const auto answer = Parsed<v1::RecommendItemsResponse>(bytes);
+    for (int i = 0; i < answer.items_size(); ++i) {
+      Check(std::isfinite(answer.items(i).score()));
+      Check(i == 0 || answer.items(i - 1).score() >= answer.items(i).score());
     }
-    events.push_back(ToEvent(rating, config));
-  }
-  if (all_good && !events.empty()) RecordAll(std::move(events));
-}
-
-void TryRecommendItems(const grpc::ByteBuffer& bytes, const Limits& limits) {
-  v1::RecommendItemsRequest request;
-  if (!ParseRequest(bytes, limits.deny_item_ids(), &request).ok()) return;
-  if (!ValidateRecommendItems(request, limits).empty()) return;
-  RecommendQuery query;
-  query.user_id = request.user_id();
-  query.max_items = request.max_items() == 0 ? kDefaultMaxItems : request.max_items();
-  query.deny_item_ids.assign(request.deny_item_ids().begin(), request.deny_item_ids().end());
-  query.strict = request.strict();
-  query.view_token = request.view_token();
-  const auto answer = TheEngine().Get().Recommend(query);
-  if (!answer.ok()) return;
-  Check(answer->items.size() <= static_cast<size_t>(query.max_items));
-  for (size_t i = 0; i < answer->items.size(); ++i) {
-    Check(std::isfinite(answer->items[i].score));
-    Check(i == 0 || answer->items[i - 1].score >= answer->items[i].score);
+  } else if (rpc == Rpc::kPredictRatings) {
+    const auto answer = Parsed<v1::PredictRatingsResponse>(bytes);
+    for (const auto& prediction : answer.predictions()) {
+      Check(prediction.rating() >= server.config().min_rating &&
+            prediction.rating() <= server.config().max_rating);
+    }
+  } else if (rpc == Rpc::kBackup) {
+    namespace fs = std::filesystem;
+    const auto answer = Parsed<v1::BackupResponse>(bytes);
+    Check(fs::path(answer.path()).parent_path() == server.backups());
+    fs::remove_all(answer.path());
   }
 }
 
-void TryPredictRatings(const grpc::ByteBuffer& bytes, const Limits& limits) {
-  v1::PredictRatingsRequest request;
-  if (!ParseRequest(bytes, limits.pairs(), &request).ok()) return;
-  if (!ValidatePredictRatings(request, limits).empty()) return;
-  std::vector<UserItem> pairs;
-  for (const auto& pair : request.pairs()) pairs.push_back({pair.user_id(), pair.item_id()});
-  Engine& engine = TheEngine().Get();
-  const auto answer = engine.Predict(pairs, request.strict());
-  if (!answer.ok()) return;
-  Check(answer->ratings.size() == pairs.size());
-  const ModelConfig& config = TheEngine().config();
-  for (const PredictedRating& prediction : answer->ratings) {
-    Check(prediction.rating >= config.min_rating && prediction.rating <= config.max_rating);
+// What a client, of one that may do anything, can bring about.
+bool IsExpected(Rpc rpc, grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::OK:
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::ALREADY_EXISTS:
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+    case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::ABORTED:
+    case grpc::StatusCode::OUT_OF_RANGE:
+      return true;
+    case grpc::StatusCode::UNAVAILABLE:  // min_sequence has not come in time
+      return rpc == Rpc::kRecommendItems || rpc == Rpc::kPredictRatings;
+    default:
+      return false;
   }
-}
-
-void TryStreamMessage(const grpc::ByteBuffer& bytes, const Limits& limits) {
-  v1::StreamRatingsRequest request;
-  if (!ParseRequest(bytes, limits.batch_events(), &request).ok()) return;
-  if (request.has_start()) (void)ValidateStreamStart(request.start(), limits);
-  if (!request.has_batch()) return;
-  if (!ValidateStreamBatch(request.batch(), 0, limits).empty()) return;
-  TheEngine().Get();
-  std::vector<Event> events;
-  for (int i = 0; i < request.batch().events_size(); ++i) {
-    const v1::Rating& rating = request.batch().events(i);
-    if (!ValidateRating(rating, limits, TheEngine().config()).empty()) continue;
-    events.push_back(ToEvent(rating, TheEngine().config()));
-    events.back().producer_id = "producer";
-    events.back().producer_number = request.batch().first_number() + i;
-  }
-  if (!events.empty()) RecordAll(std::move(events));
-}
-
-template <typename Request, Violations (*kValidate)(const Request&, const Limits&)>
-void TryToValidate(const grpc::ByteBuffer& bytes, const Limits& limits) {
-  Request request;
-  if (Parse(bytes, &request).ok()) (void)kValidate(request, limits);
-}
-
-void TryTheOthers(const grpc::ByteBuffer& bytes, const Limits&) {
-  v1::StartPassesRequest passes;
-  if (Parse(bytes, &passes).ok()) (void)ValidateStartPasses(passes);
-  v1::BackupRequest backup;
-  if (Parse(bytes, &backup).ok()) (void)ValidateBackup(backup);
 }
 
 }  // namespace
@@ -160,17 +190,18 @@ void TryTheOthers(const grpc::ByteBuffer& bytes, const Limits&) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace factord;  // NOLINT: of one function
-  constexpr void (*kRequests[])(const grpc::ByteBuffer&, const Limits&) = {
-      TryRecordRatings,
-      TryRecommendItems,
-      TryPredictRatings,
-      TryStreamMessage,
-      TryToValidate<v1::ListTopicsRequest, ValidateListTopics>,
-      TryToValidate<v1::GetFactorsRequest, ValidateGetFactors>,
-      TryTheOthers};
+  static ServerUnderTest server;
   if (size == 0) return 0;
-  const grpc::Slice slice(data + 1, size - 1);
-  const grpc::ByteBuffer bytes(&slice, 1);
-  kRequests[data[0] % (sizeof(kRequests) / sizeof(kRequests[0]))](bytes, Limits());
+  const auto rpc = static_cast<Rpc>(data[0] % static_cast<size_t>(Rpc::kUnknown));
+  const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  grpc::ByteBuffer response;
+  const grpc::Status status =
+      rpc == Rpc::kStreamRatings ? server.Stream(bytes) : server.Call(rpc, bytes, &response);
+  if (!IsExpected(rpc, status.error_code())) {
+    std::cerr << InfoOf(rpc).method << ": " << status.error_code() << " " << status.error_message()
+              << std::endl;
+    std::abort();
+  }
+  if (status.ok()) CheckAnswer(rpc, response, server);
   return 0;
 }

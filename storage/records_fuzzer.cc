@@ -2,11 +2,15 @@
 // they would not have written. The first byte says which one.
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "storage/identity.h"
 #include "storage/records_test_util.h"
+#include "storage/rocks_database.h"
+#include "storage/table_check.h"
 
 namespace {
 
@@ -63,11 +67,29 @@ void TryText(absl::string_view bytes) {
   (void)Unseal("key", bytes);
 }
 
+void TryKey(absl::string_view bytes) {
+  uint32_t index = 0;
+  if (ParseKey(bytes, 'U', &index)) Check(RowKey(Side::kUser, index) == bytes);
+  if (ParseKey(bytes, 'I', &index)) Check(RowKey(Side::kItem, index) == bytes);
+  uint64_t number = 0;
+  if (ParseKey(bytes, 'L', &number)) Check(LogKey(static_cast<int64_t>(number)) == bytes);
+  if (ParseKey(bytes, 'D', &number)) Check(DedupeKey(number) == bytes);
+}
+
+// As a table file of a database.
+void TryTable(absl::string_view bytes) {
+  static const TempFolder folder(TempFolder::Place::kMemory);
+  std::ofstream(folder / "000001.sst", std::ios::binary).write(bytes.data(), std::ssize(bytes));
+  (void)CheckTableFiles(folder.path());
+  (void)TablesWithoutFooter(folder.path());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr void (*kDecoders[])(absl::string_view) = {TryLogRecord, TryRow,          TryDedupeEntry,
-                                                      TryProducer,  TrySnapshotMeta, TryText};
+                                                      TryProducer,  TrySnapshotMeta, TryText,
+                                                      TryKey,       TryTable};
   if (size == 0) return 0;
   const size_t decoder = data[0] % (sizeof(kDecoders) / sizeof(kDecoders[0]));
   kDecoders[decoder]({reinterpret_cast<const char*>(data) + 1, size - 1});
