@@ -21,6 +21,7 @@ enum FrameType : uint8_t {
   kPing = 6,
   kGoAway = 7,
   kWindowUpdate = 8,
+  kContinuation = 9,
 };
 // Flags: of kData and kHeaders; of kSettings and kPing; of kHeaders.
 inline constexpr uint8_t kEndStream = 1;

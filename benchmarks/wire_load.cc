@@ -174,6 +174,8 @@ class WireLoad::Connection {
       case http2::kWindowUpdate:
         if (frame.stream == 0) window_ += Reader(frame.payload).BigEndian32();
         break;
+      case http2::kContinuation:  // gRPC's headers fit into one frame
+        break;
     }
   }
 

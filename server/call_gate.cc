@@ -41,7 +41,7 @@ std::string Address(const std::string& peer) { return peer.substr(0, peer.rfind(
 }  // namespace
 
 CallGate::Call::Call(CallGate* gate, Rpc rpc, grpc::CallbackServerContext* context)
-    : gate_(gate), rpc_(rpc), context_(context) {
+    : guarded_(gate->flood_guard_, context), gate_(gate), rpc_(rpc), context_(context) {
   StartTimer();
 }
 

@@ -32,6 +32,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "server/call_metrics.h"
+#include "server/flood_guard.h"
 #include "server/load_shedder.h"
 #include "server/rate_limiter.h"
 #include "server/reloadable.h"
@@ -63,10 +64,12 @@ class CallGate {
     double client_events_per_second = 0;
   };
 
-  // `tokens` outlives it. Null: nobody needs one.
-  explicit CallGate(const Options& options, const Reloadable<TokenTable>* tokens = nullptr)
+  // `tokens` and `flood_guard` outlive it. Null: nobody needs a token; nobody floods.
+  explicit CallGate(const Options& options, const Reloadable<TokenTable>* tokens = nullptr,
+                    FloodGuard* flood_guard = nullptr)
       : options_(options),
         tokens_(tokens),
+        flood_guard_(flood_guard),
         call_rate_(options.client_calls_per_second),
         event_rate_(options.client_events_per_second) {}
 
@@ -131,6 +134,7 @@ class CallGate {
     // Returns what all calls hold then.
     int64_t Hold(int64_t bytes);
 
+    const FloodGuard::Call guarded_;
     CallGate* const gate_;
     const Rpc rpc_;
     grpc::CallbackServerContext* const context_;
@@ -170,6 +174,7 @@ class CallGate {
 
   const Options options_;
   const Reloadable<TokenTable>* const tokens_;
+  FloodGuard* const flood_guard_;
   CallMetrics metrics_;
   RateLimiter call_rate_;
   RateLimiter event_rate_;

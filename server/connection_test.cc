@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/http2.h"
@@ -45,6 +47,21 @@ class RawClient {
     std::string greeting(http2::kPreface);
     http2::PutFrame(&greeting, {http2::kSettings, 0, 0, ""});
     socket_.Send(greeting);
+  }
+  // A call whose message does not come.
+  void Begin(uint32_t stream) {
+    std::string headers, frame;
+    for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
+             {":method", "POST"},
+             {":scheme", "http"},
+             {":path", "/factord.v1.ModelService/GetModel"},
+             {":authority", "localhost"},
+             {"te", "trailers"},
+             {"content-type", "application/grpc"}}) {
+      http2::PutHeader(&headers, name, value);
+    }
+    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream, headers});
+    socket_.Send(frame);
   }
   void Ping(char id) { socket_.Send(PingFrame(id, /*is_answer=*/false)); }
   // Reads until `text` has come. False: the connection has ended, or it is too late.
@@ -179,6 +196,28 @@ TEST(CallsOfAConnectionTest, OneMoreWaitsUntilOneHasEnded) {
   server.engine().Complete(0);
   first.join();
   second.join();
+}
+
+// Symptom: who took calls back at once had as many as it liked, 10 kB each, at the server.
+TEST(CallsOfAConnectionTest, OneThatHasFarTooManyIsClosed) {
+  for (const char* const listen : {"127.0.0.1:0", "[::]:0"}) {
+    TestServer server([&](ServerOptions* options) {
+      options->listen = listen;
+      options->network.max_calls_per_connection = 2;  // 20 are still there for a moment
+    });
+    server.WaitUntilServing();
+    RawClient client(server), other(server);
+    client.Greet();
+    other.Greet();
+    for (uint32_t i = 0; i < 20; ++i) other.Begin(1 + 2 * i);
+    other.Ping('a');
+    ASSERT_TRUE(other.ReadUntil(PingFrame('a', /*is_answer=*/true)));
+    for (uint32_t i = 0; i < 30; ++i) client.Begin(1 + 2 * i);
+    EXPECT_TRUE(client.ReadToTheEnd()) << listen;
+    other.Ping('b');
+    EXPECT_TRUE(other.ReadUntil(PingFrame('b', /*is_answer=*/true)));
+    EXPECT_EQ(Read(server.channel()), StatusCode::OK);
+  }
 }
 
 }  // namespace

@@ -25,7 +25,11 @@ class HealthCall final : public HealthService::Reactor,
                          public std::enable_shared_from_this<HealthCall> {
  public:
   HealthCall(HealthService* service, grpc::CallbackServerContext* context, bool is_watch)
-      : service_(service), health_(service->health_), context_(context), is_watch_(is_watch) {}
+      : guarded_(service->flood_guard_, context),
+        service_(service),
+        health_(service->health_),
+        context_(context),
+        is_watch_(is_watch) {}
 
   void Open() {
     {
@@ -134,6 +138,7 @@ class HealthCall final : public HealthService::Reactor,
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
   }
 
+  const FloodGuard::Call guarded_;
   HealthService* const service_;
   Health* const health_;
   grpc::CallbackServerContext* const context_;
@@ -200,7 +205,8 @@ void Health::Drain() {
   for (const auto& [watch, service] : watches_) watch->End(HealthCall::Draining());
 }
 
-HealthService::HealthService(Health* health) : health_(health) {
+HealthService::HealthService(Health* health, FloodGuard* flood_guard)
+    : health_(health), flood_guard_(flood_guard) {
   constexpr const char* kName = "grpc.health.v1.Health";
   for (const auto& [method, is_watch] : {std::pair{"Check", false}, std::pair{"Watch", true}}) {
     Add<HealthCheckRequest, HealthCheckResponse>(

@@ -18,6 +18,7 @@
 #include "base/mutex.h"
 #include "grpc/health/v1/health.pb.h"
 #include "server/call_service.h"
+#include "server/flood_guard.h"
 
 namespace factord {
 
@@ -57,8 +58,8 @@ class Health {
 // there are many: a probe is always answered, whatever goes on at another port. Thread-safe.
 class HealthService final : public CallService {
  public:
-  // `health` must outlive it.
-  explicit HealthService(Health* health);
+  // Both must outlive it.
+  HealthService(Health* health, FloodGuard* flood_guard);
 
  private:
   friend class HealthCall;
@@ -70,6 +71,7 @@ class HealthService final : public CallService {
   Reactor* Open(grpc::CallbackServerContext* context, bool is_watch);
 
   Health* const health_;
+  FloodGuard* const flood_guard_;
   Calls waiting_;  // for their requests
   Calls watching_;
   Calls answered_;

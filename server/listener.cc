@@ -1,8 +1,8 @@
 #include "server/listener.h"
 
+#include <linux/tcp.h>  // of whose tcp_info the C library has an old one
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -16,6 +16,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "base/loopback.h"
 #include "server/log.h"
 
@@ -48,6 +50,30 @@ int ListenOn(const addrinfo& address) {
   const int error = errno;
   close(fd);
   return -error;
+}
+
+// The other side, as gRPC names it but for escapes: "ipv4:10.0.0.1:1234", "ipv6:[fe80::1]:1234".
+std::string PeerOf(int fd) {
+  sockaddr_storage address = {};
+  socklen_t length = sizeof(address);
+  char host[NI_MAXHOST], port[NI_MAXSERV];
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+      getnameinfo(reinterpret_cast<const sockaddr*>(&address), length, host, sizeof(host), port,
+                  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return "";
+  }
+  absl::string_view name = host;
+  // IPv4 at a port of IPv6.
+  if (address.ss_family == AF_INET || absl::ConsumePrefix(&name, "::ffff:")) {
+    return absl::StrCat("ipv4:", name, ":", port);
+  }
+  return absl::StrCat("ipv6:[", name, "]:", port);
+}
+
+uint64_t ReceivedBytes(int fd) {
+  tcp_info info = {};
+  socklen_t length = sizeof(info);
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_bytes_received : 0;
 }
 
 int PortOf(int fd) {
@@ -185,7 +211,7 @@ bool Listener::AcceptOne(int listening) {
     MutexLock lock(&mu_);
     open_.erase(fd);  // whoever had that number is gone
     has_room = HasRoomLocked();
-    if (has_room) open_[fd] = InodeOf(fd);
+    if (has_room) open_[fd] = {.inode = InodeOf(fd)};
   }
   if (!has_room) {
     refused_.fetch_add(1, std::memory_order_relaxed);
@@ -212,7 +238,50 @@ bool Listener::HasRoomLocked() {
 }
 
 void Listener::SweepLocked() {
-  absl::erase_if(open_, [](const auto& entry) { return InodeOf(entry.first) != entry.second; });
+  absl::erase_if(open_,
+                 [](const auto& entry) { return InodeOf(entry.first) != entry.second.inode; });
+}
+
+void Listener::Reset(const std::string& peer) {
+  const std::string unescaped = absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}});
+  MutexLock lock(&mu_);
+  SweepLocked();
+  for (const auto& [fd, connection] : open_) {
+    if (PeerOf(fd) != unescaped) continue;
+    ResetLocked(fd);
+    return;
+  }
+}
+
+void Listener::MarkReceived() {
+  MutexLock lock(&mu_);
+  SweepLocked();
+  for (auto& [fd, connection] : open_) connection.marked_bytes = ReceivedBytes(fd);
+}
+
+std::string Listener::ResetBusiest() {
+  MutexLock lock(&mu_);
+  SweepLocked();
+  int busiest = -1;
+  uint64_t most = 0;
+  for (const auto& [fd, connection] : open_) {
+    const uint64_t bytes = ReceivedBytes(fd);
+    if (bytes <= connection.marked_bytes + most) continue;
+    most = bytes - connection.marked_bytes;
+    busiest = fd;
+  }
+  if (busiest < 0) return "";
+  const std::string peer = PeerOf(busiest);
+  ResetLocked(busiest);
+  return peer;
+}
+
+// What has come and was not read is dropped: after shutdown() gRPC would read on for as long as
+// more comes.
+void Listener::ResetLocked(int fd) {
+  sockaddr nobody = {};
+  nobody.sa_family = AF_UNSPEC;
+  if (connect(fd, &nobody, sizeof(nobody)) == 0) reset_.fetch_add(1, std::memory_order_relaxed);
 }
 
 int64_t Listener::connections() {

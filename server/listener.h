@@ -60,11 +60,21 @@ class Listener {
   // Takes connections, on a thread of its own, and hands them to `acceptor`, whose server runs.
   void Start(std::unique_ptr<Acceptor> acceptor);
 
+  // Ends the connection of a peer, as gRPC names it ("ipv4:10.0.0.1:1234"), if it is open.
+  void Reset(const std::string& peer);
+  // Remembers how many bytes have come on each connection.
+  void MarkReceived();
+  // Ends the connection that most bytes have come on since MarkReceived, if any have. Its peer;
+  // empty: none.
+  std::string ResetBusiest();
+
   int64_t max_connections() const { return max_connections_; }
   // How many are open now.
   int64_t connections();
   int64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
   int64_t refused() const { return refused_.load(std::memory_order_relaxed); }
+  // Ended by Reset and ResetBusiest.
+  int64_t reset() const { return reset_.load(std::memory_order_relaxed); }
 
  private:
   explicit Listener(int64_t max_connections) : max_connections_(max_connections) {}
@@ -76,6 +86,7 @@ class Listener {
   // Whether one more may be open.
   bool HasRoomLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SweepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ResetLocked(int fd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const int64_t max_connections_;
   int port_ = 0;
@@ -84,11 +95,16 @@ class Listener {
   std::unique_ptr<Acceptor> acceptor_;
   std::atomic<int64_t> accepted_{0};
   std::atomic<int64_t> refused_{0};
+  std::atomic<int64_t> reset_{0};
 
   Mutex mu_;
   // gRPC does not tell when it closes a connection. Its descriptor then names another file or none,
   // which the file's inode tells.
-  absl::flat_hash_map<int, ino_t> open_ ABSL_GUARDED_BY(mu_);
+  struct Connection {
+    ino_t inode = 0;
+    uint64_t marked_bytes = 0;  // by MarkReceived
+  };
+  absl::flat_hash_map<int, Connection> open_ ABSL_GUARDED_BY(mu_);
   std::chrono::steady_clock::time_point next_sweep_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;

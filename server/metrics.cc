@@ -118,6 +118,9 @@ void AddConnections(Listener* listener, MetricFamilies* metrics) {
   metrics->Counter("factord_connections_refused_total",
                    "Of them, those closed at once (--max_connections).",
                    static_cast<double>(listener->refused()));
+  metrics->Counter("factord_connections_reset_total",
+                   "Of them, those closed amid their calls: too many came.",
+                   static_cast<double>(listener->reset()));
 }
 
 // --- Security

@@ -27,6 +27,8 @@ constexpr std::chrono::milliseconds kHousekeepingInterval(200);
 constexpr std::chrono::seconds kRoomCheckInterval(1);
 // Reflection's calls hold a thread each.
 constexpr int kMaxSyncThreads = 32;
+// So many times --max_calls_per_connection: what a client takes back is still there for a moment.
+constexpr int64_t kCallsKept = 10;
 // Probes need few connections, and little room and time.
 constexpr int64_t kMaxProbeConnections = 100;
 constexpr std::chrono::seconds kProbeConnectionIdle(30);
@@ -125,7 +127,8 @@ Server::Server(ServerOptions options)
     : options_(std::move(options)),
       certificates_(MakeCertificates(options_.tls)),
       tokens_(MakeTokens(options_.token_file)),
-      gate_(options_.calls, tokens_.get()),
+      flood_guard_(kCallsKept * options_.network.max_calls_per_connection),
+      gate_(options_.calls, tokens_.get(), &flood_guard_),
       read_workers_(kReadWorkers),
       admin_worker_(1),
       ratings_(&engines_, &gate_, options_.limits, options_.stream_window_events),
@@ -139,6 +142,7 @@ Server::Server(ServerOptions options)
 
 Server::~Server() {
   metrics_server_.reset();
+  flood_guard_.Stop();
   for (GrpcPort* port : {&api_, &probes_}) {
     port->listener.reset();
     if (port->server != nullptr) port->server->Shutdown(std::chrono::system_clock::now());
@@ -208,6 +212,8 @@ absl::Status Server::ListenForCalls() {
   builder.RegisterService(&model_);
   builder.RegisterService(&admin_);
   builder.RegisterCallbackGenericService(&unknown_);
+  builder.SetContextAllocator(flood_guard_.CountBegun());
+  flood_guard_.Protect(api_.listener.get());
   FACTORD_ASSIGN_OR_RETURN(api_.server,
                            StartServer(&builder, api_.listener.get(),
                                        certificates_ ? TlsServerCredentials(certificates_.get())
@@ -227,6 +233,8 @@ absl::Status Server::ListenForProbes() {
   builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(&probe_health_);
   builder.RegisterCallbackGenericService(&unknown_to_probes_);
+  builder.SetContextAllocator(flood_guard_.CountBegun());
+  flood_guard_.Protect(probes_.listener.get());
   FACTORD_ASSIGN_OR_RETURN(probes_.server, StartServer(&builder, probes_.listener.get(),
                                                        grpc::InsecureServerCredentials()));
   return absl::OkStatus();

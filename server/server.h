@@ -32,6 +32,7 @@
 #include "server/engine_holder.h"
 #include "server/engine_metric_families.h"
 #include "server/exit_codes.h"
+#include "server/flood_guard.h"
 #include "server/health_service.h"
 #include "server/listener.h"
 #include "server/metrics.h"
@@ -166,12 +167,13 @@ class Server {
   const std::unique_ptr<CertificateStore> certificates_;  // null: no TLS
   const std::unique_ptr<Reloadable<TokenTable>> tokens_;  // null: none are asked for
   EngineHolder engines_;
+  FloodGuard flood_guard_;
   CallGate gate_;
   WorkerPool read_workers_;
   WorkerPool admin_worker_;
   Health health_;
-  HealthService api_health_{&health_};
-  HealthService probe_health_{&health_};
+  HealthService api_health_{&health_, &flood_guard_};
+  HealthService probe_health_{&health_, &flood_guard_};
   RatingService ratings_;
   RecommendationService recommendations_;
   ModelService model_;

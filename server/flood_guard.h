@@ -1,0 +1,86 @@
+// Ends connections whose clients begin calls faster than the server comes to them.
+//
+//   FloodGuard guard(/*max_calls=*/1'000);
+//   builder.SetContextAllocator(guard.CountBegun());
+//   guard.Protect(listener.get());
+//   ...
+//   FloodGuard::Call call(&guard, context);   // a member of whatever lives as long as the call
+//
+// HTTP/2 lets a client take a call back as soon as it has begun it, and begin another; and
+// gRPC 1.51 does not hold it to MAX_CONCURRENT_STREAMS before it has agreed to that. Each call
+// takes 10 kB until the server has disposed of it. Where one connection does so, the server sees
+// that it has too many calls. Where several do, gRPC reads on for as long as bytes come, in all of
+// the threads that would tell the server of its calls: then it shows in what gRPC has begun and the
+// server has not been told of, and whose bytes come fastest, in what the system says of the
+// sockets.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/container/node_hash_map.h"
+#include "base/mutex.h"
+#include "server/listener.h"
+
+namespace factord {
+
+// Thread-safe.
+class FloodGuard {
+ public:
+  // A connection may have `max_calls` that are not disposed of.
+  explicit FloodGuard(int64_t max_calls);
+  ~FloodGuard();
+
+  // Counts the calls that gRPC begins. For one builder; *this must outlive its server.
+  std::unique_ptr<grpc::ContextAllocator> CountBegun();
+  // Connections are ended there. Before its server has calls; `listener` is there until Stop.
+  void Protect(Listener* listener);
+  void Stop();
+
+  // A call that the server has been told of, until gRPC is done with it.
+  class Call {
+   public:
+    // `guard` may be null: nothing is counted. *context is not kept.
+    Call(FloodGuard* guard, grpc::CallbackServerContext* context);
+    ~Call();
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    FloodGuard* const guard_;
+    std::pair<const std::string, int64_t>* connection_ = nullptr;
+  };
+
+ private:
+  class CountingAllocator;
+
+  void Begun();
+  int64_t unseen() const { return begun_ - seen_; }
+  void Loop();
+  void ResetConnection(const std::string& peer);
+  void ResetBusiestConnection();
+
+  const int64_t max_calls_;
+  Mutex listeners_mu_;
+  std::vector<Listener*> listeners_ ABSL_GUARDED_BY(listeners_mu_);
+  std::atomic<int64_t> begun_{0};
+  std::atomic<int64_t> seen_{0};
+  Mutex mu_;
+  // The calls of each connection, by its peer.
+  absl::node_hash_map<std::string, int64_t> connections_ ABSL_GUARDED_BY(mu_);
+
+  std::atomic<bool> woken_{false};
+  std::atomic<bool> stopping_{false};
+  std::counting_semaphore<> wake_{0};
+  std::thread thread_;
+};
+
+}  // namespace factord
