@@ -5,22 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "benchmarks/event_list.h"
-#include "engine/model_state.h"
 #include "model/mix.h"
 
 namespace factord {
 namespace {
 
-// Lines that an event looks at: of its user's row, id and history, of its item's row, and of the
-// ranking rows of the items beside it: four that the user has rated, some time ago, and three of
-// what anybody has rated lately.
-constexpr size_t kLine = 64;
-constexpr size_t kUserLines = 10, kItemLines = 11, kRankingLines = 5;
-constexpr size_t kOldItems = 4, kRecentItems = 3, kRecent = 1024;
+constexpr EventCost kCounted[] = {
+#include "benchmarks/misses.inc"
+};
 
 constexpr size_t kGroup = 1024;
+constexpr size_t kLine = 64;
 
 // By this name tools/count_misses.sh finds what it costs.
 [[gnu::noinline]] void LearnGroups(absl::Span<const Event> events, ModelState* state) {
@@ -30,55 +28,75 @@ constexpr size_t kGroup = 1024;
   }
 }
 
-int TouchLines(const std::vector<GeneratedRating>& events, const std::vector<char>& users,
-               const std::vector<char>& items) {
-  int sum = 0;
-  const auto touch = [&sum](const std::vector<char>& table, size_t row, size_t row_lines,
-                            size_t lines) {
-    for (size_t l = 0; l < lines; ++l) sum += table[(row * row_lines + l) * kLine];
-  };
-  for (size_t i = kRecent; i < events.size(); ++i) {
-    touch(users, events[i].user, kUserLines, kUserLines);
-    touch(items, events[i].item, kItemLines, kItemLines);
-    for (size_t other = 0; other < kOldItems + kRecentItems; ++other) {
-      const size_t ago = 1 + Below(other < kOldItems ? i : kRecent, Mix64(8 * i + other));
-      touch(items, events[i - ago].item, kItemLines, kRankingLines);
+// Nanoseconds for a line out of a table of so many bytes, in no order, and none waits for another.
+double RandomLineNanos(size_t bytes) {
+  constexpr uint64_t kLooks = 2'000'000;
+  const std::vector<char> table(bytes, 1);
+  const auto lines = static_cast<uint32_t>(bytes / kLine);
+  double best = std::numeric_limits<double>::max();
+  for (uint64_t round = 0; round < 4; ++round) {  // the first fills the caches
+    const auto start = Clock::now();
+    int sum = 0;
+    for (uint64_t i = 0; i < kLooks; ++i) {
+      sum += table[Below(lines, Mix64(round * kLooks + i)) * kLine];
     }
+    volatile int kept = sum;
+    (void)kept;
+    best = std::min(best, Seconds(start));
   }
-  return sum;
+  return 1e9 * best / kLooks;
+}
+
+double MissTime(const EventCost& cost, const MissNanos& misses) {
+  return (cost.first_level_misses - cost.last_level_misses) * misses.first_level +
+         cost.last_level_misses * misses.last_level;
 }
 
 }  // namespace
 
-double LearnNanos(const RatingShape& shape, uint64_t seed, uint64_t events) {
-  ModelState state(BenchConfig());
+GrownModel::GrownModel(const RatingShape& shape, uint64_t seed)
+    : shape_(shape), seed_(seed), state_(BenchConfig()) {
   for (uint32_t i = 0; i < std::max(shape.users, shape.items); ++i) {
     const std::string user = UserId(i % shape.users), item = ItemId(i % shape.items);
-    state.Apply({.sequence = state.sequence() + 1, .user_id = user, .item_id = item, .rating = 3});
-    if (i % kGroup == 0) state.Publish();
+    state_.Apply(
+        {.sequence = state_.sequence() + 1, .user_id = user, .item_id = item, .rating = 3});
+    if (i % kGroup == 0) state_.Publish();
   }
-  const EventList list(shape, seed, events);
+}
+
+double GrownModel::Learn(uint64_t events) {
+  const EventList list(shape_, seed_++, events);
   std::vector<Event> later = list.events();
-  for (Event& event : later) event.sequence += state.sequence();
+  for (Event& event : later) event.sequence += state_.sequence();
   const auto start = Clock::now();
-  LearnGroups(later, &state);
+  LearnGroups(later, &state_);
   return 1e9 * Seconds(start) / static_cast<double>(events);
 }
 
-double TouchNanos(const RatingShape& shape, uint64_t seed, uint64_t events) {
-  const std::vector<char> users(shape.users * kUserLines * kLine, 1);
-  const std::vector<char> items(shape.items * kItemLines * kLine, 1);
-  GeneratedRatings ratings(shape, seed);
-  std::vector<GeneratedRating> touched;
-  for (uint64_t i = 0; i < events; ++i) touched.push_back(ratings.Next());
-  double best = std::numeric_limits<double>::max();
-  for (int round = 0; round < 3; ++round) {
-    const auto start = Clock::now();
-    volatile int kept = TouchLines(touched, users, items);
-    (void)kept;
-    best = std::min(best, Seconds(start));
+absl::StatusOr<EventCost> CountedCost(uint32_t users, uint32_t items) {
+  for (const EventCost& cost : kCounted) {
+    if (cost.users == users && cost.items == items) return cost;
   }
-  return 1e9 * best / static_cast<double>(events);
+  return absl::NotFoundError(
+      absl::StrCat("benchmarks/misses.inc has no ", users, " users and ", items, " items"));
+}
+
+MissNanos MeasureMisses(const RatingShape& shape) {
+  // Beyond the second level of any machine, and well within 32 MiB.
+  constexpr size_t kWithinLastLevel = size_t{8} << 20;
+  constexpr size_t kBeyondLastLevel = size_t{128} << 20;
+  // Of rank 64, about.
+  constexpr size_t kUserBytes = 330, kItemBytes = 720;
+  return {.first_level = RandomLineNanos(kWithinLastLevel),
+          .last_level = RandomLineNanos(
+              std::max(kBeyondLastLevel, shape.users * kUserBytes + shape.items * kItemBytes))};
+}
+
+MissModel::MissModel(const EventCost& cost, const MissNanos& misses, double nanos)
+    : nanos_an_instruction_(std::max(0.0, nanos - MissTime(cost, misses)) / cost.instructions) {}
+
+double MissModel::Nanos(const EventCost& cost, const MissNanos& misses) const {
+  return cost.instructions * nanos_an_instruction_ + MissTime(cost, misses);
 }
 
 }  // namespace factord

@@ -37,7 +37,9 @@ bool IsMet(const Measurement& m) {
 }
 
 nlohmann::json ToJson(const Measurement& m) {
-  nlohmann::json json = {{"row", m.name}, {"value", m.value}, {"unit", m.unit}};
+  nlohmann::json json = {{"name", m.name},       {"value", m.value}, {"unit", m.unit},
+                         {"reference", nullptr}, {"ratio", nullptr}, {"target", nullptr},
+                         {"met", nullptr}};
   if (!m.reference.empty()) {
     json["reference"] = m.reference;
     json["reference_value"] = m.reference_value;

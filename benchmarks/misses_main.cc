@@ -1,5 +1,8 @@
-// factord-misses USERS ITEMS EVENTS: learns events, once every user and item is there. For
-// tools/count_misses.sh, which runs it under callgrind.
+// factord-misses USERS ITEMS EVENTS: learns events, once every user and item is there and the
+// caches are full. For tools/count_misses.sh, which runs it under callgrind with
+// --instr-atstart=no.
+#include <valgrind/callgrind.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +17,12 @@ int main(int argc, char** argv) {
   const auto number = [argv](int i) {
     return static_cast<uint32_t>(std::strtoul(argv[i], nullptr, 10));
   };
-  const factord::RatingShape shape = factord::Scaled(factord::MovieLens10M(), number(1), number(2));
-  factord::LearnNanos(shape, /*seed=*/1, number(3));
+  factord::GrownModel model(factord::Scaled(factord::MovieLens10M(), number(1), number(2)),
+                            /*seed=*/1);
+  CALLGRIND_START_INSTRUMENTATION;
+  model.Learn(2 * uint64_t{number(3)});
+  CALLGRIND_ZERO_STATS;
+  model.Learn(number(3));
+  CALLGRIND_STOP_INSTRUMENTATION;
   return 0;
 }

@@ -45,7 +45,7 @@ def targets(rows):
         better = times_better(row)
         length = BAR_WIDTH / 2 * max(-1, min(1, math.log(better) / math.log(MOST)))
         color = MET if row["met"] else MISSED
-        yield text(LABEL_WIDTH - 8, y + 15, row["row"], "end")
+        yield text(LABEL_WIDTH - 8, y + 15, row["name"], "end")
         yield (f'<rect x="{min(middle, middle + length):.1f}" y="{y + 4}" width="{max(abs(length), 1):.1f}" '
                f'height="{ROW_HEIGHT - 8}" fill="{color}"/>')
         yield text(LABEL_WIDTH + BAR_WIDTH + 8, y + 15, f"{row['ratio']:.3g}, target {row['target']}", size=11)
@@ -59,7 +59,7 @@ def targets(rows):
 
 def growth(name, rows, left, top):
     """Times of one series; the first size is 1 by definition, and not in the file."""
-    sizes = [int(row["row"].rsplit("-", 1)[1]) for row in rows]
+    sizes = [int(row["name"].rsplit("-", 1)[1]) for row in rows]
     step = sizes[1] / sizes[0] if len(sizes) > 1 else 10
     xs = [math.log(sizes[0] / step)] + [math.log(size) for size in sizes]
     series = [(MEASURED, [1] + [row["value"] for row in rows]),
@@ -83,11 +83,11 @@ def growth(name, rows, left, top):
 
 
 def plot(rows):
-    aimed = [row for row in rows if "met" in row]
+    aimed = [row for row in rows if row["met"] is not None]
     series = {}
     for row in rows:
-        if row["row"].startswith("growth/"):
-            series.setdefault(row["row"].split("/")[1].rsplit("-", 1)[0], []).append(row)
+        if row["name"].startswith("growth/"):
+            series.setdefault(row["name"].split("/")[1].rsplit("-", 1)[0], []).append(row)
     left = LABEL_WIDTH + BAR_WIDTH + 230
     width = left + (GROWTH_WIDTH + 70 if series else 0)
     height = max(TOP + ROW_HEIGHT * len(aimed), TOP + (GROWTH_HEIGHT + 70) * len(series)) + 16

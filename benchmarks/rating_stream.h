@@ -5,7 +5,7 @@
 //   GeneratedRatings ratings(MovieLens10M(), /*seed=*/1);
 //   GeneratedRating rating = ratings.Next();
 //
-// The same seed gives the same stream, on every machine.
+// The same seed gives the same stream, wherever the C library's pow() gives the same.
 #pragma once
 
 #include <cstdint>

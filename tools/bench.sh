@@ -41,10 +41,10 @@ print("| row | value | against | ratio | target | met |\n|---|---|---|---|---|--
 for line in open(sys.argv[1]):
     row = json.loads(line)
     reference = ratio = ""
-    if "reference" in row:
+    if row["reference"] is not None:
         reference = f"{row['reference']}, {short(row['reference_value'], row['unit'])}"
         ratio = f"{row['ratio']:.3g}"
-    met = {True: "yes", False: "**no**"}.get(row.get("met"), "")
-    print(f"| {row['row']} | {short(row['value'], row['unit'])} | {reference} | {ratio} | {row.get('target', '')} | {met} |")
+    met = {True: "yes", False: "**no**", None: ""}[row["met"]]
+    print(f"| {row['name']} | {short(row['value'], row['unit'])} | {reference} | {ratio} | {row['target'] or ''} | {met} |")
 PYTHON
 exit "$status"
