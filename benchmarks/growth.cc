@@ -19,6 +19,7 @@ constexpr EventCost kCounted[] = {
 
 constexpr size_t kGroup = 1024;
 constexpr size_t kLine = 64;
+constexpr size_t kRow = 64 * sizeof(float);
 
 // By this name tools/count_misses.sh finds what it costs.
 [[gnu::noinline]] void LearnGroups(absl::Span<const Event> events, ModelState* state) {
@@ -28,23 +29,23 @@ constexpr size_t kLine = 64;
   }
 }
 
-// Nanoseconds for a line out of a table of so many bytes, in no order, and none waits for another.
-double RandomLineNanos(size_t bytes) {
-  constexpr uint64_t kLooks = 2'000'000;
-  const std::vector<char> table(bytes, 1);
-  const auto lines = static_cast<uint32_t>(bytes / kLine);
+// Nanoseconds a line for looking at the first so many rows of a table, which lie anywhere in it: in
+// no order, and none waits for another.
+double RowLineNanos(const std::vector<char>& table, size_t rows) {
+  constexpr uint64_t kLooks = 500'000;
   double best = std::numeric_limits<double>::max();
   for (uint64_t round = 0; round < 4; ++round) {  // the first fills the caches
     const auto start = Clock::now();
     int sum = 0;
     for (uint64_t i = 0; i < kLooks; ++i) {
-      sum += table[Below(lines, Mix64(round * kLooks + i)) * kLine];
+      const size_t row = Below(table.size() / kRow, Mix64(Below(rows, Mix64(round * kLooks + i))));
+      for (size_t at = 0; at < kRow; at += kLine) sum += table[row * kRow + at];
     }
     volatile int kept = sum;
     (void)kept;
     best = std::min(best, Seconds(start));
   }
-  return 1e9 * best / kLooks;
+  return 1e9 * best / (kLooks * kRow / kLine);
 }
 
 double MissTime(const EventCost& cost, const MissNanos& misses) {
@@ -83,13 +84,16 @@ absl::StatusOr<EventCost> CountedCost(uint32_t users, uint32_t items) {
 
 MissNanos MeasureMisses(const RatingShape& shape) {
   // Beyond the second level of any machine, and well within 32 MiB.
-  constexpr size_t kWithinLastLevel = size_t{8} << 20;
+  constexpr size_t kWithinLastLevel = (size_t{8} << 20) / kRow;
   constexpr size_t kBeyondLastLevel = size_t{128} << 20;
   // Of rank 64, about.
   constexpr size_t kUserBytes = 330, kItemBytes = 720;
-  return {.first_level = RandomLineNanos(kWithinLastLevel),
-          .last_level = RandomLineNanos(
-              std::max(kBeyondLastLevel, shape.users * kUserBytes + shape.items * kItemBytes))};
+  const size_t bytes = shape.users * kUserBytes + shape.items * kItemBytes;
+  const std::vector<char> rows(bytes, 1);
+  const std::vector<char> more(bytes < kBeyondLastLevel ? kBeyondLastLevel : 0, 1);
+  const std::vector<char>& table = more.empty() ? rows : more;
+  return {.first_level = RowLineNanos(rows, kWithinLastLevel),
+          .last_level = RowLineNanos(table, table.size() / kRow)};
 }
 
 MissModel::MissModel(const EventCost& cost, const MissNanos& misses, double nanos)

@@ -35,13 +35,15 @@ struct EventCost {
 // NOT_FOUND for a size that has not been counted.
 absl::StatusOr<EventCost> CountedCost(uint32_t users, uint32_t items);
 
-// What misses cost on this machine, when many are on their way at once.
+// What a line that is missed costs on this machine, when many are on their way at once: of rows of
+// 256 bytes, which lie anywhere in as much memory as a model's take, and with what the tables of
+// pages cost there.
 struct MissNanos {
-  double first_level = 0;
-  double last_level = 0;
+  double first_level = 0;  // of 8 MiB of the rows
+  double last_level = 0;   // of all, and of 128 MiB at least
 };
 
-// Of a model of this shape: what lies in memory lies in as much of it as its rows take.
+// Of a model of this shape.
 MissNanos MeasureMisses(const RatingShape& shape);
 
 // The model that growth is held against: time = instructions * i + first * f + last * l, where f
