@@ -29,8 +29,8 @@ constexpr size_t kRow = 64 * sizeof(float);
   }
 }
 
-// Nanoseconds a line for looking at the first so many rows of a table, which lie anywhere in it: in
-// no order, and none waits for another.
+// Nanoseconds a line for looking at so many rows, which lie anywhere in the table: in no order, and
+// none waits for another.
 double RowLineNanos(const std::vector<char>& table, size_t rows) {
   constexpr uint64_t kLooks = 500'000;
   double best = std::numeric_limits<double>::max();

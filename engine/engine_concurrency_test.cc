@@ -74,8 +74,8 @@ TEST(EngineConcurrencyTest, EverythingAtOnce) {
   EXPECT_EQ(verified->hash.ToHex(), hash);
 }
 
-// A close amid snapshots and reads, and amid records that have no answer yet: each gets one, and
-// what was acknowledged is there.
+// A close amid snapshots and records that have no answer yet: each gets one, and what was
+// acknowledged is there. Reads end before it, as they must.
 TEST(EngineConcurrencyTest, ClosesAmidWhatIsNotAnswered) {
   TempFolder dir;
   EngineOptions options = TestOptions(dir / "data");

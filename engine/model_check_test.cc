@@ -100,6 +100,7 @@ class Checker {
       } else {
         OpenAsAfterACrash();
       }
+      if (::testing::Test::HasFailure()) return;
       EXPECT_EQ(engine_->Info().sequence, std::ssize(model_.log));
     }
     if (::testing::Test::HasFailure()) return;
@@ -190,7 +191,9 @@ class Checker {
       }
       return sizes;
     };
+    int tries = 0;
     for (auto before = files();; before = files()) {
+      ASSERT_LT(++tries, 1'000) << "the folder does not come to rest, or cannot be copied";
       std::error_code error;
       fs::remove_all(copy);
       fs::copy(options_.data_dir, copy, fs::copy_options::recursive, error);

@@ -64,7 +64,7 @@ class CallGate {
     double client_events_per_second = 0;
   };
 
-  // `tokens` and `flood_guard` outlive it. Null: nobody needs a token; nobody floods.
+  // `tokens` and `flood_guard` outlive it. Null: nobody needs a token; nobody's calls are counted.
   explicit CallGate(const Options& options, const Reloadable<TokenTable>* tokens = nullptr,
                     FloodGuard* flood_guard = nullptr)
       : options_(options),

@@ -1,6 +1,7 @@
 #include "server/flood_guard.h"
 
 #include <chrono>
+#include <map>
 
 #include "server/log.h"
 
@@ -8,11 +9,14 @@ namespace factord {
 namespace {
 
 // Calls that gRPC has begun and the server has not been told of. As long as gRPC's threads take
-// turns in reading and in telling, there are a few hundred at the most.
+// turns in reading and in telling, there are a few hundred.
 constexpr int64_t kMaxUnseen = 5'000;
-// For so long it is watched whose bytes come; and so many more are unseen then, if a flood goes on.
-constexpr std::chrono::milliseconds kWatch{5};
-constexpr int64_t kGrowth = 20;
+// It is a flood if they grow in such a time. Connections on which so many bytes come in it, 2 MB a
+// second, are ended.
+constexpr std::chrono::milliseconds kWatch{15};
+constexpr uint64_t kFloodBytes = 32'768;
+// A stranger must not fill the disk with the log.
+constexpr std::chrono::seconds kLogInterval{1};
 
 }  // namespace
 
@@ -64,29 +68,50 @@ void FloodGuard::Loop() {
   while (true) {
     wake_.acquire();
     if (stopping_) return;
-    while (unseen() > kMaxUnseen && !stopping_) ResetBusiestConnection();
+    while (unseen() > kMaxUnseen && !stopping_) FindFlood();
     woken_ = false;
   }
 }
 
-void FloodGuard::ResetBusiestConnection() {
+std::vector<Listener*> FloodGuard::listeners() {
   MutexLock lock(&listeners_mu_);
-  const int64_t before = unseen();
-  for (Listener* listener : listeners_) listener->MarkReceived();
+  return listeners_;
+}
+
+void FloodGuard::FindFlood() {
+  const int64_t unseen_before = unseen();
+  std::map<std::pair<Listener*, ino_t>, uint64_t> bytes_before;
+  for (Listener* listener : listeners()) {
+    for (const auto& received : listener->ReceivedBytes()) {
+      bytes_before[{listener, received.inode}] = received.bytes;
+    }
+  }
   std::this_thread::sleep_for(kWatch);
-  if (unseen() < before + kGrowth) return;  // they are being dealt with
-  for (Listener* listener : listeners_) {
-    const std::string peer = listener->ResetBusiest();
-    if (peer.empty()) continue;
-    log::Warning("connection closed: calls begin faster than they can be handled",
-                 {{"peer", peer}, {"calls", unseen()}});
+  if (unseen() <= unseen_before) return;  // they are being dealt with
+  for (Listener* listener : listeners()) {
+    for (const auto& received : listener->ReceivedBytes()) {
+      const auto before = bytes_before.find({listener, received.inode});
+      if (before == bytes_before.end() || received.bytes - before->second < kFloodBytes) continue;
+      const std::string peer = listener->Reset(received);
+      if (!peer.empty())
+        Log("connection closed: calls begin faster than they can be handled", peer);
+    }
   }
 }
 
 void FloodGuard::ResetConnection(const std::string& peer) {
-  log::Warning("connection closed: it has too many calls", {{"peer", peer}});
   MutexLock lock(&listeners_mu_);
-  for (Listener* listener : listeners_) listener->Reset(peer);
+  for (Listener* listener : listeners_) {
+    if (listener->Reset(peer)) Log("connection closed: it has too many calls", peer);
+  }
+}
+
+void FloodGuard::Log(const char* what, const std::string& peer) {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  int64_t next = next_log_;
+  if (now.count() < next) return;
+  const auto later = now + std::chrono::steady_clock::duration(kLogInterval);
+  if (next_log_.compare_exchange_strong(next, later.count())) log::Warning(what, {{"peer", peer}});
 }
 
 FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context) : guard_(guard) {

@@ -10,9 +10,9 @@
 // gRPC 1.51 does not hold it to MAX_CONCURRENT_STREAMS before it has agreed to that. Each call
 // takes 10 kB until the server has disposed of it. Where one connection does so, the server sees
 // that it has too many calls. Where several do, gRPC reads on for as long as bytes come, in all of
-// the threads that would tell the server of its calls: then it shows in what gRPC has begun and the
-// server has not been told of, and whose bytes come fastest, in what the system says of the
-// sockets.
+// the threads that would tell the server of its calls: then more and more calls have begun that the
+// server has not been told of. No other connection is read meanwhile, and bytes soon cease to come
+// on those that keep to HTTP/2's windows; so those on which they still come are ended.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -66,7 +66,10 @@ class FloodGuard {
   int64_t unseen() const { return begun_ - seen_; }
   void Loop();
   void ResetConnection(const std::string& peer);
-  void ResetBusiestConnection();
+  // Ends those that flood, if any do.
+  void FindFlood();
+  std::vector<Listener*> listeners();
+  void Log(const char* what, const std::string& peer);
 
   const int64_t max_calls_;
   Mutex listeners_mu_;
@@ -77,6 +80,7 @@ class FloodGuard {
   // The calls of each connection, by its peer.
   absl::node_hash_map<std::string, int64_t> connections_ ABSL_GUARDED_BY(mu_);
 
+  std::atomic<int64_t> next_log_{0};
   std::atomic<bool> woken_{false};
   std::atomic<bool> stopping_{false};
   std::counting_semaphore<> wake_{0};

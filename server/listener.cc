@@ -1,5 +1,6 @@
 #include "server/listener.h"
 
+#include <arpa/inet.h>
 #include <linux/tcp.h>  // of whose tcp_info the C library has an old one
 #include <netdb.h>
 #include <netinet/in.h>
@@ -52,25 +53,28 @@ int ListenOn(const addrinfo& address) {
   return -error;
 }
 
-// The other side, as gRPC names it but for escapes: "ipv4:10.0.0.1:1234", "ipv6:[fe80::1]:1234".
+// The other side, as gRPC names it but for escapes: "ipv4:10.0.0.1:1234", "ipv6:[fe80::1%2]:1234".
 std::string PeerOf(int fd) {
   sockaddr_storage address = {};
   socklen_t length = sizeof(address);
-  char host[NI_MAXHOST], port[NI_MAXSERV];
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
-      getnameinfo(reinterpret_cast<const sockaddr*>(&address), length, host, sizeof(host), port,
-                  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-    return "";
+  char host[INET6_ADDRSTRLEN];
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return "";
+  if (address.ss_family == AF_INET) {
+    const auto& ip4 = reinterpret_cast<const sockaddr_in&>(address);
+    inet_ntop(AF_INET, &ip4.sin_addr, host, sizeof(host));
+    return absl::StrCat("ipv4:", host, ":", ntohs(ip4.sin_port));
   }
+  const auto& ip6 = reinterpret_cast<const sockaddr_in6&>(address);
+  inet_ntop(AF_INET6, &ip6.sin6_addr, host, sizeof(host));
   absl::string_view name = host;
-  // IPv4 at a port of IPv6.
-  if (address.ss_family == AF_INET || absl::ConsumePrefix(&name, "::ffff:")) {
-    return absl::StrCat("ipv4:", name, ":", port);
+  if (absl::ConsumePrefix(&name, "::ffff:")) {  // IPv4 at a port of IPv6
+    return absl::StrCat("ipv4:", name, ":", ntohs(ip6.sin6_port));
   }
-  return absl::StrCat("ipv6:[", name, "]:", port);
+  const std::string scope = ip6.sin6_scope_id != 0 ? absl::StrCat("%", ip6.sin6_scope_id) : "";
+  return absl::StrCat("ipv6:[", name, scope, "]:", ntohs(ip6.sin6_port));
 }
 
-uint64_t ReceivedBytes(int fd) {
+uint64_t BytesReceivedBy(int fd) {
   tcp_info info = {};
   socklen_t length = sizeof(info);
   return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_bytes_received : 0;
@@ -211,7 +215,7 @@ bool Listener::AcceptOne(int listening) {
     MutexLock lock(&mu_);
     open_.erase(fd);  // whoever had that number is gone
     has_room = HasRoomLocked();
-    if (has_room) open_[fd] = {.inode = InodeOf(fd)};
+    if (has_room) open_[fd] = InodeOf(fd);
   }
   if (!has_room) {
     refused_.fetch_add(1, std::memory_order_relaxed);
@@ -238,50 +242,41 @@ bool Listener::HasRoomLocked() {
 }
 
 void Listener::SweepLocked() {
-  absl::erase_if(open_,
-                 [](const auto& entry) { return InodeOf(entry.first) != entry.second.inode; });
+  absl::erase_if(open_, [](const auto& entry) { return InodeOf(entry.first) != entry.second; });
 }
 
-void Listener::Reset(const std::string& peer) {
-  const std::string unescaped = absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}});
+bool Listener::Reset(const std::string& peer) {
+  const std::string unescaped =
+      absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
   MutexLock lock(&mu_);
-  SweepLocked();
-  for (const auto& [fd, connection] : open_) {
-    if (PeerOf(fd) != unescaped) continue;
-    ResetLocked(fd);
-    return;
+  for (const auto& [fd, inode] : open_) {
+    if (InodeOf(fd) == inode && PeerOf(fd) == unescaped) return ResetLocked(fd);
   }
+  return false;
 }
 
-void Listener::MarkReceived() {
+std::vector<Listener::Received> Listener::ReceivedBytes() {
   MutexLock lock(&mu_);
   SweepLocked();
-  for (auto& [fd, connection] : open_) connection.marked_bytes = ReceivedBytes(fd);
+  std::vector<Received> all;
+  for (const auto& [fd, inode] : open_) all.push_back({fd, inode, BytesReceivedBy(fd)});
+  return all;
 }
 
-std::string Listener::ResetBusiest() {
+std::string Listener::Reset(const Received& connection) {
   MutexLock lock(&mu_);
-  SweepLocked();
-  int busiest = -1;
-  uint64_t most = 0;
-  for (const auto& [fd, connection] : open_) {
-    const uint64_t bytes = ReceivedBytes(fd);
-    if (bytes <= connection.marked_bytes + most) continue;
-    most = bytes - connection.marked_bytes;
-    busiest = fd;
-  }
-  if (busiest < 0) return "";
-  const std::string peer = PeerOf(busiest);
-  ResetLocked(busiest);
-  return peer;
+  const std::string peer = PeerOf(connection.fd);
+  return InodeOf(connection.fd) == connection.inode && ResetLocked(connection.fd) ? peer : "";
 }
 
 // What has come and was not read is dropped: after shutdown() gRPC would read on for as long as
 // more comes.
-void Listener::ResetLocked(int fd) {
+bool Listener::ResetLocked(int fd) {
   sockaddr nobody = {};
   nobody.sa_family = AF_UNSPEC;
-  if (connect(fd, &nobody, sizeof(nobody)) == 0) reset_.fetch_add(1, std::memory_order_relaxed);
+  if (connect(fd, &nobody, sizeof(nobody)) != 0) return false;
+  reset_.fetch_add(1, std::memory_order_relaxed);
+  return true;
 }
 
 int64_t Listener::connections() {

@@ -60,20 +60,25 @@ class Listener {
   // Takes connections, on a thread of its own, and hands them to `acceptor`, whose server runs.
   void Start(std::unique_ptr<Acceptor> acceptor);
 
-  // Ends the connection of a peer, as gRPC names it ("ipv4:10.0.0.1:1234"), if it is open.
-  void Reset(const std::string& peer);
-  // Remembers how many bytes have come on each connection.
-  void MarkReceived();
-  // Ends the connection that most bytes have come on since MarkReceived, if any have. Its peer;
-  // empty: none.
-  std::string ResetBusiest();
+  // Ends the connection of a peer, as gRPC names it ("ipv4:10.0.0.1:1234"). False: there is none.
+  bool Reset(const std::string& peer);
+
+  // How many bytes have come on each connection so far.
+  struct Received {
+    int fd = -1;
+    ino_t inode = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Received> ReceivedBytes();
+  // Ends that connection, if it is still there. Its peer; empty: it is not.
+  std::string Reset(const Received& connection);
 
   int64_t max_connections() const { return max_connections_; }
   // How many are open now.
   int64_t connections();
   int64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
   int64_t refused() const { return refused_.load(std::memory_order_relaxed); }
-  // Ended by Reset and ResetBusiest.
+  // Ended by Reset.
   int64_t reset() const { return reset_.load(std::memory_order_relaxed); }
 
  private:
@@ -86,7 +91,7 @@ class Listener {
   // Whether one more may be open.
   bool HasRoomLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SweepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void ResetLocked(int fd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool ResetLocked(int fd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const int64_t max_connections_;
   int port_ = 0;
@@ -100,11 +105,7 @@ class Listener {
   Mutex mu_;
   // gRPC does not tell when it closes a connection. Its descriptor then names another file or none,
   // which the file's inode tells.
-  struct Connection {
-    ino_t inode = 0;
-    uint64_t marked_bytes = 0;  // by MarkReceived
-  };
-  absl::flat_hash_map<int, Connection> open_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<int, ino_t> open_ ABSL_GUARDED_BY(mu_);
   std::chrono::steady_clock::time_point next_sweep_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;

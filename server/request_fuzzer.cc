@@ -1,5 +1,6 @@
 // Any bytes at all as a request, sent over gRPC to a real server with a real engine. The first byte
 // says which RPC; of StreamRatings, the others are messages, each behind its length in two bytes.
+// The model and the log stay from one input to the next: what is found may need those before it.
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>

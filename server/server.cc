@@ -27,6 +27,9 @@ constexpr std::chrono::milliseconds kHousekeepingInterval(200);
 constexpr std::chrono::seconds kRoomCheckInterval(1);
 // Reflection's calls hold a thread each.
 constexpr int kMaxSyncThreads = 32;
+// gRPC tells the server nothing of what it has read until it is through with it; by default, of 4
+// MiB.
+constexpr int kMaxReadBytes = 256 << 10;
 // So many times --max_calls_per_connection: what a client takes back is still there for a moment.
 constexpr int64_t kCallsKept = 10;
 // Probes need few connections, and little room and time.
@@ -76,6 +79,7 @@ void SetArguments(const NetworkOptions& network, grpc::ServerBuilder* builder) {
   set(GRPC_ARG_MAX_CONNECTION_AGE_MS, Millis(network.max_connection_age));
   set(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Millis(network.max_connection_age_grace));
   set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Millis(network.handshake_timeout));
+  set(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMaxReadBytes);
 }
 
 void SetQuota(const char* name, int64_t bytes, grpc::ServerBuilder* builder) {

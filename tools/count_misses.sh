@@ -30,4 +30,5 @@ for size in "10000 10677" "100000 10677" "1000000 10677" "10000000 10677" \
       printf "| %d | %d | %.0f | %.0f | %.1f |\n", users, items, $1 / n, ($2 + $3) / n, ($4 + $5) / n
       printf "{%d, %d, %.0f, %.0f, %.1f},\n", users, items, $1 / n, ($2 + $3) / n, ($4 + $5) / n >>counts }'
 done
+[[ "$(grep -c '^{' "$counts")" == 8 ]] || { echo "a size has not been counted" >&2; exit 1; }
 cp "$counts" benchmarks/misses.inc

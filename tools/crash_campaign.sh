@@ -49,7 +49,7 @@ for name, count in sorted(points.items(), key=lambda entry: entry[1]):
 print(f"{len(runs)} runs ({len(all_runs) - len(runs)} void), {total['seconds']} s: {total['kills']} kills "
       f"({total['in_snapshot']} amid a snapshot, {total['other_kills']} others, {total['power_losses']} power losses), "
       f"{total['acknowledged']} acknowledged, {total['lost']} lost, {total['doubled']} doubled, {failed} runs failed")
-enough = total["kills"] >= 10_000 and min(points.values()) >= 100 and total["in_snapshot"] >= total["kills"] / 5
+enough = total["kills"] >= 10_000 and min(points.values(), default=0) >= 100 and total["in_snapshot"] >= total["kills"] / 5
 sys.exit(0 if enough and not (failed or total["lost"] or total["doubled"]) else 1)
 PYTHON
       ;;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -153,10 +154,10 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
   EXPECT_GE(last, acknowledged_) << "lost";
   EXPECT_LE(last, static_cast<int64_t>(sent_.size()));
   int64_t next = last + 1;
-  SteadyTime begun;
+  std::deque<std::pair<int64_t, SteadyTime>>
+      batches;  // the last number of each, and when it was sent
   bool open = true;
   while (open) {
-    begun = std::chrono::steady_clock::now();
     // Three batches in flight.
     for (int b = 0; b < 3 && open; ++b) {
       message.mutable_batch()->Clear();
@@ -165,6 +166,7 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
         if (next > static_cast<int64_t>(sent_.size())) sent_.push_back(RandomRating(random_));
         *message.mutable_batch()->add_events() = sent_[next - 1];
       }
+      batches.emplace_back(next - 1, std::chrono::steady_clock::now());
       open = stream->Write(message);
     }
     while (open && acknowledged_ < next - 1) {
@@ -175,7 +177,8 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
   // Finish waits for ever for what has come and was not read, after a Write that failed, say.
   while (stream->Read(&response)) Acknowledge(response.ack());
   stream->Finish();
-  return acknowledged_ < next - 1 ? std::optional(begun) : std::nullopt;
+  while (!batches.empty() && batches.front().first <= acknowledged_) batches.pop_front();
+  return !batches.empty() ? std::optional(batches.front().second) : std::nullopt;
 }
 
 void StreamWriter::Acknowledge(const v1::StreamAck& ack) {

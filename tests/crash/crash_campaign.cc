@@ -162,7 +162,7 @@ class Killer {
     if (choice == 4) {
       Close(server);
       address_->AwaitWaiting(clients_);
-      CountOther(kClosing);
+      if (kill_switch_.killed_at() >= 0) CountOther(kClosing);
       return;
     }
     const auto [phase, time] = Kill(server, /*at_a_point=*/choice >= 8);
@@ -265,10 +265,9 @@ class Killer {
     if (point < 0) {
       if (!is_stopped) time = steady_clock::now();
       server.Signal(SIGKILL);
-    } else {
-      time = kill_switch_.killed_time();
     }
     EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
+    if (kill_switch_.killed_at() >= 0) time = kill_switch_.killed_time();
     return {phase, time};
   }
 

@@ -391,7 +391,8 @@ void ExpectServed(const ServerProcess& server, int times) {
     served += status.ok();
     if (status.ok()) continue;
     if (status.error_code() != grpc::StatusCode::CANCELLED) {
-      EXPECT_THAT(status.error_message(), testing::HasSubstr("--max_unread_answer_bytes"));
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED)
+          << status.error_message();
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
@@ -830,7 +831,7 @@ TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
     ExpectServed(server, 20);
     for (std::thread& client : clients) client.join();
     ExpectServed(server, 20);
-    ExpectPeakWithin(server, before, 250 << 20,
+    ExpectPeakWithin(server, before, 600 << 20,
                      absl::StrCat(flood.name, ", ", sent.load() >> 20, " MiB of them"));
     EXPECT_EQ(server.Stop(), kExitOk) << flood.name;
   }
