@@ -20,6 +20,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -304,14 +305,28 @@ class Replayer {
   void Join() { thread_.join(); }
   bool done() const { return next_ == log_.size(); }
   size_t next() const { return next_; }
+  // Why it waits for another server.
+  std::string last_error() {
+    std::lock_guard lock(mu_);
+    return last_error_;
+  }
 
  private:
+  void SetLastError(const std::string& message) {
+    std::lock_guard lock(mu_);
+    last_error_ = message;
+  }
+
   void Run() {
     int generation = 0;
     while (const auto channel = address_->WaitForNewer(&generation)) {
       grpc::ClientContext context;
       v1::GetModelResponse model;
-      if (!v1::ModelService::NewStub(channel)->GetModel(&context, {}, &model).ok()) continue;
+      const grpc::Status asked = v1::ModelService::NewStub(channel)->GetModel(&context, {}, &model);
+      if (!asked.ok()) {
+        SetLastError("GetModel: " + asked.error_message());
+        continue;
+      }
       if (model.sequence() < static_cast<int64_t>(next_)) {
         tally.verdict.lost += static_cast<int64_t>(next_) - model.sequence();
         ADD_FAILURE() << "lost: " << next_ << " acknowledged, " << model.sequence() << " there";
@@ -323,6 +338,7 @@ class Replayer {
           EXPECT_EQ(sent.status.error_code(), grpc::StatusCode::UNAVAILABLE)
               << sent.status.error_message();
           counts_->AddUnanswered(sent.begun);
+          SetLastError(sent.status.error_message());
           break;
         }
         counts_->acknowledged += static_cast<int64_t>(sent.next - next_);
@@ -336,6 +352,8 @@ class Replayer {
   Counts* const counts_;
   std::mt19937_64 random_;
   std::atomic<size_t> next_{0};
+  std::mutex mu_;
+  std::string last_error_;
   std::thread thread_;
 };
 
@@ -433,7 +451,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
       }
       std::this_thread::sleep_for(milliseconds(1));
     }
-    EXPECT_TRUE(replayer.done());
+    EXPECT_TRUE(replayer.done()) << replayer.last_error() << "\n" << server.output();
     address.Close();
     replayer.Join();
     const v1::ComputeHashResponse trimmed = ComputeHash(server);
