@@ -48,6 +48,17 @@ void PutHeader(std::string* out, uint8_t static_name, absl::string_view value) {
   PutText(out, value);
 }
 
+std::string CallHeaders(absl::string_view path) {
+  constexpr char kPost = '\x83', kHttp = '\x86';  // :method and :scheme, fields of the static table
+  constexpr uint8_t kPath = 4, kAuthority = 1, kContentType = 31;
+  std::string headers{kPost, kHttp};
+  PutHeader(&headers, kPath, path);
+  PutHeader(&headers, kAuthority, "127.0.0.1");
+  PutHeader(&headers, kContentType, "application/grpc");
+  PutHeader(&headers, "te", "trailers");
+  return headers;
+}
+
 std::optional<Frame> FirstFrame(absl::string_view bytes) {
   Reader reader(bytes);
   const uint32_t size_and_type = reader.BigEndian32();

@@ -56,6 +56,9 @@ void PutMessageHead(std::string* out, uint32_t message_bytes);
 void PutHeader(std::string* out, absl::string_view name, absl::string_view value);
 void PutHeader(std::string* out, uint8_t static_name, absl::string_view value);
 
+// What a call of gRPC's begins with: `path` is "/SERVICE/METHOD". Others may follow.
+std::string CallHeaders(absl::string_view path);
+
 // The frame that `bytes` begin with; none: it is not complete.
 std::optional<Frame> FirstFrame(absl::string_view bytes);
 

@@ -29,17 +29,6 @@ constexpr std::chrono::milliseconds kMaxSleep(20);  // until it looks whether it
 // Whoever answers nothing for so long has failed.
 constexpr std::chrono::seconds kPatience(30);
 
-std::string RequestHeaders(const std::string& method) {
-  constexpr char kPost = '\x83', kHttp = '\x86';  // :method and :scheme, fields of the static table
-  constexpr uint8_t kPath = 4, kAuthority = 1, kContentType = 31;
-  std::string headers{kPost, kHttp};
-  http2::PutHeader(&headers, kPath, method);
-  http2::PutHeader(&headers, kAuthority, "127.0.0.1");
-  http2::PutHeader(&headers, kContentType, "application/grpc");
-  http2::PutHeader(&headers, "te", "trailers");
-  return headers;
-}
-
 // Of trailers that were encoded without a table; -1: there is none.
 int GrpcStatus(absl::string_view trailers) {
   constexpr absl::string_view kName = "grpc-status";
@@ -58,7 +47,7 @@ int GrpcStatus(absl::string_view trailers) {
 class WireLoad::Connection {
  public:
   Connection(int port, const std::string& method)
-      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), headers_(RequestHeaders(method)) {
+      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), headers_(http2::CallHeaders(method)) {
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<uint16_t>(port));

@@ -18,8 +18,6 @@ constexpr std::chrono::seconds kMinUnread{1};
 // Calls that are refused and have not been told so yet, mostly since their clients do not read.
 // Beyond, the oldest are cancelled.
 constexpr size_t kMaxRefusals = 3'000;
-// Somebody who tries tokens must not fill the disk with the log of it.
-constexpr std::chrono::seconds kTokenLogInterval{1};
 
 const char* ToString(Scope scope) {
   switch (scope) {
@@ -324,10 +322,7 @@ absl::Status CallGate::Refuse(Refusal refusal, const absl::Status& status) {
 }
 
 void CallGate::LogRefusedToken(const char* reason, grpc::CallbackServerContext* context, Rpc rpc) {
-  const Clock::rep now = Clock::now().time_since_epoch().count();
-  Clock::rep next = next_token_log_.load(std::memory_order_relaxed);
-  const Clock::rep later = now + Clock::duration(kTokenLogInterval).count();
-  if (now < next || !next_token_log_.compare_exchange_strong(next, later)) return;
+  if (!token_log_.MayLog()) return;
   log::Warning("authentication failed",
                {{"reason", reason}, {"peer", context->peer()}, {"method", InfoOf(rpc).method}});
 }

@@ -34,6 +34,7 @@
 #include "server/call_metrics.h"
 #include "server/flood_guard.h"
 #include "server/load_shedder.h"
+#include "server/log.h"
 #include "server/rate_limiter.h"
 #include "server/reloadable.h"
 #include "server/rpc.h"
@@ -178,7 +179,7 @@ class CallGate {
   CallMetrics metrics_;
   RateLimiter call_rate_;
   RateLimiter event_rate_;
-  std::atomic<Clock::rep> next_token_log_{0};
+  log::Throttle token_log_;
   std::atomic<int64_t> held_{0};  // the sum of all calls'
 
   mutable Mutex mu_;

@@ -6,8 +6,6 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/http2.h"
@@ -50,17 +48,9 @@ class RawClient {
   }
   // A call whose message does not come.
   void Begin(uint32_t stream) {
-    std::string headers, frame;
-    for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-             {":method", "POST"},
-             {":scheme", "http"},
-             {":path", "/factord.v1.ModelService/GetModel"},
-             {":authority", "localhost"},
-             {"te", "trailers"},
-             {"content-type", "application/grpc"}}) {
-      http2::PutHeader(&headers, name, value);
-    }
-    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream, headers});
+    std::string frame;
+    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream,
+                             http2::CallHeaders("/factord.v1.ModelService/GetModel")});
     socket_.Send(frame);
   }
   void Ping(char id) { socket_.Send(PingFrame(id, /*is_answer=*/false)); }

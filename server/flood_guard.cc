@@ -3,8 +3,6 @@
 #include <chrono>
 #include <map>
 
-#include "server/log.h"
-
 namespace factord {
 namespace {
 
@@ -15,8 +13,6 @@ constexpr int64_t kMaxUnseen = 5'000;
 // second, are ended.
 constexpr std::chrono::milliseconds kWatch{15};
 constexpr uint64_t kFloodBytes = 32'768;
-// A stranger must not fill the disk with the log.
-constexpr std::chrono::seconds kLogInterval{1};
 
 }  // namespace
 
@@ -107,11 +103,7 @@ void FloodGuard::ResetConnection(const std::string& peer) {
 }
 
 void FloodGuard::Log(const char* what, const std::string& peer) {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  int64_t next = next_log_;
-  if (now.count() < next) return;
-  const auto later = now + std::chrono::steady_clock::duration(kLogInterval);
-  if (next_log_.compare_exchange_strong(next, later.count())) log::Warning(what, {{"peer", peer}});
+  if (log_.MayLog()) log::Warning(what, {{"peer", peer}});
 }
 
 FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context) : guard_(guard) {

@@ -29,6 +29,7 @@
 #include "absl/container/node_hash_map.h"
 #include "base/mutex.h"
 #include "server/listener.h"
+#include "server/log.h"
 
 namespace factord {
 
@@ -80,7 +81,7 @@ class FloodGuard {
   // The calls of each connection, by its peer.
   absl::node_hash_map<std::string, int64_t> connections_ ABSL_GUARDED_BY(mu_);
 
-  std::atomic<int64_t> next_log_{0};
+  log::Throttle log_;
   std::atomic<bool> woken_{false};
   std::atomic<bool> stopping_{false};
   std::counting_semaphore<> wake_{0};

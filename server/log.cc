@@ -142,4 +142,12 @@ void Info(const char* message, Fields fields) { Write(Level::kInfo, message, fie
 void Warning(const char* message, Fields fields) { Write(Level::kWarning, message, fields); }
 void Error(const char* message, Fields fields) { Write(Level::kError, message, fields); }
 
+bool Throttle::MayLog() {
+  using Clock = std::chrono::steady_clock;
+  constexpr Clock::duration kInterval = std::chrono::seconds(1);
+  const int64_t now = Clock::now().time_since_epoch().count();
+  int64_t next = next_.load(std::memory_order_relaxed);
+  return now >= next && next_.compare_exchange_strong(next, now + kInterval.count());
+}
+
 }  // namespace factord::log

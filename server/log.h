@@ -13,6 +13,8 @@
 // Thread-safe, but for Start. Before Start, lines go out as text at level info.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -36,5 +38,14 @@ void Debug(const char* message, Fields fields = {});
 void Info(const char* message, Fields fields = {});
 void Warning(const char* message, Fields fields = {});
 void Error(const char* message, Fields fields = {});
+
+// Lets a line through once a second: what strangers can bring about must not fill the disk.
+class Throttle {
+ public:
+  bool MayLog();
+
+ private:
+  std::atomic<int64_t> next_{0};  // of steady_clock
+};
 
 }  // namespace factord::log

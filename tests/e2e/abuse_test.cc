@@ -115,27 +115,12 @@ class RawClient : public Connection {
 
   // A call, up to its message. `more_headers`: of 100 bytes; gRPC takes 8 kB in all.
   void Begin(uint32_t stream, const std::string& path, int more_headers = 0) {
-    std::string frame;
-    http2::PutFrame(&frame,
-                    {http2::kHeaders, http2::kEndHeaders, stream, HeadersOf(path, more_headers)});
-    this->Send(frame);
-  }
-
-  static std::string HeadersOf(const std::string& path, int more_headers = 0) {
-    std::string headers;
-    for (const auto& [name, value] :
-         std::vector<std::pair<std::string, std::string>>{{":method", "POST"},
-                                                          {":scheme", "http"},
-                                                          {":path", path},
-                                                          {":authority", "localhost"},
-                                                          {"te", "trailers"},
-                                                          {"content-type", "application/grpc"}}) {
-      http2::PutHeader(&headers, name, value);
-    }
+    std::string headers = http2::CallHeaders(path), frame;
     for (int i = 0; i < more_headers; ++i) {
       http2::PutHeader(&headers, "k" + std::to_string(i), std::string(100, 'v'));
     }
-    return headers;
+    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream, headers});
+    this->Send(frame);
   }
 };
 
@@ -775,7 +760,7 @@ TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
   const std::string some_bytes(http2::kMaxFrame, 'v');
   // The head of a header whose value has a gigabyte: 2^30 - 127, with a prefix of seven bits.
   const std::string long_value("\x00\x01k\x7f\x81\xff\xff\xff\x03", 9);
-  const std::string begun = Client::HeadersOf(path);
+  const std::string begun = http2::CallHeaders(path);
   for (const Flood& flood : std::vector<Flood>{
            {"headers without end",
             [&](uint32_t i, std::string*out) {
