@@ -33,8 +33,20 @@ v1::Rating RandomRating(std::mt19937_64& random) {
 void Address::Set(std::shared_ptr<grpc::Channel> channel) {
   std::lock_guard lock(mu_);
   channel_ = std::move(channel);
+  end_is_expected_ = channel_ == nullptr;
   ++generation_;
   changed_.notify_all();
+}
+
+void Address::ExpectEnd() {
+  std::lock_guard lock(mu_);
+  end_is_expected_ = true;
+}
+
+void Address::CheckUnanswered(const grpc::Status& status) {
+  std::lock_guard lock(mu_);
+  EXPECT_TRUE(end_is_expected_) << status.error_message();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
 }
 
 std::shared_ptr<grpc::Channel> Address::WaitForNewer(int* generation) {
@@ -90,7 +102,7 @@ void UnaryWriter::Write() {
       const grpc::Status status =
           v1::RatingService::NewStub(channel)->RecordRatings(&context, request, &response);
       if (status.ok()) break;
-      ASSERT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+      address_->CheckUnanswered(status);
       counts_->AddUnanswered(begun);
       channel = address_->WaitForNewer(&generation);
     }
@@ -114,10 +126,7 @@ void UnaryWriter::Look(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::ClientContext context;
   const grpc::Status status =
       v1::RecommendationService::NewStub(channel)->RecommendItems(&context, request, &response);
-  if (!status.ok()) {
-    ASSERT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
-    return;
-  }
+  if (!status.ok()) return address_->CheckUnanswered(status);
   EXPECT_GE(response.sequence(), last.sequence);
   for (const v1::ScoredItem& item : response.items()) {
     EXPECT_NE(item.item_id(), last.rating.item_id()) << "rated, and recommended";
@@ -146,7 +155,7 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
   v1::StreamRatingsResponse response;
   message.mutable_start()->set_producer_id(producer_);
   if (!stream->Write(message) || !stream->Read(&response)) {
-    stream->Finish();
+    address_->CheckUnanswered(stream->Finish());
     return std::nullopt;
   }
   // Everything acknowledged has survived; the server may have taken more than it could say.
@@ -176,7 +185,7 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
   }
   // Finish waits for ever for what has come and was not read, after a Write that failed, say.
   while (stream->Read(&response)) Acknowledge(response.ack());
-  stream->Finish();
+  address_->CheckUnanswered(stream->Finish());
   while (!batches.empty() && batches.front().first <= acknowledged_) batches.pop_front();
   return !batches.empty() ? std::optional(batches.front().second) : std::nullopt;
 }

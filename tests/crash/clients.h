@@ -31,6 +31,10 @@ class Address {
   void Set(std::shared_ptr<grpc::Channel> channel);
   // No server comes any more.
   void Close() { Set(nullptr); }
+  // The server may end from now on; until then it leaves no call without an answer.
+  void ExpectEnd();
+  // Of a call that the server has not answered. Fails the test if nothing has happened to it.
+  void CheckUnanswered(const grpc::Status& status);
 
   // A server that is newer than *generation. Null when there is none any more.
   std::shared_ptr<grpc::Channel> WaitForNewer(int* generation);
@@ -41,6 +45,7 @@ class Address {
   std::mutex mu_;
   std::condition_variable changed_;
   std::shared_ptr<grpc::Channel> channel_;
+  bool end_is_expected_ = false;
   int generation_ = 0;
   int waiting_ = 0;
 };

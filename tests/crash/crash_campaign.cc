@@ -250,6 +250,7 @@ class Killer {
       }
     }
     const unsigned phase = load_ == kUnderLoad || Below(3) == 0 ? kUnderLoad : kTrimming;
+    address_->ExpectEnd();
     int point = at_a_point ? LeastTried(phase) : -1;
     if (point >= 0) {
       if (is_stopped) server.Signal(SIGCONT);
@@ -278,6 +279,7 @@ class Killer {
 
   void Close(ServerProcess& server) {
     const int point = LeastTried(kClosing);
+    address_->ExpectEnd();
     if (point >= 0) kill_switch_.Arm(point, 1);
     server.Signal(SIGTERM);
     const Ended ended = server.Wait();
@@ -324,6 +326,7 @@ class Replayer {
       v1::GetModelResponse model;
       const grpc::Status asked = v1::ModelService::NewStub(channel)->GetModel(&context, {}, &model);
       if (!asked.ok()) {
+        address_->CheckUnanswered(asked);
         SetLastError("GetModel: " + asked.error_message());
         continue;
       }
@@ -335,8 +338,7 @@ class Replayer {
       while (!done()) {
         const SentInOrder sent = SendSome(channel, log_, next_, 1 + random_() % 8);
         if (!sent.status.ok()) {
-          EXPECT_EQ(sent.status.error_code(), grpc::StatusCode::UNAVAILABLE)
-              << sent.status.error_message();
+          address_->CheckUnanswered(sent.status);
           counts_->AddUnanswered(sent.begun);
           SetLastError(sent.status.error_message());
           break;
