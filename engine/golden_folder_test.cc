@@ -9,6 +9,7 @@
 // line.
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -22,6 +23,7 @@
 #include "engine/verify.h"
 #include "gtest/gtest.h"
 #include "model/config.h"
+#include "storage/identity.h"
 #include "storage/store.h"
 
 namespace factord {
@@ -81,6 +83,23 @@ int Make(const std::string& path, const std::string& end) {
   std::cout << end << " " << engine->Info().sequence << " " << HashOf(*engine) << std::endl;
   if (end == "killed") _exit(0);
   return engine->Close().ok() ? 0 : 1;
+}
+
+TEST(GoldenFolderTest, IsThereForEachVersion) {
+  std::set<int> formats, updates;
+  for (const auto& folder : fs::directory_iterator(FACTORD_GOLDEN_FOLDERS)) {
+    int format = 0, update = 0;
+    const std::string name = folder.path().filename();
+    ASSERT_EQ(std::sscanf(name.c_str(), "format-%d-update-%d", &format, &update), 2) << name;
+    formats.insert(format);
+    updates.insert(update);
+  }
+  for (int version = 1; version <= kFolderFormatVersion; ++version) {
+    EXPECT_TRUE(formats.contains(version)) << "format " << version;
+  }
+  for (int version = 1; version <= kUpdateVersion; ++version) {
+    EXPECT_TRUE(updates.contains(version)) << "update rule " << version;
+  }
 }
 
 TEST(GoldenFolderTest, OpensWithTheStateThatItWasLeftIn) {

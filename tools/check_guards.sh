@@ -2,8 +2,8 @@
 # Takes protections away, one by one, and expects the test that is named for each to fail: a test that
 # stays green guards nothing.
 #   tools/check_guards.sh [NAME...]    of tests/guards/NAME.patch; default: all
-# A patch begins with what it takes away, the binary of the test, and the test. Works on a copy of the
-# last commit in build/guards, and takes some ten minutes.
+# A patch begins with what it takes away, the binary of the test, the test, and, if it needs ThreadSanitizer
+# to be seen, "preset: tsan". Works on a copy of the last commit in build/guards, and takes some 15 minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,15 +20,15 @@ export CCACHE_BASEDIR="$tree" CCACHE_NOHASHDIR=1
 CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
 export CMAKE_BUILD_PARALLEL_LEVEL
 cd "$tree"
-cmake --preset release -DFACTORD_BUILD_BENCH=OFF >build.log
 
-build() {  # BINARY
-  cmake --build --preset release --target "${1//\//_}" >build.log 2>&1 && return
+build() {  # PRESET BINARY
+  { cmake --preset "$1" -DFACTORD_BUILD_BENCH=OFF && cmake --build --preset "$1" --target "${2//\//_}"; } \
+    >build.log 2>&1 && return
   tail -20 build.log
   exit 1
 }
-is_green() {  # BINARY TEST
-  timeout 300 "build/release/$1" --gtest_filter="$2" >test.log 2>&1
+is_green() {  # PRESET BINARY TEST
+  timeout 300 "build/$1/$2" --gtest_filter="$3" >test.log 2>&1
 }
 
 green=()
@@ -36,11 +36,13 @@ for name in "${names[@]}"; do
   patch="tests/guards/$name.patch"
   binary="$(sed -n 's/^binary: //p' "$patch")"
   test="$(sed -n 's/^test: //p' "$patch")"
-  build "$binary"
-  is_green "$binary" "$test" || { echo "$name: the test fails as it is"; tail -20 test.log; exit 1; }
+  preset="$(sed -n 's/^preset: //p' "$patch")"
+  preset="${preset:-release}"
+  build "$preset" "$binary"
+  is_green "$preset" "$binary" "$test" || { echo "$name: the test fails as it is"; tail -20 test.log; exit 1; }
   patch --quiet --strip=1 --input="$patch"
-  build "$binary"
-  if is_green "$binary" "$test"; then
+  build "$preset" "$binary"
+  if is_green "$preset" "$binary" "$test"; then
     green+=("$name")
     echo "GREEN $name: $(head -1 "$patch")"
   else

@@ -1,6 +1,7 @@
 // A server on a disk that fails, operation by operation, or that loses what was not synced.
 //
-// --every=N: every Nth operation of each kind is tried (default 40), at least one. For all of them:
+// --every=N: every Nth operation of each kind is tried (default 100), at least one. For all of
+// them:
 //   build/release/tests/crash/disk_fault_test --every=1
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/temp_folder.h"
 #include "base/test_every.h"
+#include "base/test_socket.h"
 #include "server/test_channel.h"
 #include "tests/crash/faulty_disk.h"
 #include "tests/e2e/server_process.h"
@@ -26,30 +28,56 @@
 namespace factord {
 namespace {
 
-int every = 40;
+int every = 100;
 
-// What the server is asked to do: some requests, a snapshot, and so on.
+// What the server is asked to do: some requests, a snapshot, and so on. Every other request is a
+// batch in a stream, always of the same producer.
 constexpr int kRequests = 12, kEventsARequest = 5, kRequestsBeforeASnapshot = 4;
+constexpr char kProducer[] = "p";
 
-v1::RecordRatingsRequest Request(int number) {
-  v1::RecordRatingsRequest request;
+bool IsBatch(int request) { return request % 2 == 1; }
+
+template <typename Request>
+void AddEvents(int number, Request* request) {
   for (int i = 0; i < kEventsARequest; ++i) {
-    v1::Rating* const event = request.add_events();
+    v1::Rating* const event = request->add_events();
     const int n = number * kEventsARequest + i;
     SetRating(absl::StrCat("u", n % 7), absl::StrCat("i", n % 11), static_cast<float>(1 + n % 5),
               event);
-    event->set_event_id(absl::StrCat("e", n));
+    if (!IsBatch(number)) event->set_event_id(absl::StrCat("e", n));
   }
-  return request;
 }
 
-grpc::Status Send(const ServerProcess& server, int number,
-                  v1::RecordRatingsResponse* response = nullptr) {
-  v1::RecordRatingsResponse unused;
+// In a stream of its own. *last_number: what the server has of the producer, before.
+grpc::Status SendBatch(const ServerProcess& server, int number, int64_t* last_number) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kPatience);
-  return v1::RatingService::NewStub(server.channel())
-      ->RecordRatings(&context, Request(number), response != nullptr ? response : &unused);
+  const auto stream = v1::RatingService::NewStub(server.channel())->StreamRatings(&context);
+  v1::StreamRatingsRequest message;
+  v1::StreamRatingsResponse response;
+  message.mutable_start()->set_producer_id(kProducer);
+  stream->Write(message);
+  if (!stream->Read(&response)) return stream->Finish();
+  *last_number = response.started().last_number();
+  message.mutable_batch()->set_first_number(number / 2 * kEventsARequest + 1);
+  AddEvents(number, message.mutable_batch());
+  stream->Write(message);
+  stream->WritesDone();
+  int64_t acknowledged = 0;
+  while (stream->Read(&response)) acknowledged = response.ack().last_number();
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.ok(), acknowledged >= (number / 2 + 1) * kEventsARequest);
+  return status;
+}
+
+grpc::Status Send(const ServerProcess& server, int number, int64_t* last_number) {
+  if (IsBatch(number)) return SendBatch(server, number, last_number);
+  v1::RecordRatingsRequest request;
+  AddEvents(number, &request);
+  v1::RecordRatingsResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  return v1::RatingService::NewStub(server.channel())->RecordRatings(&context, request, &response);
 }
 
 std::vector<std::string> Flags(const std::string& data, bool is_sync, bool keeps_log) {
@@ -58,7 +86,8 @@ std::vector<std::string> Flags(const std::string& data, bool is_sync, bool keeps
           keeps_log ? "--log_retention=all" : "--log_retention=snapshot",
           "--snapshot_interval=0s",
           "--snapshot_log_bytes=0",
-          "--rank=8"};
+          "--rank=8",
+          "--metrics_listen=127.0.0.1:0"};
 }
 
 bool ServesReads(const ServerProcess& server) {
@@ -69,6 +98,14 @@ bool ServesReads(const ServerProcess& server) {
   return v1::RecommendationService::NewStub(server.channel())
       ->RecommendItems(&context, request, &response)
       .ok();
+}
+
+bool MetricsSay(const ServerProcess& server, const std::string& line) {
+  TestSocket socket(server.metrics_port());
+  socket.Send("GET /metrics HTTP/1.0\r\n\r\n");
+  std::string answer, more;
+  while (!(more = socket.Receive()).empty()) answer += more;
+  return absl::StrContains(answer, absl::StrCat("\n", line, "\n"));
 }
 
 // Until its health says that it takes no more writes.
@@ -99,7 +136,8 @@ Outcome RunScript(ServerProcess& server, bool must_live) {
   if (!outcome.started) return outcome;
   WaitForConnection(*server.channel(), kPatience);
   for (int i = 0; i < kRequests; ++i) {
-    const grpc::Status status = Send(server, i);
+    int64_t last_number = 0;
+    const grpc::Status status = Send(server, i, &last_number);
     if (status.ok()) {
       EXPECT_EQ(outcome.acknowledged, i) << "a request was taken after one that failed";
       ++outcome.acknowledged;
@@ -112,6 +150,8 @@ Outcome RunScript(ServerProcess& server, bool must_live) {
       EXPECT_TRUE(ServesReads(server));
       if (outcome.acknowledged == i) {
         EXPECT_TRUE(StopsServingWrites(server));
+        EXPECT_TRUE(MetricsSay(server, "factord_serving{operation=\"writes\"} 0"));
+        EXPECT_TRUE(MetricsSay(server, "factord_serving{operation=\"reads\"} 1"));
       }
     }
     if (i % kRequestsBeforeASnapshot == kRequestsBeforeASnapshot - 1) {
@@ -134,15 +174,17 @@ void CheckAfterwards(const std::vector<std::string>& flags, int promised, const 
   EXPECT_LE(there, kRequests * kEventsARequest);
   EXPECT_EQ(there % kEventsARequest, 0) << "half a request";
   for (int i = 0; i < kRequests; ++i) {
-    v1::RecordRatingsResponse response;
-    const grpc::Status status = Send(server, i, &response);
+    const int64_t requests_there = std::max<int64_t>(there / kEventsARequest, i);
+    const int64_t batches_there = requests_there / 2;
+    int64_t last_number = batches_there * kEventsARequest;
+    const grpc::Status status = Send(server, i, &last_number);
     ASSERT_TRUE(status.ok()) << status.error_message();
-    for (const v1::RatingResult& result : response.results()) {
-      EXPECT_EQ(result.outcome(), i * kEventsARequest < there ? v1::RatingResult::OUTCOME_DUPLICATE
-                                                              : v1::RatingResult::OUTCOME_APPLIED);
-    }
+    EXPECT_EQ(last_number, batches_there * kEventsARequest) << i;
+    // What was there already is not applied again.
+    EXPECT_EQ(GetModel(server).sequence(),
+              std::max<int64_t>(requests_there, i + 1) * kEventsARequest)
+        << i;
   }
-  EXPECT_EQ(GetModel(server).sequence(), kRequests * kEventsARequest);
   EXPECT_EQ(ComputeHash(server).hash(), hash);
   EXPECT_EQ(server.Stop(), kExitOk);
 }
@@ -214,19 +256,19 @@ TEST_P(DiskFaultTest, NothingIsLostWhicheverFails) {
   const int kind = GetParam();
   std::mt19937 random(static_cast<uint32_t>(kind));
   int runs = 0;
-  for (const auto& [is_sync, keeps_log] : {std::pair{true, false}, {false, true}}) {
+  for (int choice = 0; choice < 16; ++choice) {
+    const bool is_sync = choice & 1, keeps_log = choice & 2, stays = choice & 4;
+    const int error = choice & 8 ? ENOSPC : EIO;
     const Reference reference = RunWithoutFault(is_sync, keeps_log);
     const int count = reference.operations[static_cast<size_t>(kind)];
-    for (const auto& [error, stays] : {std::pair{EIO, false}, {ENOSPC, true}}) {
-      for (int nth = First(count, random); nth <= count; nth += every) {
-        SCOPED_TRACE(absl::StrCat(kDiskOperationNames[kind], " ", nth, " of ", count, ": ",
-                                  std::strerror(error), stays ? ", and later ones" : "",
-                                  is_sync ? ", sync" : ", async",
-                                  keeps_log ? ", keeps its log" : ""));
-        FailOne(nth, error, stays, is_sync, keeps_log, reference.hash);
-        ++runs;
-        if (HasFailure()) return;
-      }
+    for (int nth = First(count, random); nth <= count; nth += every) {
+      SCOPED_TRACE(absl::StrCat(kDiskOperationNames[kind], " ", nth, " of ", count, ": ",
+                                std::strerror(error), stays ? ", and later ones" : "",
+                                is_sync ? ", sync" : ", async",
+                                keeps_log ? ", keeps its log" : ""));
+      FailOne(nth, error, stays, is_sync, keeps_log, reference.hash);
+      ++runs;
+      if (HasFailure()) return;
     }
   }
   EXPECT_GT(failed_, 0);

@@ -296,29 +296,75 @@ TEST(AbuseTest, TenThousandIdleConnectionsLeaveRoomForOthers) {
   EXPECT_EQ(server.Stop(), kExitOk);
 }
 
-TEST(AbuseTest, TenThousandIdleTlsConnectionsLeaveRoomForOthers) {
-  if (!CanOpen(kIdleConnections)) GTEST_SKIP() << "the limit of open files (ulimit -n) is too low";
-  TempFolder dir;
+// The flags of a server that speaks TLS.
+std::vector<std::string> TlsFlags(const TempFolder& dir) {
   const TestCertificate certificate = TestCa("CA").Issue("server", {"localhost"});
   std::ofstream(dir / "key") << certificate.key;
   std::ofstream(dir / "cert") << certificate.certificate;
-  ServerProcess server({"--data_dir=" + (dir / "data"), "--tls_key_file=" + (dir / "key"),
-                        "--tls_cert_file=" + (dir / "cert")});
+  return {"--data_dir=" + (dir / "data"), "--tls_key_file=" + (dir / "key"),
+          "--tls_cert_file=" + (dir / "cert")};
+}
+
+// A call of another client.
+void ExpectTlsServes(const ServerProcess& server) {
+  RawClient<TlsSocket> other(server.port());
+  other.Greet(65'535);
+  other.Call(1, "/factord.v1.ModelService/GetModel");
+  std::string answer;
+  while (answer.find("grpc-status") == std::string::npos) {
+    const std::string more = other.Receive();
+    ASSERT_NE(more, "");
+    answer += more;
+  }
+}
+
+TEST(AbuseTest, TenThousandIdleTlsConnectionsLeaveRoomForOthers) {
+  if (!CanOpen(kIdleConnections)) GTEST_SKIP() << "the limit of open files (ulimit -n) is too low";
+  TempFolder dir;
+  ServerProcess server(TlsFlags(dir));
   ASSERT_TRUE(server.listening()) << server.output();
-  const int64_t each = CostOfIdleConnections<TlsSocket>("TLS", server, [&] {
-    RawClient<TlsSocket> other(server.port());
-    other.Greet(65'535);
-    other.Call(1, "/factord.v1.ModelService/GetModel");
-    std::string answer;
-    while (answer.find("grpc-status") == std::string::npos) {
-      const std::string more = other.Receive();
-      ASSERT_NE(more, "");
-      answer += more;
-    }
-  });
+  const int64_t each =
+      CostOfIdleConnections<TlsSocket>("TLS", server, [&] { ExpectTlsServes(server); });
   if (kMemoryTells) {
     EXPECT_LT(each, 200'000);
   }
+  EXPECT_EQ(server.Stop(), kExitOk);
+}
+
+// Connections that stop at every step before their first call, thousands together.
+TEST(AbuseTest, ConnectionsThatAreHalfOpenLeaveRoomForOthersAndEnd) {
+  constexpr int kOfEachKind = 1'000;
+  if (!CanOpen(4 * kOfEachKind)) GTEST_SKIP() << "the limit of open files (ulimit -n) is too low";
+  TempFolder dir;
+  ServerProcess server(TlsFlags(dir));
+  ASSERT_TRUE(server.listening()) << server.output();
+  ExpectTlsServes(server);
+  const int64_t before = ResidentBytes(server);
+  // The beginning of a handshake record, and of its ClientHello.
+  const std::string half_hello("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
+  std::vector<std::unique_ptr<TestSocket>> without_tls;
+  std::vector<std::unique_ptr<TlsSocket>> with_tls;
+  for (int i = 0; i < kOfEachKind && !HasFailure(); ++i) {
+    without_tls.push_back(std::make_unique<TestSocket>(server.port()));
+    without_tls.push_back(std::make_unique<TestSocket>(server.port()));
+    without_tls.back()->Send(half_hello);
+    with_tls.push_back(std::make_unique<TlsSocket>(server.port()));
+    with_tls.push_back(std::make_unique<TlsSocket>(server.port()));
+    with_tls.back()->Send("PRI * HTTP/2.0");
+  }
+  ExpectTlsServes(server);
+  const int64_t each = (ResidentBytes(server) - before) / (4 * kOfEachKind);
+  std::printf("%d half-open connections: %lld bytes each\n", 4 * kOfEachKind,
+              static_cast<long long>(each));
+  if (kMemoryTells) {
+    EXPECT_LT(each, 200'000);
+  }
+  const auto wait_for_the_end = [](auto& connection) {
+    while (!connection->Receive().empty()) {
+    }
+  };
+  for (const auto& connection : without_tls) wait_for_the_end(connection);
+  for (const auto& connection : with_tls) wait_for_the_end(connection);
   EXPECT_EQ(server.Stop(), kExitOk);
 }
 

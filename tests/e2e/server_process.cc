@@ -72,9 +72,12 @@ ServerProcess::ServerProcess(std::vector<std::string> flags,
   pid_ = Spawn(command, environment, &output_fd_);
   reader_ = std::thread([this] { ReadOutput(); });
   if (!WaitForOutput("listening")) return;
-  std::string health;
-  std::ifstream(port_file) >> port_ >> health >> health_port_;
-  if (health != "health") health_port_ = 0;
+  std::ifstream ports(port_file);
+  ports >> port_;
+  std::string name;
+  for (int port = 0; ports >> name >> port;) {
+    (name == "health" ? health_port_ : metrics_port_) = port;
+  }
   EXPECT_NE(port_, 0) << "no port in the port file";
   channel_ = LazyTestChannel(port_);  // it may speak TLS
 }

@@ -61,7 +61,9 @@ class ServerProcess {
   bool listening() const { return port_ != 0; }
   int port() const { return port_; }
   // 0: there is none.
+  // 0: it has none.
   int health_port() const { return health_port_; }
+  int metrics_port() const { return metrics_port_; }
   pid_t pid() const { return pid_; }
   // A new connection, which is there; several calls give several.
   std::shared_ptr<grpc::Channel> NewChannel() const;
@@ -91,6 +93,7 @@ class ServerProcess {
   int output_fd_ = -1;
   int port_ = 0;
   int health_port_ = 0;
+  int metrics_port_ = 0;
   std::shared_ptr<grpc::Channel> channel_;
 
   mutable std::mutex mu_;
