@@ -13,13 +13,18 @@ namespace factord {
 
 class TestSocket {
  public:
-  // Connects to a port of this machine; fails the test if nobody listens there.
-  explicit TestSocket(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  // Connects to a port of this machine, 127.0.0.1 or, for AF_INET6, ::1; fails the test if nobody
+  // listens there.
+  explicit TestSocket(int port, int family = AF_INET)
+      : fd_(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    EXPECT_TRUE(OnLoopback(connect, fd_, port, family));
+  }
+  // Whether this machine has ::1.
+  static bool HasIpv6() {
+    const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool has = fd >= 0 && OnLoopback(bind, fd, 0, AF_INET6);
+    close(fd);
+    return has;
   }
   ~TestSocket() { close(fd_); }
   TestSocket(const TestSocket&) = delete;
@@ -36,6 +41,23 @@ class TestSocket {
   }
 
  private:
+  // Binds or connects to it.
+  static bool OnLoopback(int (*call)(int, const sockaddr*, socklen_t), int fd, int port,
+                         int family) {
+    if (family == AF_INET6) {
+      sockaddr_in6 address = {};
+      address.sin6_family = AF_INET6;
+      address.sin6_port = htons(static_cast<uint16_t>(port));
+      address.sin6_addr = in6addr_loopback;
+      return call(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    }
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return call(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  }
+
   const int fd_;
 };
 

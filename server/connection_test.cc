@@ -39,7 +39,8 @@ std::string PingFrame(char id, bool is_answer) {
 // Whoever speaks HTTP/2 for itself, and answers nothing.
 class RawClient {
  public:
-  explicit RawClient(const TestServer& server) : socket_(server.server().port()) {}
+  explicit RawClient(const TestServer& server, int family = AF_INET)
+      : socket_(server.server().port(), family) {}
 
   void Greet() {
     std::string greeting(http2::kPreface);
@@ -190,20 +191,24 @@ TEST(CallsOfAConnectionTest, OneMoreWaitsUntilOneHasEnded) {
 
 // Symptom: who took calls back at once had as many as it liked, 10 kB each, at the server.
 TEST(CallsOfAConnectionTest, OneThatHasFarTooManyIsClosed) {
-  for (const char* const listen : {"127.0.0.1:0", "[::]:0"}) {
-    TestServer server([&](ServerOptions* options) {
+  const std::pair<const char*, int> kKinds[] = {
+      {"127.0.0.1:0", AF_INET}, {"[::]:0", AF_INET}, {"[::]:0", AF_INET6}};
+  for (const auto& [listen, family] : kKinds) {
+    if (family == AF_INET6 && !TestSocket::HasIpv6()) continue;
+    SCOPED_TRACE(testing::Message() << listen << ", family " << family);
+    TestServer server([listen = listen](ServerOptions* options) {
       options->listen = listen;
       options->network.max_calls_per_connection = 2;  // 20 are still there for a moment
     });
     server.WaitUntilServing();
-    RawClient client(server), other(server);
+    RawClient client(server, family), other(server, family);
     client.Greet();
     other.Greet();
     for (uint32_t i = 0; i < 20; ++i) other.Begin(1 + 2 * i);
     other.Ping('a');
     ASSERT_TRUE(other.ReadUntil(PingFrame('a', /*is_answer=*/true)));
     for (uint32_t i = 0; i < 30; ++i) client.Begin(1 + 2 * i);
-    EXPECT_TRUE(client.ReadToTheEnd()) << listen;
+    EXPECT_TRUE(client.ReadToTheEnd());
     other.Ping('b');
     EXPECT_TRUE(other.ReadUntil(PingFrame('b', /*is_answer=*/true)));
     EXPECT_EQ(Read(server.channel()), StatusCode::OK);
