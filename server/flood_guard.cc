@@ -1,5 +1,6 @@
 #include "server/flood_guard.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 
@@ -13,6 +14,10 @@ constexpr int64_t kMaxUnseen = 5'000;
 // second, are ended.
 constexpr std::chrono::milliseconds kWatch{15};
 constexpr uint64_t kFloodBytes = 32'768;
+// How often those that send without end are looked for; more seldom where there are so many
+// connections that it takes longer than this share of the time.
+constexpr std::chrono::milliseconds kLook{100};
+constexpr int kLookShare = 50;
 
 }  // namespace
 
@@ -34,7 +39,7 @@ class FloodGuard::CountingAllocator final : public grpc::ContextAllocator {
   FloodGuard* const guard_;
 };
 
-FloodGuard::FloodGuard(int64_t max_calls) : max_calls_(max_calls), thread_([this] { Loop(); }) {}
+FloodGuard::FloodGuard(const Limits& limits) : limits_(limits), thread_([this] { Loop(); }) {}
 
 FloodGuard::~FloodGuard() { Stop(); }
 
@@ -61,11 +66,16 @@ void FloodGuard::Begun() {
 }
 
 void FloodGuard::Loop() {
+  using Clock = std::chrono::steady_clock;
+  Clock::duration pause = kLook;
   while (true) {
-    wake_.acquire();
+    (void)wake_.try_acquire_for(pause);
     if (stopping_) return;
     while (unseen() > kMaxUnseen && !stopping_) FindFlood();
     woken_ = false;
+    const Clock::time_point start = Clock::now();
+    FindEndless();
+    pause = std::max<Clock::duration>(kLook, kLookShare * (Clock::now() - start));
   }
 }
 
@@ -76,22 +86,59 @@ std::vector<Listener*> FloodGuard::listeners() {
 
 void FloodGuard::FindFlood() {
   const int64_t unseen_before = unseen();
-  std::map<std::pair<Listener*, ino_t>, uint64_t> bytes_before;
+  std::map<Connection, uint64_t> bytes_before;
   for (Listener* listener : listeners()) {
-    for (const auto& received : listener->ReceivedBytes()) {
-      bytes_before[{listener, received.inode}] = received.bytes;
+    for (const auto& traffic : listener->TrafficOfEach()) {
+      bytes_before[{listener, traffic.inode}] = traffic.received;
     }
   }
   std::this_thread::sleep_for(kWatch);
   if (unseen() <= unseen_before) return;  // they are being dealt with
   for (Listener* listener : listeners()) {
-    for (const auto& received : listener->ReceivedBytes()) {
-      const auto before = bytes_before.find({listener, received.inode});
-      if (before == bytes_before.end() || received.bytes - before->second < kFloodBytes) continue;
-      const std::string peer = listener->Reset(received);
+    for (const auto& traffic : listener->TrafficOfEach()) {
+      const auto before = bytes_before.find({listener, traffic.inode});
+      if (before == bytes_before.end() || traffic.received - before->second < kFloodBytes) continue;
+      const std::string peer = listener->Reset(traffic);
       if (!peer.empty())
         Log("connection closed: calls begin faster than they can be handled", peer);
     }
+  }
+}
+
+void FloodGuard::FindEndless() {
+  struct Candidate {
+    uint64_t unanswered;
+    Listener* listener;
+    Listener::Traffic connection;
+  };
+  absl::flat_hash_map<Connection, Seen> seen_connections;
+  std::vector<Candidate> candidates;
+  uint64_t unanswered = 0;
+  for (Listener* listener : listeners()) {
+    for (const auto& traffic : listener->TrafficOfEach()) {
+      const Connection connection(listener, traffic.inode);
+      Seen seen = seen_connections_[connection];
+      if (traffic.received < seen.received) seen = {};  // another one, with the inode of a former
+      if (traffic.sent != seen.sent) {
+        seen.answered = seen.received;
+        seen.received_by_then = traffic.received;
+      }
+      seen.received = traffic.received;
+      seen.sent = traffic.sent;
+      seen_connections[connection] = seen;
+      if (seen.unanswered() == 0) continue;
+      unanswered += seen.unanswered();
+      candidates.push_back({seen.unanswered(), listener, traffic});
+    }
+  }
+  seen_connections_ = std::move(seen_connections);
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.unanswered > b.unanswered; });
+  for (const Candidate& candidate : candidates) {
+    if (unanswered <= static_cast<uint64_t>(limits_.max_unanswered_bytes)) return;
+    unanswered -= candidate.unanswered;
+    const std::string peer = candidate.listener->Reset(candidate.connection);
+    if (!peer.empty()) Log("connection closed: what it sends has no end", peer);
   }
 }
 
@@ -114,7 +161,7 @@ FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context) 
   {
     MutexLock lock(&guard_->mu_);
     connection_ = &*guard_->connections_.try_emplace(peer).first;
-    is_one_too_many = ++connection_->second == guard_->max_calls_ + 1;
+    is_one_too_many = ++connection_->second == guard_->limits_.max_calls + 1;
   }
   if (is_one_too_many) guard_->ResetConnection(peer);
 }

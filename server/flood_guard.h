@@ -1,6 +1,7 @@
-// Ends connections whose clients begin calls faster than the server comes to them.
+// Ends connections whose clients begin calls faster than the server comes to them, or send what has
+// no end.
 //
-//   FloodGuard guard(/*max_calls=*/1'000);
+//   FloodGuard guard({.max_calls = 1'000, .max_unanswered_bytes = 256 << 20});
 //   builder.SetContextAllocator(guard.CountBegun());
 //   guard.Protect(listener.get());
 //   ...
@@ -13,6 +14,12 @@
 // the threads that would tell the server of its calls: then more and more calls have begun that the
 // server has not been told of. No other connection is read meanwhile, and bytes soon cease to come
 // on those that keep to HTTP/2's windows; so those on which they still come are ended.
+//
+// What comes in a call's message is bounded by HTTP/2's windows, which the server has to open anew;
+// a call's headers are not: gRPC 1.51 keeps what it has of them until they end. So where the server
+// has had too many bytes to which it has sent nothing, the connections that have sent most are
+// ended. Who says nothing more meanwhile does not answer when it is asked whether it is still there
+// (keepalive), which ends its connection.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -26,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/node_hash_map.h"
 #include "base/mutex.h"
 #include "server/listener.h"
@@ -36,8 +44,13 @@ namespace factord {
 // Thread-safe.
 class FloodGuard {
  public:
-  // A connection may have `max_calls` that are not disposed of.
-  explicit FloodGuard(int64_t max_calls);
+  struct Limits {
+    // Of a connection: calls that are not disposed of.
+    int64_t max_calls = 0;
+    // Of all together: bytes that have come on a connection since anything was last sent on it.
+    int64_t max_unanswered_bytes = 0;
+  };
+  explicit FloodGuard(const Limits& limits);
   ~FloodGuard();
 
   // Counts the calls that gRPC begins. For one builder; *this must outlive its server.
@@ -63,16 +76,32 @@ class FloodGuard {
  private:
   class CountingAllocator;
 
+  // A connection as it was when last looked at.
+  struct Seen {
+    uint64_t received = 0;
+    uint64_t sent = 0;
+    // Of what was received, what was there before the server last sent anything, and when that was
+    // seen.
+    uint64_t answered = 0;
+    uint64_t received_by_then = 0;
+
+    uint64_t unanswered() const { return received > received_by_then ? received - answered : 0; }
+  };
+  // A listener, and the inode of one of its connections.
+  using Connection = std::pair<Listener*, ino_t>;
+
   void Begun();
   int64_t unseen() const { return begun_ - seen_; }
   void Loop();
   void ResetConnection(const std::string& peer);
-  // Ends those that flood, if any do.
+  // Ends those that flood with calls, if any do.
   void FindFlood();
+  // Ends those that send without end, if any do.
+  void FindEndless();
   std::vector<Listener*> listeners();
   void Log(const char* what, const std::string& peer);
 
-  const int64_t max_calls_;
+  const Limits limits_;
   Mutex listeners_mu_;
   std::vector<Listener*> listeners_ ABSL_GUARDED_BY(listeners_mu_);
   std::atomic<int64_t> begun_{0};
@@ -80,6 +109,8 @@ class FloodGuard {
   Mutex mu_;
   // The calls of each connection, by its peer.
   absl::node_hash_map<std::string, int64_t> connections_ ABSL_GUARDED_BY(mu_);
+
+  absl::flat_hash_map<Connection, Seen> seen_connections_;  // of thread_
 
   log::Throttle log_;
   std::atomic<bool> woken_{false};

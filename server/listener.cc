@@ -74,10 +74,12 @@ std::string PeerOf(int fd) {
   return absl::StrCat("ipv6:[", name, scope, "]:", ntohs(ip6.sin6_port));
 }
 
-uint64_t BytesReceivedBy(int fd) {
+// All zeros if the connection has ended.
+tcp_info InfoOf(int fd) {
   tcp_info info = {};
   socklen_t length = sizeof(info);
-  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_bytes_received : 0;
+  (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+  return info;
 }
 
 int PortOf(int fd) {
@@ -255,15 +257,18 @@ bool Listener::Reset(const std::string& peer) {
   return false;
 }
 
-std::vector<Listener::Received> Listener::ReceivedBytes() {
+std::vector<Listener::Traffic> Listener::TrafficOfEach() {
   MutexLock lock(&mu_);
   SweepLocked();
-  std::vector<Received> all;
-  for (const auto& [fd, inode] : open_) all.push_back({fd, inode, BytesReceivedBy(fd)});
+  std::vector<Traffic> all;
+  for (const auto& [fd, inode] : open_) {
+    const tcp_info info = InfoOf(fd);
+    all.push_back({fd, inode, info.tcpi_bytes_received, info.tcpi_bytes_sent});
+  }
   return all;
 }
 
-std::string Listener::Reset(const Received& connection) {
+std::string Listener::Reset(const Traffic& connection) {
   MutexLock lock(&mu_);
   const std::string peer = PeerOf(connection.fd);
   return InodeOf(connection.fd) == connection.inode && ResetLocked(connection.fd) ? peer : "";

@@ -63,15 +63,16 @@ class Listener {
   // Ends the connection of a peer, as gRPC names it ("ipv4:10.0.0.1:1234"). False: there is none.
   bool Reset(const std::string& peer);
 
-  // How many bytes have come on each connection so far.
-  struct Received {
+  // How many bytes have come and gone on each connection so far.
+  struct Traffic {
     int fd = -1;
     ino_t inode = 0;
-    uint64_t bytes = 0;
+    uint64_t received = 0;
+    uint64_t sent = 0;
   };
-  std::vector<Received> ReceivedBytes();
+  std::vector<Traffic> TrafficOfEach();
   // Ends that connection, if it is still there. Its peer; empty: it is not.
-  std::string Reset(const Received& connection);
+  std::string Reset(const Traffic& connection);
 
   int64_t max_connections() const { return max_connections_; }
   // How many are open now.

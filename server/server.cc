@@ -32,6 +32,8 @@ constexpr int kMaxSyncThreads = 32;
 constexpr int kMaxReadBytes = 256 << 10;
 // So many times --max_calls_per_connection: what a client takes back is still there for a moment.
 constexpr int64_t kCallsKept = 10;
+// What gRPC keeps of headers that have not ended, for each of their bytes.
+constexpr int64_t kHeaderCost = 2;
 // Probes need few connections, and little room and time.
 constexpr int64_t kMaxProbeConnections = 100;
 constexpr std::chrono::seconds kProbeConnectionIdle(30);
@@ -131,7 +133,8 @@ Server::Server(ServerOptions options)
     : options_(std::move(options)),
       certificates_(MakeCertificates(options_.tls)),
       tokens_(MakeTokens(options_.token_file)),
-      flood_guard_(kCallsKept * options_.network.max_calls_per_connection),
+      flood_guard_({.max_calls = kCallsKept * options_.network.max_calls_per_connection,
+                    .max_unanswered_bytes = options_.network.memory_bytes / kHeaderCost}),
       gate_(options_.calls, tokens_.get(), &flood_guard_),
       read_workers_(kReadWorkers),
       admin_worker_(1),

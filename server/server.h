@@ -53,7 +53,8 @@ struct NetworkOptions {
   // The largest message that is taken. 10,000 events with ids of usual length have 1 MB, with the
   // longest ones 7 MB.
   int32_t max_message_bytes = 16 << 20;
-  // For what gRPC has read and not yet handed over. Beyond, it reads no further.
+  // For what gRPC has read and not yet handed over. Beyond, it reads no further, and connections
+  // whose headers do not end are closed.
   int64_t memory_bytes = int64_t{256} << 20;
   // A connection must have said hello (and spoken TLS) within this time.
   std::chrono::milliseconds handshake_timeout = std::chrono::seconds(20);
