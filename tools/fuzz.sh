@@ -3,7 +3,9 @@
 #   tools/fuzz.sh [SECONDS] [--tally] [TARGET...]    of each target (all without a name); default 60
 #     --tally     adds what was run, in seconds of the processor, to tests/fuzz_tally.jsonl; of a
 #                 committed tree only
-#   tools/fuzz.sh --total    what all tallied runs make together
+#   tools/fuzz.sh --total    what all tallied runs make together; fails where a target has had less than an hour
+#   tools/fuzz.sh --merge [TARGET...]    keeps of what was found the small inputs that reach more code than the
+#                 corpora do, in these
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,6 +14,7 @@ all=(ratings/rating_reader storage/records server/request server/configuration)
 seconds=60
 commit=
 targets=()
+merge=
 while (($# > 0)); do
   case "$1" in
     --tally)
@@ -19,7 +22,7 @@ while (($# > 0)); do
       commit="$(git rev-parse --short HEAD)" ;;
     --total)
       [[ -e "$tally" ]] || { echo "no run has been tallied yet" >&2; exit 1; }
-      exec python3 - "$tally" <<'PYTHON'
+      exec python3 - "$tally" "${all[@]/%/_fuzzer}" <<'PYTHON'
 import collections
 import json
 import sys
@@ -29,10 +32,12 @@ for line in open(sys.argv[1]):
     run = json.loads(line)
     seconds[run["target"]] += run["seconds"]
     runs[run["target"]] += run["runs"]
-for target in seconds:
+for target in sys.argv[2:]:
     print(f"{target}: {seconds[target] / 3600:.2f} hours, {runs[target]} inputs")
+sys.exit(min(seconds[target] for target in sys.argv[2:]) < 3600)
 PYTHON
       ;;
+    --merge) merge=1 ;;
     *[!0-9]*)
       [[ " ${all[*]} " == *" $1 "* ]] || { echo "unknown argument: $1; targets: ${all[*]}" >&2; exit 2; }
       targets+=("$1") ;;
@@ -51,7 +56,12 @@ for target in "${targets[@]/%/_fuzzer}"; do
   found="build/fuzz/$target.found"
   log="build/fuzz/$target.log"
   mkdir -p "$found"
-  took="$({ time "build/fuzz/$target" -max_total_time="$seconds" -artifact_prefix="$found/" "$found" "$corpus" \
+  if [[ -n "$merge" ]]; then
+    "build/fuzz/$target" -merge=1 -max_len=512 "$corpus" "$found" >"$log" 2>&1 || { tail -30 "$log"; exit 1; }
+    echo "$target: $(find "$corpus" -type f | wc -l) inputs in $corpus"
+    continue
+  fi
+  took="$({ time "build/fuzz/$target" -max_total_time="$seconds" -max_len=32768 -artifact_prefix="$found/" "$found" "$corpus" \
     >"$log" 2>&1; } 2>&1)" || { tail -30 "$log"; exit 1; }
   read -r _ runs _ <<<"$(tail -1 "$log")" # Done N runs in N second(s)
   echo "$target: $runs inputs, $took s of the processor"

@@ -13,9 +13,11 @@
 namespace factord {
 namespace {
 
-v1::Rating RandomRating(std::mt19937_64& random) {
+// The next one after so many of the same client.
+v1::Rating RandomRating(uint64_t sent, std::mt19937_64& random) {
   v1::Rating rating;
-  SetRating(absl::StrCat("user ", random() % kUsers), absl::StrCat("item ", random() % kItems),
+  SetRating(absl::StrCat("user ", random() % (kUsers + sent / kEventsAUser)),
+            absl::StrCat("item ", random() % (kItems + sent / kEventsAnItem)),
             static_cast<float>(random() % 11) / 2, &rating);
   if (random() % 4 == 0) {
     rating.clear_rating();
@@ -80,22 +82,30 @@ UnaryWriter::UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::s
         Write();
       }) {}
 
+SentRequest UnaryWriter::MakeRequest() {
+  SentRequest request;
+  for (uint64_t n = 1 + random_() % 5; n > 0; --n) {
+    request.events.push_back(RandomRating(static_cast<uint64_t>(events_), random_));
+    request.events.back().set_event_id(absl::StrCat(name_, "-", events_++));
+  }
+  // Now and then an event of a while ago, once more: well within the dedupe window.
+  if (!sent_.empty() && random_() % 10 == 0) {
+    const size_t back = 1 + random_() % std::min<size_t>(sent_.size(), 300);
+    request.events.push_back(sent_[sent_.size() - back].events.front());
+  }
+  return request;
+}
+
 void UnaryWriter::Write() {
   int generation = 0;
   auto channel = address_->WaitForNewer(&generation);
-  int64_t next = 0;
   while (channel != nullptr) {
+    sent_.push_back(MakeRequest());
+    SentRequest& sent = sent_.back();
     v1::RecordRatingsRequest request;
-    for (uint64_t n = 1 + random_() % 5; n > 0; --n) {
-      *request.add_events() = RandomRating(random_);
-      request.mutable_events()->rbegin()->set_event_id(absl::StrCat(name_, "-", next++));
-    }
-    // Now and then an event of a while ago, once more: well within the dedupe window.
-    if (!acknowledged_.empty() && random_() % 10 == 0) {
-      const size_t back = 1 + random_() % std::min<size_t>(acknowledged_.size(), 1'000);
-      *request.add_events() = acknowledged_[acknowledged_.size() - back].rating;
-    }
+    request.mutable_events()->Add(sent.events.begin(), sent.events.end());
     v1::RecordRatingsResponse response;
+    sent.begun = std::chrono::steady_clock::now();
     while (channel != nullptr) {
       grpc::ClientContext context;
       const SteadyTime begun = std::chrono::steady_clock::now();
@@ -107,29 +117,29 @@ void UnaryWriter::Write() {
       channel = address_->WaitForNewer(&generation);
     }
     if (channel == nullptr) return;  // the last one has no answer
+    sent.answered = std::chrono::steady_clock::now();
     ASSERT_EQ(response.results_size(), request.events_size());
-    for (int i = 0; i < request.events_size(); ++i) {
-      ASSERT_NE(response.results(i).outcome(), v1::RatingResult::OUTCOME_REJECTED);
-      acknowledged_.push_back({request.events(i), response.results(i).sequence()});
+    for (const v1::RatingResult& result : response.results()) {
+      ASSERT_NE(result.outcome(), v1::RatingResult::OUTCOME_REJECTED);
+      sent.sequences.push_back(result.sequence());
     }
     counts_->acknowledged += request.events_size();
-    if (random_() % 20 == 0) Look(channel);
+    if (random_() % 20 == 0) Look(channel, sent);
   }
 }
 
-void UnaryWriter::Look(const std::shared_ptr<grpc::Channel>& channel) {
-  const Acknowledged& last = acknowledged_.back();
+void UnaryWriter::Look(const std::shared_ptr<grpc::Channel>& channel, const SentRequest& last) {
   v1::RecommendItemsRequest request;
-  request.set_user_id(last.rating.user_id());
-  request.set_max_items(kItems);
+  request.set_user_id(last.events.back().user_id());
+  request.set_max_items(kMaxItems);
   v1::RecommendItemsResponse response;
   grpc::ClientContext context;
   const grpc::Status status =
       v1::RecommendationService::NewStub(channel)->RecommendItems(&context, request, &response);
   if (!status.ok()) return address_->CheckUnanswered(status);
-  EXPECT_GE(response.sequence(), last.sequence);
+  EXPECT_GE(response.sequence(), last.sequences.back());
   for (const v1::ScoredItem& item : response.items()) {
-    EXPECT_NE(item.item_id(), last.rating.item_id()) << "rated, and recommended";
+    EXPECT_NE(item.item_id(), last.events.back().item_id()) << "rated, and recommended";
   }
 }
 
@@ -137,7 +147,7 @@ StreamWriter::StreamWriter(Address* address, Counts* counts, uint64_t seed, std:
     : address_(address),
       counts_(counts),
       random_(seed),
-      producer_(std::move(producer)),
+      sent_({.producer = std::move(producer)}),
       thread_([this] { Write(); }) {}
 
 void StreamWriter::Write() {
@@ -153,16 +163,20 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
   auto stream = v1::RatingService::NewStub(channel)->StreamRatings(&context);
   v1::StreamRatingsRequest message;
   v1::StreamRatingsResponse response;
-  message.mutable_start()->set_producer_id(producer_);
+  message.mutable_start()->set_producer_id(sent_.producer);
   if (!stream->Write(message) || !stream->Read(&response)) {
     address_->CheckUnanswered(stream->Finish());
     return std::nullopt;
   }
   // Everything acknowledged has survived; the server may have taken more than it could say.
   const int64_t last = response.started().last_number();
-  EXPECT_GE(last, acknowledged_) << "lost";
-  EXPECT_LE(last, static_cast<int64_t>(sent_.size()));
-  int64_t next = last + 1;
+  if (last < sent_.acknowledged) {
+    counts_->lost += sent_.acknowledged - last;
+    ADD_FAILURE() << "lost: " << sent_.producer << " has " << sent_.acknowledged
+                  << " acknowledged, " << last << " are there";
+  }
+  EXPECT_LE(last, std::ssize(sent_.events));
+  int64_t next = (random_() % 2 == 0 ? last : sent_.acknowledged) + 1;
   std::deque<std::pair<int64_t, SteadyTime>>
       batches;  // the last number of each, and when it was sent
   bool open = true;
@@ -172,13 +186,15 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
       message.mutable_batch()->Clear();
       message.mutable_batch()->set_first_number(next);
       for (uint64_t n = 1 + random_() % 20; n > 0; --n, ++next) {
-        if (next > static_cast<int64_t>(sent_.size())) sent_.push_back(RandomRating(random_));
-        *message.mutable_batch()->add_events() = sent_[next - 1];
+        if (next > std::ssize(sent_.events)) {
+          sent_.events.push_back(RandomRating(sent_.events.size(), random_));
+        }
+        *message.mutable_batch()->add_events() = sent_.events[static_cast<size_t>(next) - 1];
       }
       batches.emplace_back(next - 1, std::chrono::steady_clock::now());
       open = stream->Write(message);
     }
-    while (open && acknowledged_ < next - 1) {
+    while (open && sent_.acknowledged < next - 1) {
       open = stream->Read(&response);
       if (open) Acknowledge(response.ack());
     }
@@ -186,14 +202,14 @@ std::optional<SteadyTime> StreamWriter::Stream(const std::shared_ptr<grpc::Chann
   // Finish waits for ever for what has come and was not read, after a Write that failed, say.
   while (stream->Read(&response)) Acknowledge(response.ack());
   address_->CheckUnanswered(stream->Finish());
-  while (!batches.empty() && batches.front().first <= acknowledged_) batches.pop_front();
+  while (!batches.empty() && batches.front().first <= sent_.acknowledged) batches.pop_front();
   return !batches.empty() ? std::optional(batches.front().second) : std::nullopt;
 }
 
 void StreamWriter::Acknowledge(const v1::StreamAck& ack) {
   EXPECT_EQ(ack.rejected_size(), 0);
-  counts_->acknowledged += ack.last_number() - acknowledged_;
-  acknowledged_ = ack.last_number();
+  counts_->acknowledged += ack.last_number() - sent_.acknowledged;
+  sent_.acknowledged = ack.last_number();
 }
 
 }  // namespace factord

@@ -19,7 +19,10 @@
 
 namespace factord {
 
-inline constexpr int kUsers = 60, kItems = 80;
+// There are more users and items the more has been sent, so that rows are made all the time.
+inline constexpr int kUsers = 60, kItems = 80, kEventsAUser = 20, kEventsAnItem = 50;
+// Of a recommendation: more than there ever are.
+inline constexpr int kMaxItems = 1'000;
 // Of the events that are no ratings.
 inline constexpr char kEventType[] = "click";
 
@@ -54,6 +57,7 @@ class Address {
 class Counts {
  public:
   std::atomic<int64_t> acknowledged{0};  // events
+  std::atomic<int64_t> lost{0};          // of those, ones that a later server does not have
 
   // Events that were sent at `begun` have had no answer from a server that is gone.
   void AddUnanswered(SteadyTime begun);
@@ -65,10 +69,18 @@ class Counts {
   std::optional<SteadyTime> unanswered_;
 };
 
-// What a writer knows to be safe: the event, and the sequence it was told.
-struct Acknowledged {
-  v1::Rating rating;
-  int64_t sequence = 0;
+// A request of a unary writer, and where its events were put.
+struct SentRequest {
+  std::vector<v1::Rating> events;
+  SteadyTime begun, answered;
+  std::vector<int64_t> sequences;  // of the events; empty: it had no answer
+};
+
+// What a stream has sent: number n is at n - 1, and the first `acknowledged` are safe.
+struct SentStream {
+  std::string producer;
+  std::vector<v1::Rating> events;
+  int64_t acknowledged = 0;
 };
 
 // Sends one request after another, each until it is acknowledged; now and then an event that was
@@ -77,30 +89,32 @@ class UnaryWriter {
  public:
   UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::string name);
   void Join() { thread_.join(); }
-  // After Join.
-  const std::vector<Acknowledged>& acknowledged() const { return acknowledged_; }
+  // After Join. Of the last one alone the answer may be missing.
+  const std::vector<SentRequest>& sent() const { return sent_; }
 
  private:
   void Write();
-  void Look(const std::shared_ptr<grpc::Channel>& channel);
+  // The next request, without a place yet.
+  SentRequest MakeRequest();
+  void Look(const std::shared_ptr<grpc::Channel>& channel, const SentRequest& last);
 
   Address* const address_;
   Counts* const counts_;
   std::mt19937_64 random_;
   const std::string name_;
-  std::vector<Acknowledged> acknowledged_;
+  int64_t events_ = 0;
+  std::vector<SentRequest> sent_;
   std::thread thread_;
 };
 
-// One named producer: streams, and goes on where the server stopped.
+// One named producer: streams, and goes on where the server stopped, or sends again what it has had
+// no answer to.
 class StreamWriter {
  public:
   StreamWriter(Address* address, Counts* counts, uint64_t seed, std::string producer);
   void Join() { thread_.join(); }
-  // After Join: number n is at n - 1, and the first `acknowledged()` are safe.
-  const std::vector<v1::Rating>& sent() const { return sent_; }
-  int64_t acknowledged() const { return acknowledged_; }
-  const std::string& producer() const { return producer_; }
+  // After Join.
+  const SentStream& sent() const { return sent_; }
 
  private:
   void Write();
@@ -111,9 +125,7 @@ class StreamWriter {
   Address* const address_;
   Counts* const counts_;
   std::mt19937_64 random_;
-  const std::string producer_;
-  std::vector<v1::Rating> sent_;
-  int64_t acknowledged_ = 0;
+  SentStream sent_;
   std::thread thread_;
 };
 

@@ -16,6 +16,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <map>
@@ -55,6 +56,8 @@ CampaignOptions options;
 constexpr int kUnaryWriters = 4, kStreams = 2;
 // Of one folder, before its history is checked.
 constexpr int kKillsARound = 30;
+// In seconds: no test lasts so long, and a clock that is off by more has jumped.
+constexpr int64_t kManyHours = 100'000;
 // A server passes a point of its load many times in this while, if it does at all.
 constexpr milliseconds kArmed(1500);
 
@@ -109,7 +112,7 @@ class Killer {
   // `load`: kUnderLoad, or kTrimming too. `clients`: how many wait for `address`. `loses_power`:
   // what was not synced is lost with each kill.
   Killer(std::string data_dir, std::string retention, unsigned load, bool loses_power,
-         Address* address, Counts* counts, int clients, std::mt19937_64* random)
+         Address* address, Counts* counts, int clients, uint64_t seed)
       : data_dir_(std::move(data_dir)),
         retention_(std::move(retention)),
         load_(load),
@@ -118,19 +121,24 @@ class Killer {
         address_(address),
         counts_(counts),
         clients_(clients),
-        random_(*random) {}
+        seed_(seed) {}
 
-  // One server, from its start to its end by a kill.
+  // One server, from its start to its end by a kill. Its choices are its own: they do not depend on
+  // how long those before it lived.
   void KillOne() {
+    random_.seed(seed_ + ++kills_);
     KillOneServer();
     if (!loses_power_ || ::testing::Test::HasFailure()) return;
     disk_.LosePower(&random_);
     ++tally.power_losses;
   }
+  // Whether a server has served with a clock that was days off.
+  bool has_jumped_while_serving() const { return has_jumped_while_serving_; }
 
  private:
   void KillOneServer() {
     kill_switch_.Reset();
+    clock_offset_ = 0;
     JumpInTime();
     const uint64_t choice = Below(16);
     const bool while_recovering = choice < 4;
@@ -182,7 +190,8 @@ class Killer {
   void JumpInTime() {
     constexpr int64_t kTenDays = 864'000;
     if (Below(4) > 0) return;
-    kill_switch_.SetClockOffset(static_cast<int64_t>(Below(2 * kTenDays)) - kTenDays);
+    clock_offset_ = static_cast<int64_t>(Below(2 * kTenDays)) - kTenDays;
+    kill_switch_.SetClockOffset(clock_offset_);
   }
 
   void CountOther(unsigned phase) {
@@ -226,6 +235,7 @@ class Killer {
       std::this_thread::sleep_for(milliseconds(1));
     }
     EXPECT_GT(counts_->acknowledged, acknowledged) << server.output();
+    has_jumped_while_serving_ |= kill_switch_.is_hooked() && std::abs(clock_offset_) > kManyHours;
   }
 
   struct Killed {
@@ -293,8 +303,12 @@ class Killer {
   Address* const address_;
   Counts* const counts_;
   const int clients_;
-  std::mt19937_64& random_;
+  const uint64_t seed_;
+  uint64_t kills_ = 0;
+  std::mt19937_64 random_;
   KillSwitch kill_switch_;
+  int64_t clock_offset_ = 0;  // seconds
+  bool has_jumped_while_serving_ = false;
   // Of all rounds, so that no point is left behind.
   static inline std::map<std::string, int64_t> tried_;
 };
@@ -375,9 +389,18 @@ void CheckWithTheTool(const std::string& data, const std::vector<LoggedEvent>& l
 #endif
 }
 
+// The times that servers have given to events are now and then off by days.
+void CheckThatClocksJumped(const std::vector<LoggedEvent>& log) {
+  const int64_t now = std::time(nullptr);
+  EXPECT_TRUE(std::any_of(log.begin(), log.end(), [&](const LoggedEvent& event) {
+    return event.time_is_servers && std::abs(event.time_micros / 1'000'000 - now) > kManyHours;
+  }));
+}
+
 // Returns the log that is left, and its hash.
 std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, bool loses_power,
-                                       uint64_t seed, std::mt19937_64* random, std::string* hash) {
+                                       uint64_t seed, std::string* hash) {
+  std::mt19937_64 random(seed);
   Address address;
   Counts counts;
   std::vector<std::unique_ptr<UnaryWriter>> writers;
@@ -391,24 +414,33 @@ std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, bool 
         std::make_unique<StreamWriter>(&address, &counts, seed + 200 + i, absl::StrCat("p", i)));
   }
   Killer killer(data, "all", kUnderLoad, loses_power, &address, &counts, kUnaryWriters + kStreams,
-                random);
+                random());
   for (int kill = 0; kill < kills && !::testing::Test::HasFailure(); ++kill) killer.KillOne();
   {
     // The last one ends well, after the clients.
-    ServerProcess server(Flags(data, "all", /*may_be_async=*/true, *random));
+    ServerProcess server(Flags(data, "all", /*may_be_async=*/true, random));
     server.WaitUntilServing();
     address.Set(server.channel());
     std::this_thread::sleep_for(milliseconds(100));
     address.Close();
     EXPECT_EQ(server.Stop(), kExitOk);
   }
-  for (auto& writer : writers) writer->Join();
-  for (auto& stream : streams) stream->Join();
+  std::vector<std::vector<SentRequest>> sent_requests;
+  std::vector<SentStream> sent_streams;
+  for (auto& writer : writers) {
+    writer->Join();
+    sent_requests.push_back(writer->sent());
+  }
+  for (auto& stream : streams) {
+    stream->Join();
+    sent_streams.push_back(stream->sent());
+  }
   tally.acknowledged += counts.acknowledged;
 
   std::vector<LoggedEvent> log = ReadLog(data);
-  const Verdict verdict = CheckHistory(log, writers, streams);
-  tally.verdict.lost += verdict.lost;
+  const Verdict verdict = CheckHistory(log, sent_requests, sent_streams);
+  if (killer.has_jumped_while_serving()) CheckThatClocksJumped(log);
+  tally.verdict.lost += verdict.lost + counts.lost;
   tally.verdict.doubled += verdict.doubled;
   // Replayed from empty, the log gives the state that the server left.
   const auto verified = VerifyFolder(data);
@@ -416,7 +448,7 @@ std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, bool 
   if (!verified.ok()) return log;
   EXPECT_EQ(verified->events, static_cast<int64_t>(log.size()));
   *hash = verified->hash.ToHex();
-  ServerProcess server(Flags(data, "all", /*may_be_async=*/true, *random));
+  ServerProcess server(Flags(data, "all", /*may_be_async=*/true, random));
   server.WaitUntilServing();
   EXPECT_EQ(ComputeHash(server).hash(), *hash);
   CheckSeenItems(server, log);
@@ -427,13 +459,13 @@ std::vector<LoggedEvent> KillUnderLoad(const std::string& data, int kills, bool 
 
 // A server that trims its log, given the same events in the same order, comes to the same state.
 void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& log,
-                       const std::string& hash, int kills, bool loses_power, uint64_t seed,
-                       std::mt19937_64* random) {
+                       const std::string& hash, int kills, bool loses_power, uint64_t seed) {
+  std::mt19937_64 random(seed + 1);
   Address address;
   Counts counts;
   Replayer replayer(&log, &address, &counts, seed + 300);
   Killer killer(data, "snapshot", kUnderLoad | kTrimming, loses_power, &address, &counts, 1,
-                random);
+                random());
   // The end of the log is left for the last server.
   for (int kill = 0; kill < kills && counts.acknowledged + 500 < std::ssize(log) &&
                      !::testing::Test::HasFailure();
@@ -441,7 +473,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
     killer.KillOne();
   }
   {
-    ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, *random));
+    ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, random));
     server.WaitUntilServing();
     address.Set(server.channel());
     // As long as it goes on: many events may be left, and the machine busy.
@@ -462,7 +494,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
     EXPECT_EQ(server.Stop(), kExitOk);
   }
   tally.acknowledged += counts.acknowledged;
-  ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, *random));
+  ServerProcess server(Flags(data, "snapshot", /*may_be_async=*/true, random));
   server.WaitUntilServing();
   EXPECT_GT(GetModel(server).log_start_sequence(), 1);  // it did trim
   EXPECT_EQ(ComputeHash(server).hash(), hash);
@@ -507,14 +539,13 @@ TEST(CrashCampaign, NothingAcknowledgedIsLostOrDoubled) {
       options.duration_seconds > 0 ? kKillsARound : std::min(kKillsARound, options.kills / 2);
   for (uint64_t round = 0; round == 0 || goes_on(); ++round) {
     const uint64_t seed = options.seed + 1'000 * round;
-    std::mt19937_64 random(seed);
     const TempFolder folder;
     const bool loses_power = (options.seed + round) % 2 == 1;
     std::string hash;
     const std::vector<LoggedEvent> log =
-        KillUnderLoad(folder / "all", kills_a_half, loses_power, seed, &random, &hash);
+        KillUnderLoad(folder / "all", kills_a_half, loses_power, seed, &hash);
     if (HasFailure()) break;
-    KillWhileTrimming(folder / "trimmed", log, hash, kills_a_half, loses_power, seed, &random);
+    KillWhileTrimming(folder / "trimmed", log, hash, kills_a_half, loses_power, seed);
   }
   if (!options.tally.empty()) {
     std::ofstream(options.tally, std::ios::app) << TallyLine(elapsed());

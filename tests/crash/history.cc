@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -29,12 +30,132 @@ v1::Rating ToRating(const LoggedEvent& event) {
   return rating;
 }
 
-// Counts an acknowledged event that is not there, or is another.
-void CheckOne(const LoggedEvent* logged, const v1::Rating& sent, const std::string& name,
-              Verdict* verdict) {
-  if (logged != nullptr && logged->SameContent(sent)) return;
-  ++verdict->lost;
-  ADD_FAILURE() << (logged == nullptr ? "lost: " : "not as it was sent: ") << name;
+// The events of a log as those who sent them know them.
+class Ledger {
+ public:
+  Ledger(const std::vector<LoggedEvent>& log, Verdict* verdict) : log_(log), verdict_(*verdict) {
+    for (size_t i = 0; i < log.size(); ++i) {
+      const LoggedEvent& event = log[i];
+      EXPECT_EQ(event.sequence, static_cast<int64_t>(i) + 1) << "a hole";
+      const bool is_first = event.producer.empty()
+                                ? by_id_.emplace(event.event_id, &event).second
+                                : by_number_[event.producer].emplace(event.number, &event).second;
+      if (is_first) continue;
+      ++verdict_.doubled;
+      ADD_FAILURE() << "twice: " << event.event_id << event.producer << " " << event.number;
+    }
+  }
+
+  // Null: it is not there.
+  const LoggedEvent* Find(const std::string& event_id) const {
+    const auto found = by_id_.find(event_id);
+    return found != by_id_.end() ? found->second : nullptr;
+  }
+  const std::map<int64_t, const LoggedEvent*>& OfProducer(const std::string& producer) {
+    return by_number_[producer];
+  }
+
+  // It was sent, and must be there if it was `acknowledged`.
+  void Check(const LoggedEvent* logged, const v1::Rating& sent, bool acknowledged,
+             const std::string& name) {
+    if (logged == nullptr && !acknowledged) return;
+    if (logged != nullptr && logged->SameContent(sent)) {
+      was_sent_.insert(logged);
+      return;
+    }
+    if (acknowledged) ++verdict_.lost;
+    ADD_FAILURE() << (logged == nullptr ? "lost: " : "not as it was sent: ") << name;
+  }
+  // After all of them.
+  void CheckThatAllWereSent() const {
+    for (const LoggedEvent& event : log_) {
+      EXPECT_TRUE(was_sent_.contains(&event)) << "nobody has sent sequence " << event.sequence;
+    }
+  }
+
+ private:
+  const std::vector<LoggedEvent>& log_;
+  Verdict& verdict_;
+  std::map<std::string, const LoggedEvent*> by_id_;
+  std::map<std::string, std::map<int64_t, const LoggedEvent*>> by_number_;
+  std::set<const LoggedEvent*> was_sent_;
+};
+
+// The new events of a request that are in the log.
+struct LoggedRequest {
+  SteadyTime begun, answered;
+  int64_t first = 0, last = 0;  // sequences
+};
+
+// Adds those of one client.
+void CheckWriter(const std::vector<SentRequest>& requests, Ledger* ledger, Verdict* verdict,
+                 std::vector<LoggedRequest>* all) {
+  std::set<std::string> sent_before;
+  int64_t last = 0;
+  for (const SentRequest& request : requests) {
+    const bool acknowledged = !request.sequences.empty();
+    int events = 0, logged_events = 0;
+    LoggedRequest logged_request = {request.begun, request.answered};
+    for (size_t i = 0; i < request.events.size(); ++i) {
+      const v1::Rating& event = request.events[i];
+      const LoggedEvent* const logged = ledger->Find(event.event_id());
+      ledger->Check(logged, event, acknowledged, event.event_id());
+      if (logged != nullptr && acknowledged && logged->sequence != request.sequences[i]) {
+        ++verdict->lost;
+        ADD_FAILURE() << event.event_id() << " was put at " << request.sequences[i]
+                      << ", and is at " << logged->sequence;
+      }
+      // One that is sent again keeps its place.
+      if (!sent_before.insert(event.event_id()).second) continue;
+      ++events;
+      if (logged == nullptr) continue;
+      if (++logged_events == 1) {
+        EXPECT_GT(logged->sequence, last) << "out of order: " << event.event_id();
+        logged_request.first = logged->sequence;
+      } else {
+        EXPECT_EQ(logged->sequence, last + 1) << "not behind the one before: " << event.event_id();
+      }
+      last = logged_request.last = logged->sequence;
+    }
+    EXPECT_TRUE(logged_events == 0 || logged_events == events)
+        << "a part of a request: " << request.events.front().event_id();
+    if (acknowledged && logged_events > 0) all->push_back(logged_request);
+  }
+}
+
+void CheckStream(const SentStream& stream, Ledger* ledger) {
+  const auto& numbers = ledger->OfProducer(stream.producer);
+  int64_t last_sequence = 0;
+  for (const auto& [number, event] : numbers) {
+    EXPECT_GT(event->sequence, last_sequence) << "out of order: " << number;
+    last_sequence = event->sequence;
+  }
+  // No hole: whatever is there, acknowledged or not, came in order.
+  const int64_t last_number = numbers.empty() ? 0 : numbers.rbegin()->first;
+  EXPECT_EQ(last_number, std::ssize(numbers)) << "a hole in " << stream.producer;
+  for (int64_t number = 1; number <= std::ssize(stream.events); ++number) {
+    const auto found = numbers.find(number);
+    ledger->Check(found != numbers.end() ? found->second : nullptr,
+                  stream.events[static_cast<size_t>(number) - 1], number <= stream.acknowledged,
+                  absl::StrCat(stream.producer, " ", number));
+  }
+}
+
+// What was answered before another was begun stands before it.
+void CheckRealTime(std::vector<LoggedRequest> requests) {
+  std::vector<LoggedRequest> answered = requests;
+  std::sort(requests.begin(), requests.end(),
+            [](const auto& a, const auto& b) { return a.begun < b.begun; });
+  std::sort(answered.begin(), answered.end(),
+            [](const auto& a, const auto& b) { return a.answered < b.answered; });
+  int64_t last = 0;
+  auto next = answered.begin();
+  for (const LoggedRequest& request : requests) {
+    for (; next != answered.end() && next->answered < request.begun; ++next) {
+      last = std::max(last, next->last);
+    }
+    EXPECT_GT(request.first, last) << "before one that was answered before it was begun";
+  }
 }
 
 }  // namespace
@@ -70,52 +191,15 @@ std::vector<LoggedEvent> ReadLog(const std::string& path) {
 }
 
 Verdict CheckHistory(const std::vector<LoggedEvent>& log,
-                     const std::vector<std::unique_ptr<UnaryWriter>>& writers,
-                     const std::vector<std::unique_ptr<StreamWriter>>& streams) {
+                     const std::vector<std::vector<SentRequest>>& writers,
+                     const std::vector<SentStream>& streams) {
   Verdict verdict;
-  std::map<std::string, const LoggedEvent*> by_id;
-  std::map<std::string, std::map<int64_t, const LoggedEvent*>> by_number;
-  for (size_t i = 0; i < log.size(); ++i) {
-    const LoggedEvent& event = log[i];
-    EXPECT_EQ(event.sequence, static_cast<int64_t>(i) + 1) << "a hole";
-    const bool is_first = event.producer.empty()
-                              ? by_id.emplace(event.event_id, &event).second
-                              : by_number[event.producer].emplace(event.number, &event).second;
-    if (is_first) continue;
-    ++verdict.doubled;
-    ADD_FAILURE() << "twice: " << event.event_id << event.producer << " " << event.number;
-  }
-  for (const auto& writer : writers) {
-    int64_t last = 0;
-    std::set<std::string> seen;
-    for (const Acknowledged& event : writer->acknowledged()) {
-      const auto found = by_id.find(event.rating.event_id());
-      const LoggedEvent* const logged = found != by_id.end() ? found->second : nullptr;
-      CheckOne(logged, event.rating, event.rating.event_id(), &verdict);
-      if (logged == nullptr) continue;
-      EXPECT_EQ(logged->sequence, event.sequence) << event.rating.event_id();
-      // One that is sent again keeps its place.
-      if (!seen.insert(event.rating.event_id()).second) continue;
-      EXPECT_GT(event.sequence, last) << "out of order: " << event.rating.event_id();
-      last = event.sequence;
-    }
-  }
-  for (const auto& stream : streams) {
-    const auto& numbers = by_number[stream->producer()];
-    int64_t last_sequence = 0;
-    for (const auto& [number, event] : numbers) {
-      EXPECT_GT(event->sequence, last_sequence) << "out of order: " << number;
-      last_sequence = event->sequence;
-    }
-    // No hole: whatever is there, acknowledged or not, came in order.
-    const int64_t last_number = numbers.empty() ? 0 : numbers.rbegin()->first;
-    EXPECT_EQ(last_number, std::ssize(numbers)) << "a hole in " << stream->producer();
-    for (int64_t number = 1; number <= stream->acknowledged(); ++number) {
-      const auto found = numbers.find(number);
-      CheckOne(found != numbers.end() ? found->second : nullptr, stream->sent()[number - 1],
-               absl::StrCat(stream->producer(), " ", number), &verdict);
-    }
-  }
+  Ledger ledger(log, &verdict);
+  std::vector<LoggedRequest> requests;
+  for (const auto& writer : writers) CheckWriter(writer, &ledger, &verdict, &requests);
+  for (const SentStream& stream : streams) CheckStream(stream, &ledger);
+  ledger.CheckThatAllWereSent();
+  CheckRealTime(std::move(requests));
   return verdict;
 }
 
@@ -127,20 +211,24 @@ void CheckSeenItems(const ServerProcess& server, const std::vector<LoggedEvent>&
     items.insert(event.item);
   }
   const auto stub = v1::RecommendationService::NewStub(server.channel());
+  size_t all_unseen = 0;
   for (const auto& [user, seen] : rated) {
     v1::RecommendItemsRequest request;
     request.set_user_id(user);
-    request.set_max_items(kItems);
+    request.set_max_items(kMaxItems);
     v1::RecommendItemsResponse response;
     grpc::ClientContext context;
     const grpc::Status status = stub->RecommendItems(&context, request, &response);
     ASSERT_TRUE(status.ok()) << status.error_message();
     std::set<std::string> unseen = items;
     for (const std::string& item : seen) unseen.erase(item);
+    all_unseen += unseen.size();
     std::set<std::string> recommended;
     for (const v1::ScoredItem& item : response.items()) recommended.insert(item.item_id());
     EXPECT_EQ(recommended, unseen) << user;
   }
+  EXPECT_GT(all_unseen, 0u);
+  EXPECT_LT(items.size(), static_cast<size_t>(kMaxItems));
 }
 
 SentInOrder SendSome(const std::shared_ptr<grpc::Channel>& channel,

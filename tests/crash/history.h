@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -37,12 +36,15 @@ struct Verdict {
 };
 
 // Every acknowledged event is in the log once, as it was sent, under the sequence that was told,
-// and in the order of those who sent it; the log has no hole.
+// and in the order of those who sent it; a request's new events are there one behind the other, or
+// none of them, and behind those of every request that was answered before it was begun; the log
+// has no hole, and nothing that nobody sent.
 Verdict CheckHistory(const std::vector<LoggedEvent>& log,
-                     const std::vector<std::unique_ptr<UnaryWriter>>& writers,
-                     const std::vector<std::unique_ptr<StreamWriter>>& streams);
+                     const std::vector<std::vector<SentRequest>>& writers,
+                     const std::vector<SentStream>& streams);
 
-// The items that each user has rated, as the server leaves them out, are those of the log.
+// The items that each user has rated, as the server leaves them out, are those of the log, and
+// there are some that somebody has not rated.
 void CheckSeenItems(const ServerProcess& server, const std::vector<LoggedEvent>& log);
 
 // Sends some of the events of a log from number `first` on, in their order, in one call. OK: the
