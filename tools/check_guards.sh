@@ -2,10 +2,18 @@
 # Takes protections away, one by one, and expects the test that is named for each to fail: a test that
 # stays green guards nothing.
 #   tools/check_guards.sh [NAME...]    of tests/guards/NAME.patch; default: all
+#   tools/check_guards.sh --apply      only whether all patches still fit, on the working tree
 # A patch begins with what it takes away, the binary of the test, the test, and, if it needs ThreadSanitizer
 # to be seen, "preset: tsan". Works on a copy of the last commit in build/guards, and takes some 15 minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ "${1:-}" == --apply ]]; then
+  for patch in tests/guards/*.patch; do
+    patch --quiet --dry-run --strip=1 --input="$patch" || { echo "$patch does not fit" >&2; exit 1; }
+  done
+  exit 0
+fi
 
 names=("$@")
 if [[ $# -eq 0 ]]; then
@@ -28,7 +36,10 @@ build() {  # PRESET BINARY
   exit 1
 }
 is_green() {  # PRESET BINARY TEST
-  timeout 300 "build/$1/$2" --gtest_filter="$3" >test.log 2>&1
+  local result=0
+  timeout 300 "build/$1/$2" --gtest_filter="$3" >test.log 2>&1 || result=$?
+  [[ $result -ne 124 ]] || { echo "$3: does not end"; exit 1; }
+  return $result
 }
 
 green=()
