@@ -38,7 +38,9 @@ bool SameContent(const OwnedRating& a, const OwnedRating& b) {
 
 // What an engine has been told, and what it must answer.
 struct PlainModel {
+  int64_t dedupe_window = 0;
   std::vector<OwnedRating> log;
+  int64_t log_before_request = 0;              // no id is forgotten amid a request
   std::map<std::string, size_t> by_id;         // place in the log
   std::map<std::string, int64_t> last_number;  // by producer
   std::map<std::string, std::set<std::string>> rated;
@@ -48,6 +50,7 @@ struct PlainModel {
   bool Record(const std::vector<OwnedRating>& events, bool allow_partial,
               std::vector<EventResult>* results) {
     const PlainModel before = *this;
+    log_before_request = std::ssize(log);
     for (const OwnedRating& event : events) {
       results->push_back(RecordOne(event));
       if (results->back().outcome != Outcome::kConflict || allow_partial) continue;
@@ -61,7 +64,10 @@ struct PlainModel {
     if (!event.producer.empty()) {
       if (event.number <= last_number[event.producer]) return {Outcome::kDuplicate, 0};
       last_number[event.producer] = event.number;
-    } else if (const auto found = by_id.find(event.event_id); found != by_id.end()) {
+    } else if (const auto found = by_id.find(event.event_id);
+               found != by_id.end() &&
+               static_cast<int64_t>(found->second) >=
+                   std::min(std::ssize(log) - dedupe_window, log_before_request)) {
       if (!SameContent(log[found->second], event)) return {Outcome::kConflict, 0};
       return {Outcome::kDuplicate, static_cast<int64_t>(found->second) + 1};
     }
@@ -80,7 +86,13 @@ class Checker {
     options_.durability = Durability::kAsync;
     options_.log_retention = Below(2) == 0 ? LogRetention::kAll : LogRetention::kSnapshot;
     options_.config.rank = std::array{1, 8, 33}[Below(3)];
-    options_.config.event_types = {{.name = "click"}};
+    options_.config.variant = std::array{Variant::kAdaptive, Variant::kAdaptive, Variant::kPa,
+                                         Variant::kPaI, Variant::kPaII}[Below(5)];
+    if (takes_clicks()) {
+      options_.config.event_types = {{.name = "click"}};
+      options_.config.replay = static_cast<int32_t>(Below(3));
+    }
+    options_.config.dedupe_window = model_.dedupe_window = std::array{5, 40, 1'000'000}[Below(3)];
     engine_ = OpenOrDie(options_);
   }
 
@@ -115,10 +127,11 @@ class Checker {
 
  private:
   uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+  bool takes_clicks() const { return options_.config.variant == Variant::kAdaptive; }
 
   OwnedRating RandomEvent() {
     OwnedRating event = RandomRatings(static_cast<uint32_t>(random_()), 1, kUsers, kItems)[0];
-    event.is_click = Below(4) == 0;
+    event.is_click = takes_clicks() && Below(4) == 0;
     const uint32_t choice = Below(10);
     if (choice < 4) {
       event.event_id = absl::StrCat("e", ++last_id_);
@@ -209,8 +222,13 @@ class Checker {
     EngineOptions options = options_;
     options.data_dir = folder_ / "at once";
     auto engine = OpenOrDie(options);
-    if (!model_.log.empty()) {
-      ASSERT_TRUE(factord::Record(*engine, model_.log, /*allow_partial=*/true).status.ok());
+    // All in one request, unless ids have to be forgotten between them.
+    const size_t step = model_.dedupe_window < std::ssize(model_.log) ? 1 : model_.log.size();
+    for (size_t i = 0; i < model_.log.size(); i += step) {
+      const auto first = model_.log.begin() + static_cast<std::ptrdiff_t>(i);
+      ASSERT_TRUE(factord::Record(*engine, {first, first + static_cast<std::ptrdiff_t>(step)},
+                                  /*allow_partial=*/true)
+                      .status.ok());
     }
     EXPECT_EQ(HashOf(*engine), hash);
   }
