@@ -788,6 +788,59 @@ TEST(AbuseTest, StreamsWhoseAcknowledgementsAreNotReadStayWithinTheirBudget) {
   ExpectPeakWithin(server, before, 250 << 20, "forty streams that do not read");
 }
 
+// Four clients guess as fast as they can, without a rate for them and with one.
+TEST(AbuseTest, GuessedTokensLeaveRoomForThoseWhoKnowOne) {
+  const std::string kToken = "reader-0123456789";
+  for (const char* const rate : {"0", "100"}) {
+    TempFolder dir;
+    std::ofstream(dir / "tokens") << "reader read " << kToken << "\n";
+    ServerProcess server({"--data_dir=" + (dir / "data"), "--token_file=" + (dir / "tokens"),
+                          absl::StrCat("--client_calls_per_second=", rate)});
+    server.WaitUntilServing();
+    const auto get_model = [&](const std::shared_ptr<grpc::Channel>& channel,
+                               const std::string& token) {
+      grpc::ClientContext context;
+      context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
+      v1::GetModelResponse response;
+      return v1::ModelService::NewStub(channel)->GetModel(&context, {}, &response).error_code();
+    };
+    EXPECT_EQ(get_model(server.channel(), kToken), grpc::StatusCode::OK);
+    ForgetPeak(server);
+    const int64_t before = PeakBytes(server);
+    std::atomic<bool> done{false};
+    std::atomic<int64_t> guessed{0}, refused{0};
+    std::vector<std::thread> guessers;
+    for (int g = 0; g < 4; ++g) {
+      guessers.emplace_back([&, g] {
+        const auto channel = server.NewChannel();
+        for (int64_t i = 0; !done; ++i) {
+          const auto code = get_model(channel, absl::StrCat("guess-", g, "-", 1'000'000'000 + i));
+          refused += code == grpc::StatusCode::RESOURCE_EXHAUSTED;
+          guessed += code == grpc::StatusCode::UNAUTHENTICATED;
+          EXPECT_TRUE(code == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+                      code == grpc::StatusCode::UNAUTHENTICATED)
+              << code;
+        }
+      });
+    }
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    for (int i = 0; i < 50; ++i) {
+      EXPECT_EQ(get_model(server.channel(), kToken), grpc::StatusCode::OK);
+    }
+    done = true;
+    for (std::thread& guesser : guessers) guesser.join();
+    std::printf("%lld guesses, %lld more refused by their rate\n",
+                static_cast<long long>(guessed.load()), static_cast<long long>(refused.load()));
+    EXPECT_GT(guessed, 0);
+    EXPECT_EQ(refused > 0, rate != std::string("0"));
+    ExpectPeakWithin(server, before, 50 << 20, "guesses");
+    // Nobody fills the log with them, or reads them there.
+    EXPECT_LT(server.output().size(), size_t{64} << 10);
+    EXPECT_THAT(server.output(), testing::Not(testing::HasSubstr("guess-")));
+    EXPECT_EQ(server.Stop(), kExitOk);
+  }
+}
+
 // Frames that cost their sender next to nothing, or that have no end, from clients that read
 // nothing.
 TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
@@ -906,30 +959,6 @@ TEST(AbuseTest, AHeaderWithoutEndEndsTheConnection) {
                    absl::StrCat("headers without end, ", sent.load() >> 20, " MiB of them"));
 }
 
-TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
-  TempFolder dir;
-  ServerProcess server({"--data_dir=" + (dir / "data"), "--max_message_bytes=1MiB"});
-  server.WaitUntilServing();
-  constexpr size_t kLimit = 1 << 20;
-  for (const size_t size : {size_t{1} << 10, kLimit - 1, kLimit, kLimit + 1, 64 * kLimit}) {
-    v1::RecordRatingsRequest request = OneRating();
-    request.set_model(std::string(size, 'x'));
-    request.set_model(std::string(2 * size - request.ByteSizeLong(), 'x'));
-    ASSERT_EQ(request.ByteSizeLong(), size);
-    grpc::ClientContext context;
-    v1::RecordRatingsResponse response;
-    const grpc::Status status = v1::RatingService::NewStub(server.NewChannel())
-                                    ->RecordRatings(&context, request, &response);
-    EXPECT_EQ(status.error_code(),
-              size <= kLimit ? grpc::StatusCode::NOT_FOUND : grpc::StatusCode::RESOURCE_EXHAUSTED)
-        << size << ": " << status.error_message();
-  }
-  RecordRatings(server, OneRating());
-  if (kMemoryTells) {
-    EXPECT_LT(ResidentBytes(server), 500 << 20);
-  }
-}
-
 // `piece` again and again, up to the largest message that is taken.
 std::string Repeat(const std::string& piece) {
   std::string bytes;
@@ -954,6 +983,61 @@ grpc::Status CallWithBytes(const ServerProcess& server, const std::string& metho
   while (call->Read(&answer)) {
   }
   return call->Finish();
+}
+
+// A message of exactly so many bytes, by the length of its model's name.
+template <typename Request>
+std::string MessageOf(size_t bytes, const std::function<void(Request*, const std::string&)>& name) {
+  Request request;
+  name(&request, std::string(bytes, 'x'));
+  name(&request, std::string(2 * bytes - request.ByteSizeLong(), 'x'));
+  EXPECT_EQ(request.ByteSizeLong(), bytes);
+  return request.SerializeAsString();
+}
+
+// Up to the limit they are read, and ask for a model that is not there.
+void ExpectLimit(const ServerProcess& server, size_t limit, size_t bytes) {
+  const std::pair<std::string, std::string> calls[] = {
+      {"/factord.v1.RatingService/RecordRatings",
+       MessageOf<v1::RecordRatingsRequest>(
+           bytes, [](auto* request, const auto& name) { request->set_model(name); })},
+      {"/factord.v1.RatingService/StreamRatings",
+       MessageOf<v1::StreamRatingsRequest>(
+           bytes,
+           [](auto* request, const auto& name) { request->mutable_start()->set_model(name); })},
+      {"/factord.v1.RecommendationService/RecommendItems",
+       MessageOf<v1::RecommendItemsRequest>(
+           bytes, [](auto* request, const auto& name) { request->set_model(name); })}};
+  for (const auto& [method, message] : calls) {
+    const grpc::Status status = CallWithBytes(server, method, {message});
+    EXPECT_EQ(status.error_code(),
+              bytes <= limit ? grpc::StatusCode::NOT_FOUND : grpc::StatusCode::RESOURCE_EXHAUSTED)
+        << method << ", " << bytes << " bytes: " << status.error_message();
+  }
+}
+
+TEST(AbuseTest, MessagesBeyondTheLimitAreRefusedAndOthersServed) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--max_message_bytes=1MiB"});
+  server.WaitUntilServing();
+  constexpr size_t kLimit = 1 << 20;
+  for (size_t bytes = kLimit - 40; bytes <= kLimit + 40; ++bytes)
+    ExpectLimit(server, kLimit, bytes);
+  ExpectLimit(server, kLimit, 1 << 10);
+  ExpectLimit(server, kLimit, 64 * kLimit);
+  RecordRatings(server, OneRating());
+  if (kMemoryTells) {
+    EXPECT_LT(ResidentBytes(server), 500 << 20);
+  }
+}
+
+TEST(AbuseTest, MessagesUpToTheDefaultLimitAreRead) {
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data")});
+  server.WaitUntilServing();
+  constexpr size_t kLimit = 16 << 20;
+  for (const size_t bytes : {kLimit - 1, kLimit, kLimit + 1}) ExpectLimit(server, kLimit, bytes);
+  RecordRatings(server, OneRating());
 }
 
 // One message of empty events once became 750 MB.
