@@ -231,6 +231,7 @@ void CallGate::Call::Settled() {
 }
 
 void CallGate::Call::Answered(int code) {
+  guarded_.Answered(/*has_request=*/received_ != Clock::time_point());
   const Clock::time_point now = Clock::now();
   const Clock::duration time = now - start_;
   // Whoever has not waited has seen this, whatever was still sent. A client's deadline is over

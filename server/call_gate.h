@@ -135,7 +135,7 @@ class CallGate {
     // Returns what all calls hold then.
     int64_t Hold(int64_t bytes);
 
-    const FloodGuard::Call guarded_;
+    FloodGuard::Call guarded_;
     CallGate* const gate_;
     const Rpc rpc_;
     grpc::CallbackServerContext* const context_;

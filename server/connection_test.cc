@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/http2.h"
@@ -213,6 +216,29 @@ TEST(CallsOfAConnectionTest, OneThatHasFarTooManyIsClosed) {
     EXPECT_TRUE(other.ReadUntil(PingFrame('b', /*is_answer=*/true)));
     EXPECT_EQ(Read(server.channel()), StatusCode::OK);
   }
+}
+
+// Symptom: once in millions of calls a client that made one after the other lost its connection
+// (here, with the old rule, in every third run or so). On a busy machine gRPC may come late to
+// dispose of calls that were answered long ago.
+TEST(CallsOfAConnectionTest, ThoseThatWereAnsweredDoNotCount) {
+  TestServer server([](ServerOptions* options) {
+    options->network.max_calls_per_connection = 1;  // 10 that are still there are too many
+  });
+  server.WaitUntilServing();
+  std::atomic<bool> is_over{false};
+  std::vector<std::thread> others;
+  for (unsigned i = 0; i < 4 * std::thread::hardware_concurrency(); ++i) {
+    others.emplace_back([&] {
+      while (!is_over) {
+      }
+    });
+  }
+  for (int i = 0; i < 2'000 && !HasFailure(); ++i) {
+    EXPECT_EQ(Read(server.channel()), StatusCode::OK) << "call " << i;
+  }
+  is_over = true;
+  for (std::thread& other : others) other.join();
 }
 
 }  // namespace

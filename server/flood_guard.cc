@@ -14,6 +14,10 @@ constexpr int64_t kMaxUnseen = 5'000;
 // second, are ended.
 constexpr std::chrono::milliseconds kWatch{15};
 constexpr uint64_t kFloodBytes = 32'768;
+// So many times the calls that a connection may have, of refused ones.
+constexpr int64_t kRefusedCalls = 3;
+// Of the calls that a connection may have, the share that it may have taken back, when it has more.
+constexpr int64_t kTakenBackShare = 10;
 // How often those that send without end are looked for; more seldom where there are so many
 // connections that it takes longer than this share of the time.
 constexpr std::chrono::milliseconds kLook{100};
@@ -145,7 +149,7 @@ void FloodGuard::FindEndless() {
 void FloodGuard::ResetConnection(const std::string& peer) {
   MutexLock lock(&listeners_mu_);
   for (Listener* listener : listeners_) {
-    if (listener->Reset(peer)) Log("connection closed: it has too many calls", peer);
+    if (listener->Reset(peer)) return Log("connection closed: it has too many calls", peer);
   }
 }
 
@@ -153,23 +157,48 @@ void FloodGuard::Log(const char* what, const std::string& peer) {
   if (log_.MayLog()) log::Warning(what, {{"peer", peer}});
 }
 
-FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context) : guard_(guard) {
+bool FloodGuard::HasTooMany(const CallsOfConnection& calls) const {
+  return calls.unanswered > limits_.max_calls ||
+         calls.refused > kRefusedCalls * limits_.max_calls ||
+         (calls.there > limits_.max_calls &&
+          calls.taken_back > limits_.max_calls / kTakenBackShare);
+}
+
+FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context)
+    : guard_(guard), context_(context) {
   if (guard_ == nullptr) return;
   ++guard_->seen_;
   const std::string peer = context->peer();
-  bool is_one_too_many = false;
+  bool has_too_many = false;
   {
     MutexLock lock(&guard_->mu_);
     connection_ = &*guard_->connections_.try_emplace(peer).first;
-    is_one_too_many = ++connection_->second == guard_->limits_.max_calls + 1;
+    ++connection_->second.there;
+    ++connection_->second.unanswered;
+    has_too_many = !connection_->second.was_reset && guard_->HasTooMany(connection_->second);
+    connection_->second.was_reset |= has_too_many;
   }
-  if (is_one_too_many) guard_->ResetConnection(peer);
+  if (has_too_many) guard_->ResetConnection(peer);
+}
+
+void FloodGuard::Call::Answered(bool has_request) {
+  if (guard_ == nullptr || is_answered_) return;
+  is_answered_ = true;
+  is_refused_ = !has_request;
+  MutexLock lock(&guard_->mu_);
+  --connection_->second.unanswered;
+  connection_->second.refused += is_refused_;
 }
 
 FloodGuard::Call::~Call() {
   if (guard_ == nullptr) return;
+  const bool was_taken_back = context_->IsCancelled();
   MutexLock lock(&guard_->mu_);
-  if (--connection_->second == 0) guard_->connections_.erase(connection_->first);
+  CallsOfConnection& calls = connection_->second;
+  calls.unanswered -= !is_answered_;
+  calls.refused -= is_refused_;
+  calls.taken_back = std::max<int64_t>(0, calls.taken_back + (was_taken_back ? 1 : -1));
+  if (--calls.there == 0) guard_->connections_.erase(connection_->first);
 }
 
 }  // namespace factord

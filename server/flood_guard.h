@@ -10,10 +10,14 @@
 // HTTP/2 lets a client take a call back as soon as it has begun it, and begin another; and
 // gRPC 1.51 does not hold it to MAX_CONCURRENT_STREAMS before it has agreed to that. Each call
 // takes 10 kB until the server has disposed of it. Where one connection does so, the server sees
-// that it has too many calls. Where several do, gRPC reads on for as long as bytes come, in all of
-// the threads that would tell the server of its calls: then more and more calls have begun that the
-// server has not been told of. No other connection is read meanwhile, and bytes soon cease to come
-// on those that keep to HTTP/2's windows; so those on which they still come are ended.
+// that it has too many calls that are not answered, or too many that it has taken back or that were
+// refused before their request had come, and are not disposed of. (Others that were answered do not
+// count: on a busy machine the thread that has to dispose of them may wait for its turn while a
+// client that does nothing wrong makes hundreds of calls.) Where several do, gRPC reads on for as
+// long as bytes come, in all of the threads that would tell the server of its calls: then more and
+// more calls have begun that the server has not been told of. No other connection is read
+// meanwhile, and bytes soon cease to come on those that keep to HTTP/2's windows; so those on which
+// they still come are ended.
 //
 // What comes in a call's message is bounded by HTTP/2's windows, which the server has to open anew;
 // a call's headers are not: gRPC 1.51 keeps what it has of them until they end. So where the server
@@ -45,7 +49,8 @@ namespace factord {
 class FloodGuard {
  public:
   struct Limits {
-    // Of a connection: calls that are not disposed of.
+    // Of a connection: calls that are not answered or, if it takes calls back, not disposed of;
+    // three times as many that were refused and are not disposed of.
     int64_t max_calls = 0;
     // Of all together: bytes that have come on a connection since anything was last sent on it.
     int64_t max_unanswered_bytes = 0;
@@ -59,18 +64,33 @@ class FloodGuard {
   void Protect(Listener* listener);
   void Stop();
 
+  struct CallsOfConnection {
+    int64_t there = 0;       // not disposed of
+    int64_t unanswered = 0;  // of those
+    int64_t refused = 0;     // of those: answered before the request had come
+    int64_t taken_back = 0;  // of those that were there before; each that was not takes one off
+    bool was_reset = false;
+  };
+
   // A call that the server has been told of, until gRPC is done with it.
   class Call {
    public:
-    // `guard` may be null: nothing is counted. *context is not kept.
+    // `guard` may be null: nothing is counted. *context outlives it.
     Call(FloodGuard* guard, grpc::CallbackServerContext* context);
     ~Call();
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
 
+    // Its status is decided, and whether its request had come by then. Once is enough; not
+    // thread-safe.
+    void Answered(bool has_request);
+
    private:
     FloodGuard* const guard_;
-    std::pair<const std::string, int64_t>* connection_ = nullptr;
+    grpc::CallbackServerContext* const context_;
+    std::pair<const std::string, CallsOfConnection>* connection_ = nullptr;
+    bool is_answered_ = false;
+    bool is_refused_ = false;
   };
 
  private:
@@ -91,6 +111,7 @@ class FloodGuard {
   using Connection = std::pair<Listener*, ino_t>;
 
   void Begun();
+  bool HasTooMany(const CallsOfConnection& calls) const;
   int64_t unseen() const { return begun_ - seen_; }
   void Loop();
   void ResetConnection(const std::string& peer);
@@ -107,8 +128,8 @@ class FloodGuard {
   std::atomic<int64_t> begun_{0};
   std::atomic<int64_t> seen_{0};
   Mutex mu_;
-  // The calls of each connection, by its peer.
-  absl::node_hash_map<std::string, int64_t> connections_ ABSL_GUARDED_BY(mu_);
+  // By peer; those that have any.
+  absl::node_hash_map<std::string, CallsOfConnection> connections_ ABSL_GUARDED_BY(mu_);
 
   absl::flat_hash_map<Connection, Seen> seen_connections_;  // of thread_
 

@@ -129,6 +129,7 @@ class HealthCall final : public HealthService::Reactor,
       StartWrite(&response_);
     } else if (is_ending_) {
       is_finished_ = true;
+      guarded_.Answered(/*has_request=*/true);
       Finish(end_);
     }
   }
@@ -138,7 +139,7 @@ class HealthCall final : public HealthService::Reactor,
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
   }
 
-  const FloodGuard::Call guarded_;
+  FloodGuard::Call guarded_;
   HealthService* const service_;
   Health* const health_;
   grpc::CallbackServerContext* const context_;

@@ -63,7 +63,7 @@ for target in "${targets[@]/%/_fuzzer}"; do
   fi
   took="$({ time "build/fuzz/$target" -max_total_time="$seconds" -max_len=32768 -artifact_prefix="$found/" "$found" "$corpus" \
     >"$log" 2>&1; } 2>&1)" || { tail -30 "$log"; exit 1; }
-  read -r _ runs _ <<<"$(tail -1 "$log")" # Done N runs in N second(s)
+  read -r _ runs _ <<<"$(grep '^Done ' "$log")" # N runs in N second(s)
   echo "$target: $runs inputs, $took s of the processor"
   if [[ -n "$commit" ]]; then
     printf '{"target": "%s", "commit": "%s", "seconds": %d, "runs": %d}\n' "$target" "$commit" "$took" "$runs" >>"$tally"
