@@ -89,6 +89,7 @@ absl::Status CallGate::Call::CheckClient() {
 }
 
 void CallGate::Call::Received(size_t bytes) {
+  guarded_.Received();
   received_ = Clock::now();
   if (InfoOf(rpc_).is_timed) {
     StartTimer();
@@ -231,7 +232,7 @@ void CallGate::Call::Settled() {
 }
 
 void CallGate::Call::Answered(int code) {
-  guarded_.Answered(/*has_request=*/received_ != Clock::time_point());
+  guarded_.Answered();
   const Clock::time_point now = Clock::now();
   const Clock::duration time = now - start_;
   // Whoever has not waited has seen this, whatever was still sent. A client's deadline is over

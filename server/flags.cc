@@ -101,8 +101,7 @@ ABSL_FLAG(
 ABSL_FLAG(ByteSize, max_message_bytes, ByteSize{16 << 20}, "Largest request message.");
 ABSL_FLAG(ByteSize, network_memory_bytes, ByteSize{256 << 20},
           "Memory for what was received and is not handled yet. Beyond, the server reads more "
-          "slowly, and "
-          "where headers that do not end take it, their connections are closed.");
+          "slowly, and where headers that do not end take it, their connections are closed.");
 ABSL_FLAG(double, client_calls_per_second, 0,
           "Calls of one client, known by its token, certificate or address; more are refused "
           "(RESOURCE_EXHAUSTED). 0: no limit.");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 
 namespace factord {
 namespace {
@@ -14,14 +13,17 @@ constexpr int64_t kMaxUnseen = 5'000;
 // second, are ended.
 constexpr std::chrono::milliseconds kWatch{15};
 constexpr uint64_t kFloodBytes = 32'768;
-// So many times the calls that a connection may have, of refused ones.
+// So many times the calls that may wait for their requests, of those that were refused.
 constexpr int64_t kRefusedCalls = 3;
-// Of the calls that a connection may have, the share that it may have taken back, when it has more.
-constexpr int64_t kTakenBackShare = 10;
-// How often those that send without end are looked for; more seldom where there are so many
-// connections that it takes longer than this share of the time.
+// An ended connection's calls are told of for a moment.
+constexpr std::chrono::milliseconds kResetAgain{100};
+// How often those that send without end are looked for; where that takes long, since there are
+// many connections, only after so many times as long.
 constexpr std::chrono::milliseconds kLook{100};
-constexpr int kLookShare = 50;
+constexpr int kLookPause = 50;
+// Less on a connection is none of theirs: HTTP/2's window is 64 KiB at first, and grows where bytes
+// are long on their way.
+constexpr uint64_t kEndlessBytes = 1 << 20;
 
 }  // namespace
 
@@ -70,16 +72,16 @@ void FloodGuard::Begun() {
 }
 
 void FloodGuard::Loop() {
-  using Clock = std::chrono::steady_clock;
   Clock::duration pause = kLook;
   while (true) {
     (void)wake_.try_acquire_for(pause);
     if (stopping_) return;
-    while (unseen() > kMaxUnseen && !stopping_) FindFlood();
+    if (unseen() > kMaxUnseen) EndFloods();
     woken_ = false;
     const Clock::time_point start = Clock::now();
-    FindEndless();
-    pause = std::max<Clock::duration>(kLook, kLookShare * (Clock::now() - start));
+    EndEndless();
+    pause = std::max<Clock::duration>(kLook, kLookPause * (Clock::now() - start));
+    if (unseen() > kMaxUnseen) pause = Clock::duration::zero();
   }
 }
 
@@ -88,9 +90,9 @@ std::vector<Listener*> FloodGuard::listeners() {
   return listeners_;
 }
 
-void FloodGuard::FindFlood() {
+void FloodGuard::EndFloods() {
   const int64_t unseen_before = unseen();
-  std::map<Connection, uint64_t> bytes_before;
+  absl::flat_hash_map<ConnectionId, uint64_t> bytes_before;
   for (Listener* listener : listeners()) {
     for (const auto& traffic : listener->TrafficOfEach()) {
       bytes_before[{listener, traffic.inode}] = traffic.received;
@@ -101,7 +103,7 @@ void FloodGuard::FindFlood() {
   for (Listener* listener : listeners()) {
     for (const auto& traffic : listener->TrafficOfEach()) {
       const auto before = bytes_before.find({listener, traffic.inode});
-      if (before == bytes_before.end() || traffic.received - before->second < kFloodBytes) continue;
+      if (before == bytes_before.end() || traffic.received < before->second + kFloodBytes) continue;
       const std::string peer = listener->Reset(traffic);
       if (!peer.empty())
         Log("connection closed: calls begin faster than they can be handled", peer);
@@ -109,27 +111,31 @@ void FloodGuard::FindFlood() {
   }
 }
 
-void FloodGuard::FindEndless() {
+uint64_t FloodGuard::Seen::unanswered() const {
+  return received >= received_after + kEndlessBytes ? received - received_before : 0;
+}
+
+void FloodGuard::EndEndless() {
   struct Candidate {
     uint64_t unanswered;
     Listener* listener;
     Listener::Traffic connection;
   };
-  absl::flat_hash_map<Connection, Seen> seen_connections;
+  absl::flat_hash_map<ConnectionId, Seen> seen_connections;
   std::vector<Candidate> candidates;
   uint64_t unanswered = 0;
   for (Listener* listener : listeners()) {
     for (const auto& traffic : listener->TrafficOfEach()) {
-      const Connection connection(listener, traffic.inode);
-      Seen seen = seen_connections_[connection];
+      const ConnectionId id(listener, traffic.inode);
+      Seen seen = seen_connections_[id];
       if (traffic.received < seen.received) seen = {};  // another one, with the inode of a former
-      if (traffic.sent != seen.sent) {
-        seen.answered = seen.received;
-        seen.received_by_then = traffic.received;
+      if (traffic.written != seen.written) {
+        seen.received_before = seen.received;
+        seen.received_after = traffic.received;
       }
       seen.received = traffic.received;
-      seen.sent = traffic.sent;
-      seen_connections[connection] = seen;
+      seen.written = traffic.written;
+      seen_connections[id] = seen;
       if (seen.unanswered() == 0) continue;
       unanswered += seen.unanswered();
       candidates.push_back({seen.unanswered(), listener, traffic});
@@ -149,7 +155,7 @@ void FloodGuard::FindEndless() {
 void FloodGuard::ResetConnection(const std::string& peer) {
   MutexLock lock(&listeners_mu_);
   for (Listener* listener : listeners_) {
-    if (listener->Reset(peer)) return Log("connection closed: it has too many calls", peer);
+    if (listener->Reset(peer)) Log("connection closed: it has too many calls", peer);
   }
 }
 
@@ -157,15 +163,7 @@ void FloodGuard::Log(const char* what, const std::string& peer) {
   if (log_.MayLog()) log::Warning(what, {{"peer", peer}});
 }
 
-bool FloodGuard::HasTooMany(const CallsOfConnection& calls) const {
-  return calls.unanswered > limits_.max_calls ||
-         calls.refused > kRefusedCalls * limits_.max_calls ||
-         (calls.there > limits_.max_calls &&
-          calls.taken_back > limits_.max_calls / kTakenBackShare);
-}
-
-FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context)
-    : guard_(guard), context_(context) {
+FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context) : guard_(guard) {
   if (guard_ == nullptr) return;
   ++guard_->seen_;
   const std::string peer = context->peer();
@@ -173,32 +171,38 @@ FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context)
   {
     MutexLock lock(&guard_->mu_);
     connection_ = &*guard_->connections_.try_emplace(peer).first;
-    ++connection_->second.there;
-    ++connection_->second.unanswered;
-    has_too_many = !connection_->second.was_reset && guard_->HasTooMany(connection_->second);
-    connection_->second.was_reset |= has_too_many;
+    ConnectionCalls& calls = connection_->second;
+    ++calls.all;
+    ++calls.waiting;
+    const int64_t max_calls = guard_->limits_.max_calls;
+    if (calls.waiting > max_calls || calls.refused > kRefusedCalls * max_calls) {
+      const Clock::time_point now = Clock::now();
+      has_too_many = now >= calls.next_reset;
+      if (has_too_many) calls.next_reset = now + kResetAgain;
+    }
   }
   if (has_too_many) guard_->ResetConnection(peer);
 }
 
-void FloodGuard::Call::Answered(bool has_request) {
-  if (guard_ == nullptr || is_answered_) return;
-  is_answered_ = true;
-  is_refused_ = !has_request;
+void FloodGuard::Call::MoveTo(Stage stage) {
+  if (guard_ == nullptr || stage_ != Stage::kWaiting) return;
+  stage_ = stage;
   MutexLock lock(&guard_->mu_);
-  --connection_->second.unanswered;
-  connection_->second.refused += is_refused_;
+  --connection_->second.waiting;
+  connection_->second.refused += stage_ == Stage::kRefused;
 }
+
+void FloodGuard::Call::Received() { MoveTo(Stage::kReceived); }
+
+void FloodGuard::Call::Answered() { MoveTo(Stage::kRefused); }
 
 FloodGuard::Call::~Call() {
   if (guard_ == nullptr) return;
-  const bool was_taken_back = context_->IsCancelled();
   MutexLock lock(&guard_->mu_);
-  CallsOfConnection& calls = connection_->second;
-  calls.unanswered -= !is_answered_;
-  calls.refused -= is_refused_;
-  calls.taken_back = std::max<int64_t>(0, calls.taken_back + (was_taken_back ? 1 : -1));
-  if (--calls.there == 0) guard_->connections_.erase(connection_->first);
+  ConnectionCalls& calls = connection_->second;
+  calls.waiting -= stage_ == Stage::kWaiting;
+  calls.refused -= stage_ == Stage::kRefused;
+  if (--calls.all == 0) guard_->connections_.erase(connection_->first);
 }
 
 }  // namespace factord

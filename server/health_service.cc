@@ -56,7 +56,10 @@ class HealthCall final : public HealthService::Reactor,
 
  private:
   void OnReadDone(bool ok) override {
-    if (ok) return Answer();
+    if (ok) {
+      guarded_.Received();
+      return Answer();
+    }
     End(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
                      "the request: there is none, or it is malformed"));
   }
@@ -129,7 +132,7 @@ class HealthCall final : public HealthService::Reactor,
       StartWrite(&response_);
     } else if (is_ending_) {
       is_finished_ = true;
-      guarded_.Answered(/*has_request=*/true);
+      guarded_.Answered();
       Finish(end_);
     }
   }

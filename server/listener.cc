@@ -263,7 +263,9 @@ std::vector<Listener::Traffic> Listener::TrafficOfEach() {
   std::vector<Traffic> all;
   for (const auto& [fd, inode] : open_) {
     const tcp_info info = InfoOf(fd);
-    all.push_back({fd, inode, info.tcpi_bytes_received, info.tcpi_bytes_sent});
+    const uint64_t written =
+        info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
+    all.push_back({fd, inode, info.tcpi_bytes_received, written});
   }
   return all;
 }

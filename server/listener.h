@@ -63,12 +63,12 @@ class Listener {
   // Ends the connection of a peer, as gRPC names it ("ipv4:10.0.0.1:1234"). False: there is none.
   bool Reset(const std::string& peer);
 
-  // How many bytes have come and gone on each connection so far.
+  // How many bytes have come on each connection so far, and were written to it, sent or not.
   struct Traffic {
     int fd = -1;
     ino_t inode = 0;
     uint64_t received = 0;
-    uint64_t sent = 0;
+    uint64_t written = 0;
   };
   std::vector<Traffic> TrafficOfEach();
   // Ends that connection, if it is still there. Its peer; empty: it is not.

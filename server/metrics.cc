@@ -119,7 +119,7 @@ void AddConnections(Listener* listener, MetricFamilies* metrics) {
                    "Of them, those closed at once (--max_connections).",
                    static_cast<double>(listener->refused()));
   metrics->Counter("factord_connections_reset_total",
-                   "Of them, those closed amid their calls: too many came, or headers without end.",
+                   "Of them, those closed for their flood of calls, or of headers without end.",
                    static_cast<double>(listener->reset()));
 }
 

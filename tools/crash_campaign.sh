@@ -37,7 +37,7 @@ def is_void(run):
     return changed.returncode != 0
 
 all_runs = [json.loads(line) for line in open(sys.argv[1])]
-explained = [run for run in all_runs if "cause" in run]
+explained = [run for run in all_runs if "cause" in run and run["failed"] and not run["lost"] and not run["doubled"]]
 runs = [run for run in all_runs if not is_void(run) and run not in explained]
 points = collections.Counter()
 for run in runs:

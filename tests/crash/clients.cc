@@ -17,7 +17,8 @@ namespace {
 v1::Rating RandomRating(uint64_t sent, std::mt19937_64& random) {
   v1::Rating rating;
   SetRating(absl::StrCat("user ", random() % (kUsers + sent / kEventsAUser)),
-            absl::StrCat("item ", random() % (kItems + sent / kEventsAnItem)),
+            absl::StrCat("item ", random() % std::min(kItems + sent / kEventsAnItem,
+                                                      kMaxItems - uint64_t{1})),
             static_cast<float>(random() % 11) / 2, &rating);
   if (random() % 4 == 0) {
     rating.clear_rating();

@@ -57,7 +57,7 @@ constexpr int kUnaryWriters = 4, kStreams = 2;
 // Of one folder, before its history is checked.
 constexpr int kKillsARound = 30;
 // In seconds: no test lasts so long, and a clock that is off by more has jumped.
-constexpr int64_t kManyHours = 100'000;
+constexpr int64_t kOneDayAndMore = 100'000;
 // A server passes a point of its load many times in this while, if it does at all.
 constexpr milliseconds kArmed(1500);
 
@@ -235,7 +235,8 @@ class Killer {
       std::this_thread::sleep_for(milliseconds(1));
     }
     EXPECT_GT(counts_->acknowledged, acknowledged) << server.output();
-    has_jumped_while_serving_ |= kill_switch_.is_hooked() && std::abs(clock_offset_) > kManyHours;
+    has_jumped_while_serving_ |=
+        kill_switch_.is_hooked() && std::abs(clock_offset_) > kOneDayAndMore;
   }
 
   struct Killed {
@@ -393,7 +394,7 @@ void CheckWithTheTool(const std::string& data, const std::vector<LoggedEvent>& l
 void CheckThatClocksJumped(const std::vector<LoggedEvent>& log) {
   const int64_t now = std::time(nullptr);
   EXPECT_TRUE(std::any_of(log.begin(), log.end(), [&](const LoggedEvent& event) {
-    return event.time_is_servers && std::abs(event.time_micros / 1'000'000 - now) > kManyHours;
+    return event.time_is_servers && std::abs(event.time_micros / 1'000'000 - now) > kOneDayAndMore;
   }));
 }
 

@@ -61,7 +61,6 @@ class ServerProcess {
   bool listening() const { return port_ != 0; }
   int port() const { return port_; }
   // 0: there is none.
-  // 0: it has none.
   int health_port() const { return health_port_; }
   int metrics_port() const { return metrics_port_; }
   pid_t pid() const { return pid_; }
