@@ -724,9 +724,10 @@ TEST_F(EngineTest, RestartsAndSnapshotsDoNotShowInTheHash) {
 
 // Snapshots within one window of event ids, over its end, and many windows apart.
 TEST_F(EngineTest, SnapshotsKeepTheWindowOfEventIdsWhereverItIs) {
+  const TempFolder memory(TempFolder::Place::kMemory);  // of hundreds of snapshots
   for (const int window : {1, 7, 64, 150}) {
     const auto options = [&](const std::string& name) {
-      EngineOptions options = TestOptions(dir_ / absl::StrCat(name, window));
+      EngineOptions options = TestOptions(memory / absl::StrCat(name, window));
       options.config.dedupe_window = window;
       return options;
     };
