@@ -61,4 +61,13 @@ class TestSocket {
   const int fd_;
 };
 
+// The whole answer, with its head, of HTTP at a port of this machine.
+inline std::string HttpGet(int port, std::string_view path) {
+  TestSocket socket(port);
+  socket.Send("GET " + std::string(path) + " HTTP/1.0\r\n\r\n");
+  std::string answer, more;
+  while (!(more = socket.Receive()).empty()) answer += more;
+  return answer;
+}
+
 }  // namespace factord

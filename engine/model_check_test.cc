@@ -40,7 +40,7 @@ bool SameContent(const OwnedRating& a, const OwnedRating& b) {
 struct PlainModel {
   int64_t dedupe_window = 0;
   std::vector<OwnedRating> log;
-  int64_t log_before_request = 0;              // no id is forgotten amid a request
+  int64_t log_before_request = 0;              // its own ids are not forgotten amid it
   std::map<std::string, size_t> by_id;         // place in the log
   std::map<std::string, int64_t> last_number;  // by producer
   std::map<std::string, std::set<std::string>> rated;

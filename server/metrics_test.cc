@@ -16,23 +16,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string Get(int port, const std::string& path) {
-  TestSocket socket(port);
-  socket.Send("GET " + path + " HTTP/1.0\r\n\r\n");
-  std::string answer, more;
-  while (!(more = socket.Receive()).empty()) answer += more;
-  return answer;
-}
-
 TEST(MetricsTest, AreServedByHttp) {
   TestServer server([](ServerOptions* options) { options->metrics_listen = "127.0.0.1:0"; });
   server.WaitUntilServing();
   const int port = server.server().metrics_port();
-  const std::string answer = Get(port, "/metrics");
+  const std::string answer = HttpGet(port, "/metrics");
   EXPECT_THAT(answer, HasSubstr("200 OK"));
   EXPECT_THAT(answer, HasSubstr("\nfactord_serving{operation=\"writes\"} 1"));
   EXPECT_THAT(answer, HasSubstr("\nfactord_build_info{version=\""));
-  EXPECT_THAT(Get(port, "/"), HasSubstr("404"));
+  EXPECT_THAT(HttpGet(port, "/"), HasSubstr("404"));
 }
 
 // Symptom: a few connections that ask for nothing kept Prometheus out for as long as they liked.
@@ -46,7 +38,7 @@ TEST(MetricsTest, AreServedBesideClientsThatDoNotFinishTheirRequest) {
     half_open.back()->Send("GET /metr");
   }
   const absl::Time start = absl::Now();
-  EXPECT_THAT(Get(port, "/metrics"), HasSubstr("200 OK"));
+  EXPECT_THAT(HttpGet(port, "/metrics"), HasSubstr("200 OK"));
   // What Prometheus waits for, deploy/ says.
   EXPECT_LT(absl::Now() - start, absl::Seconds(10));
 }

@@ -21,7 +21,6 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -322,18 +321,8 @@ class Replayer {
   void Join() { thread_.join(); }
   bool done() const { return next_ == log_.size(); }
   size_t next() const { return next_; }
-  // Why it waits for another server.
-  std::string last_error() {
-    std::lock_guard lock(mu_);
-    return last_error_;
-  }
 
  private:
-  void SetLastError(const std::string& message) {
-    std::lock_guard lock(mu_);
-    last_error_ = message;
-  }
-
   void Run() {
     int generation = 0;
     while (const auto channel = address_->WaitForNewer(&generation)) {
@@ -342,7 +331,6 @@ class Replayer {
       const grpc::Status asked = v1::ModelService::NewStub(channel)->GetModel(&context, {}, &model);
       if (!asked.ok()) {
         address_->CheckUnanswered(asked);
-        SetLastError("GetModel: " + asked.error_message());
         continue;
       }
       if (model.sequence() < static_cast<int64_t>(next_)) {
@@ -355,7 +343,6 @@ class Replayer {
         if (!sent.status.ok()) {
           address_->CheckUnanswered(sent.status);
           counts_->AddUnanswered(sent.begun);
-          SetLastError(sent.status.error_message());
           break;
         }
         counts_->acknowledged += static_cast<int64_t>(sent.next - next_);
@@ -369,8 +356,6 @@ class Replayer {
   Counts* const counts_;
   std::mt19937_64 random_;
   std::atomic<size_t> next_{0};
-  std::mutex mu_;
-  std::string last_error_;
   std::thread thread_;
 };
 
@@ -486,7 +471,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
       }
       std::this_thread::sleep_for(milliseconds(1));
     }
-    EXPECT_TRUE(replayer.done()) << replayer.last_error() << "\n" << server.output();
+    EXPECT_TRUE(replayer.done()) << server.output();
     address.Close();
     replayer.Join();
     const v1::ComputeHashResponse trimmed = ComputeHash(server);

@@ -102,11 +102,8 @@ bool ServesReads(const ServerProcess& server) {
 }
 
 bool MetricsSay(const ServerProcess& server, const std::string& line) {
-  TestSocket socket(server.metrics_port());
-  socket.Send("GET /metrics HTTP/1.0\r\n\r\n");
-  std::string answer, more;
-  while (!(more = socket.Receive()).empty()) answer += more;
-  return absl::StrContains(answer, absl::StrCat("\n", line, "\n"));
+  return absl::StrContains(HttpGet(server.metrics_port(), "/metrics"),
+                           absl::StrCat("\n", line, "\n"));
 }
 
 // Until its health says that it takes no more writes.
