@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/http2.h"
-#include "base/test_socket.h"
+#include "base/test_http2_client.h"
 #include "server/test_stream.h"
 #include "server/test_util.h"
 
@@ -37,36 +37,22 @@ std::string PingFrame(char id, bool is_answer) {
   return frame;
 }
 
-// Whoever speaks HTTP/2 for itself, and answers nothing.
-class RawClient {
- public:
-  explicit RawClient(const TestServer& server, int family = AF_INET)
-      : socket_(server.server().port(), family) {}
+constexpr char kGetModel[] = "/factord.v1.ModelService/GetModel";
 
-  void Greet() {
-    std::string greeting(http2::kPreface);
-    http2::PutFrame(&greeting, {http2::kSettings, 0, 0, ""});
-    socket_.Send(greeting);
-  }
-  // For answers that cannot be sent.
-  void GreetWithoutWindow() {
-    std::string greeting(http2::kPreface);
-    const std::string no_initial_window("\0\4\0\0\0\0", 6);
-    http2::PutFrame(&greeting, {http2::kSettings, 0, 0, no_initial_window});
-    socket_.Send(greeting);
-  }
+// Answers nothing.
+class Client : public TestHttp2Client {
+ public:
+  explicit Client(const TestServer& server, int family = AF_INET)
+      : TestHttp2Client(server.server().port(), family) {}
+
   // A call, until the headers of its answer have come.
   bool CallUntilAnswered(uint32_t stream) {
-    std::string message, call = BeginFrame(stream), answer;
-    http2::PutMessageHead(&message, 0);
-    http2::PutFrame(&call, {http2::kData, http2::kEndStream, stream, message});
-    socket_.Send(call);
+    Call(stream, kGetModel);
+    std::string answer;
     http2::PutFrame(&answer, {http2::kHeaders, http2::kEndHeaders, stream, ""});
     return ReadUntil(answer.substr(3));  // without its length
   }
-  // A call whose message does not come.
-  void Begin(uint32_t stream) { socket_.Send(BeginFrame(stream)); }
-  void Ping(char id) { socket_.Send(PingFrame(id, /*is_answer=*/false)); }
+  void Ping(char id) { Send(PingFrame(id, /*is_answer=*/false)); }
   // Reads until `text` has come. False: the connection has ended, or it is too late.
   bool ReadUntil(const std::string& text) {
     while (received_.find(text) == std::string::npos) {
@@ -82,24 +68,17 @@ class RawClient {
   }
 
  private:
-  static std::string BeginFrame(uint32_t stream) {
-    std::string frame;
-    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream,
-                             http2::CallHeaders("/factord.v1.ModelService/GetModel")});
-    return frame;
-  }
   bool ReadMore() {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now()).count();
-    pollfd polled = {socket_.fd(), POLLIN, 0};
+    pollfd polled = {fd(), POLLIN, 0};
     if (has_ended_ || left <= 0 || poll(&polled, 1, static_cast<int>(left)) <= 0) return false;
-    const std::string more = socket_.Receive();
+    const std::string more = Receive();
     has_ended_ = more.empty();
     received_ += more;
     return !has_ended_;
   }
   using Clock = std::chrono::steady_clock;
 
-  TestSocket socket_;
   const Clock::time_point deadline_ = Clock::now() + kPatienceBelowDefaults;
   bool has_ended_ = false;
   std::string received_;
@@ -153,7 +132,7 @@ TEST(KeepaliveTest, AConnectionWhoseClientDoesNotAnswerIsClosed) {
     options->network.keepalive_time = kSoon;
     options->network.keepalive_timeout = kSoon;
   });
-  RawClient client(server);
+  Client client(server);
   client.Greet();
   EXPECT_TRUE(client.ReadToTheEnd());
 }
@@ -161,7 +140,7 @@ TEST(KeepaliveTest, AConnectionWhoseClientDoesNotAnswerIsClosed) {
 TEST(PingTest, AClientThatPingsTooOftenIsSentAway) {
   TestServer server(
       [](ServerOptions* options) { options->network.min_client_ping_interval = hours(1); });
-  RawClient client(server);
+  Client client(server);
   client.Greet();
   for (char id = 'a'; id <= 'z'; ++id) client.Ping(id);
   EXPECT_TRUE(client.ReadUntil("too_many_pings"));
@@ -171,7 +150,7 @@ TEST(PingTest, AClientThatPingsTooOftenIsSentAway) {
 TEST(PingTest, AClientMayPingAsOftenAsItIsToldWithoutCalls) {
   TestServer server(
       [](ServerOptions* options) { options->network.min_client_ping_interval = milliseconds(0); });
-  RawClient client(server);
+  Client client(server);
   client.Greet();
   for (char id = 'a'; id <= 'z'; ++id) {
     client.Ping(id);
@@ -181,7 +160,7 @@ TEST(PingTest, AClientMayPingAsOftenAsItIsToldWithoutCalls) {
 
 TEST(HandshakeTest, AConnectionThatSaysNothingIsClosed) {
   TestServer server([](ServerOptions* options) { options->network.handshake_timeout = kSoon; });
-  RawClient client(server);
+  Client client(server);
   EXPECT_TRUE(client.ReadToTheEnd());
 }
 
@@ -219,13 +198,13 @@ TEST(CallsOfAConnectionTest, OneThatHasFarTooManyIsClosed) {
       options->network.max_calls_per_connection = 2;  // 20 are still there for a moment
     });
     server.WaitUntilServing();
-    RawClient client(server, family), other(server, family);
+    Client client(server, family), other(server, family);
     client.Greet();
     other.Greet();
-    for (uint32_t i = 0; i < 20; ++i) other.Begin(1 + 2 * i);
+    for (uint32_t i = 0; i < 20; ++i) other.Begin(1 + 2 * i, kGetModel);
     other.Ping('a');
     ASSERT_TRUE(other.ReadUntil(PingFrame('a', /*is_answer=*/true)));
-    for (uint32_t i = 0; i < 30; ++i) client.Begin(1 + 2 * i);
+    for (uint32_t i = 0; i < 30; ++i) client.Begin(1 + 2 * i, kGetModel);
     EXPECT_TRUE(client.ReadToTheEnd());
     other.Ping('b');
     EXPECT_TRUE(other.ReadUntil(PingFrame('b', /*is_answer=*/true)));
@@ -240,8 +219,8 @@ TEST(CallsOfAConnectionTest, ThoseThatWereAnsweredDoNotCount) {
     options->network.max_calls_per_connection = 1;  // 10 are too many
   });
   server.WaitUntilServing();
-  RawClient client(server);
-  client.GreetWithoutWindow();
+  Client client(server);
+  client.Greet(/*window=*/0);  // for answers that cannot be sent
   for (uint32_t i = 0; i < 100; ++i) ASSERT_TRUE(client.CallUntilAnswered(1 + 2 * i)) << i;
 }
 

@@ -27,8 +27,10 @@
 #include "base/coding.h"
 #include "base/http2.h"
 #include "base/temp_folder.h"
+#include "base/test_http2_client.h"
 #include "base/test_socket.h"
 #include "client/test_certificates.h"
+#include "server/test_channel.h"
 #include "tests/e2e/server_process.h"
 
 namespace factord {
@@ -90,41 +92,7 @@ void ExpectPeakWithin(const ServerProcess& server, int64_t before, int64_t bytes
   }
 }
 
-// Whoever speaks HTTP/2 for itself. `Connection`: TestSocket, or TlsSocket.
-template <typename Connection>
-class RawClient : public Connection {
- public:
-  using Connection::Connection;
-
-  // The client's greeting. `window`: how many bytes of an answer it takes.
-  void Greet(uint32_t window) {
-    std::string settings, greeting(http2::kPreface);
-    PutSetting(&settings, http2::kInitialWindowSize, window);
-    http2::PutFrame(&greeting, {http2::kSettings, 0, 0, settings});
-    this->Send(greeting);
-  }
-  // A call with one message, of a frame's size at most.
-  void Call(uint32_t stream, const std::string& path, const std::string& message = "") {
-    Begin(stream, path);
-    std::string data, frame;
-    http2::PutMessageHead(&data, static_cast<uint32_t>(message.size()));
-    data += message;
-    http2::PutFrame(&frame, {http2::kData, http2::kEndStream, stream, data});
-    this->Send(frame);
-  }
-
-  // A call, up to its message. `more_headers`: of 100 bytes; gRPC takes 8 kB in all.
-  void Begin(uint32_t stream, const std::string& path, int more_headers = 0) {
-    std::string headers = http2::CallHeaders(path), frame;
-    for (int i = 0; i < more_headers; ++i) {
-      http2::PutHeader(&headers, "k" + std::to_string(i), std::string(100, 'v'));
-    }
-    http2::PutFrame(&frame, {http2::kHeaders, http2::kEndHeaders, stream, headers});
-    this->Send(frame);
-  }
-};
-
-using Client = RawClient<TestSocket>;
+using Client = TestHttp2Client;
 
 // Sends all of a large message but its last byte, as fast as the server takes it.
 class HalfMessage : public Client {
@@ -132,7 +100,7 @@ class HalfMessage : public Client {
   explicit HalfMessage(int port) : Client(port) {
     const int on = 1;  // or each small step would wait for the one before to be acknowledged
     setsockopt(fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    Greet(static_cast<uint32_t>(http2::kInitialWindow));
+    Greet();
     Begin(1, "/factord.v1.RatingService/RecordRatings");
     std::string head;
     http2::PutMessageHead(&head, kSize);
@@ -270,10 +238,10 @@ int64_t CostOfIdleConnections(const std::string& kind, const ServerProcess& serv
                               const std::function<void()>& call) {
   call();
   const int64_t before = ResidentBytes(server);
-  std::vector<std::unique_ptr<RawClient<Connection>>> idle;
+  std::vector<std::unique_ptr<TestHttp2ClientOver<Connection>>> idle;
   for (int i = 0; i < kIdleConnections && !testing::Test::HasFailure(); ++i) {
-    idle.push_back(std::make_unique<RawClient<Connection>>(server.port()));
-    idle.back()->Greet(65'535);
+    idle.push_back(std::make_unique<TestHttp2ClientOver<Connection>>(server.port()));
+    idle.back()->Greet();
   }
   for (const auto& connection : idle) EXPECT_NE(connection->Receive(), "");
   call();
@@ -296,35 +264,48 @@ TEST(AbuseTest, TenThousandIdleConnectionsLeaveRoomForOthers) {
   EXPECT_EQ(server.Stop(), kExitOk);
 }
 
-// The flags of a server that speaks TLS.
-std::vector<std::string> TlsFlags(const TempFolder& dir) {
-  const TestCertificate certificate = TestCa("CA").Issue("server", {"localhost"});
-  std::ofstream(dir / "key") << certificate.key;
-  std::ofstream(dir / "cert") << certificate.certificate;
-  return {"--data_dir=" + (dir / "data"), "--tls_key_file=" + (dir / "key"),
-          "--tls_cert_file=" + (dir / "cert")};
-}
+// A server that speaks TLS, and serves.
+class TlsServer : public ServerProcess {
+ public:
+  explicit TlsServer(const TempFolder& dir) : TlsServer(dir, TestCa("CA")) {}
 
-// A call of another client.
-void ExpectTlsServes(const ServerProcess& server) {
-  RawClient<TlsSocket> other(server.port());
-  other.Greet(65'535);
-  other.Call(1, "/factord.v1.ModelService/GetModel");
-  std::string answer;
-  while (answer.find("grpc-status") == std::string::npos) {
-    const std::string more = other.Receive();
-    ASSERT_NE(more, "");
-    answer += more;
+  // A call of a new client.
+  void ExpectServes() const {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    const auto channel =
+        grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port()),
+                                  grpc::SslCredentials({.pem_root_certs = ca_}), arguments);
+    WaitForConnection(*channel, kPatience);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    v1::RecordRatingsResponse response;
+    const grpc::Status status =
+        v1::RatingService::NewStub(channel)->RecordRatings(&context, OneRating(), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
   }
-}
+
+ private:
+  TlsServer(const TempFolder& dir, TestCa ca)
+      : ServerProcess(Flags(dir, ca.Issue("server", {}, /*with_loopback=*/true))), ca_(ca.pem()) {
+    EXPECT_TRUE(listening() && WaitForOutput("serving")) << output();
+  }
+  static std::vector<std::string> Flags(const TempFolder& dir, const TestCertificate& certificate) {
+    std::ofstream(dir / "key") << certificate.key;
+    std::ofstream(dir / "cert") << certificate.certificate;
+    return {"--data_dir=" + (dir / "data"), "--tls_key_file=" + (dir / "key"),
+            "--tls_cert_file=" + (dir / "cert")};
+  }
+
+  const std::string ca_;
+};
 
 TEST(AbuseTest, TenThousandIdleTlsConnectionsLeaveRoomForOthers) {
   if (!CanOpen(kIdleConnections)) GTEST_SKIP() << "the limit of open files (ulimit -n) is too low";
   TempFolder dir;
-  ServerProcess server(TlsFlags(dir));
-  ASSERT_TRUE(server.listening()) << server.output();
+  TlsServer server(dir);
   const int64_t each =
-      CostOfIdleConnections<TlsSocket>("TLS", server, [&] { ExpectTlsServes(server); });
+      CostOfIdleConnections<TlsSocket>("TLS", server, [&] { server.ExpectServes(); });
   if (kMemoryTells) {
     EXPECT_LT(each, 200'000);
   }
@@ -336,9 +317,8 @@ TEST(AbuseTest, ConnectionsThatAreHalfOpenLeaveRoomForOthersAndEnd) {
   constexpr int kOfEachKind = 1'000;
   if (!CanOpen(4 * kOfEachKind)) GTEST_SKIP() << "the limit of open files (ulimit -n) is too low";
   TempFolder dir;
-  ServerProcess server(TlsFlags(dir));
-  ASSERT_TRUE(server.listening()) << server.output();
-  ExpectTlsServes(server);
+  TlsServer server(dir);
+  server.ExpectServes();
   const int64_t before = ResidentBytes(server);
   // The beginning of a handshake record, and of its ClientHello.
   const std::string half_hello("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
@@ -352,7 +332,7 @@ TEST(AbuseTest, ConnectionsThatAreHalfOpenLeaveRoomForOthersAndEnd) {
     with_tls.push_back(std::make_unique<TlsSocket>(server.port()));
     with_tls.back()->Send("PRI * HTTP/2.0");
   }
-  ExpectTlsServes(server);
+  server.ExpectServes();
   const int64_t each = (ResidentBytes(server) - before) / (4 * kOfEachKind);
   std::printf("%d half-open connections: %lld bytes each\n", 4 * kOfEachKind,
               static_cast<long long>(each));
@@ -508,7 +488,7 @@ TEST(AbuseTest, HealthHasItsRoomAtEachPort) {
   std::vector<std::unique_ptr<Client>> clients;
   const auto connect = [&]() -> Client* {
     clients.push_back(std::make_unique<Client>(server.port()));
-    clients.back()->Greet(65'535);
+    clients.back()->Greet();
     return clients.back().get();
   };
   const auto probe = [](int port,
@@ -665,7 +645,7 @@ TEST(AbuseTest, WhoMayNotCallIsToldBeforeTheMessage) {
   ServerProcess server({"--data_dir=" + (dir / "data"), "--token_file=" + (dir / "tokens")});
   server.WaitUntilServing();
   Client client(server.port());
-  client.Greet(65'535);
+  client.Greet();
   client.Begin(1, "/factord.v1.RatingService/RecordRatings");
   std::string answer;
   while (answer.find("no token") == std::string::npos) {
@@ -707,7 +687,7 @@ TEST(AbuseTest, CallsThatAreOnlyBegunDoNotStay) {
     std::atomic<bool> is_over = false;
     std::thread flood([&] {
       clients.push_back(std::make_unique<Client>(server.port()));
-      clients.back()->Greet(65'535);
+      clients.back()->Greet();
       for (uint32_t i = 0; i < kCalls; ++i) {
         constexpr int kMoreHeaders = 55;  // nearly as many as gRPC takes
         clients.back()->Begin(1 + 2 * i, "/factord.v1.RatingService/RecordRatings", kMoreHeaders);
@@ -891,7 +871,7 @@ TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
     for (int c = 0; c < kClients; ++c) {
       clients.emplace_back([&] {
         Client connection(server.port());
-        connection.Greet(65'535);
+        connection.Greet();
         const timeval patience = {.tv_sec = 2, .tv_usec = 0};
         setsockopt(connection.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
         // Until the server closes, or takes no more.
@@ -938,7 +918,7 @@ TEST(AbuseTest, AHeaderWithoutEndEndsTheConnection) {
     for (int c = 0; c < 2; ++c) {
       clients.emplace_back([&, pause] {
         Client connection(server.port());
-        connection.Greet(65'535);
+        connection.Greet();
         std::string bytes = begin;
         int64_t sent_here = 0;
         while (!is_too_much && send(connection.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
