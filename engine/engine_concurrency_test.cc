@@ -2,6 +2,7 @@
 // close.
 #include <atomic>
 #include <map>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -109,6 +110,100 @@ TEST(EngineConcurrencyTest, EverythingAtOnce) {
   const auto verified = VerifyFolder(dir / "data");
   ASSERT_TRUE(verified.ok()) << verified.status();
   EXPECT_EQ(verified->hash.ToHex(), hash);
+}
+
+struct ItemRow {
+  std::string id;
+  std::vector<float> factors;
+  int64_t ratings = 0;
+  friend bool operator==(const ItemRow& a, const ItemRow& b) = default;
+};
+
+// All items at one sequence.
+struct ItemView {
+  int64_t sequence = 0;
+  std::vector<ItemRow> rows;
+};
+
+ItemView ViewItems(Engine& engine) {
+  const auto token = engine.PinItems();
+  EXPECT_TRUE(token.ok()) << token.status();
+  const auto page = engine.ItemFactors(token.value_or(""), 0, 1000);
+  EXPECT_TRUE(page.ok()) << page.status();
+  ItemView view;
+  if (!page.ok()) return view;
+  view.sequence = page->sequence;
+  for (const FactorPage::Row& row : page->rows) {
+    view.rows.push_back({std::string(row.id), row.factors, row.ratings});
+  }
+  return view;
+}
+
+// Neither torn nor stale: what is read amid writes and snapshots has all that was acknowledged
+// before, and is, bit for bit, what one thread alone makes of the events up to its sequence.
+TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
+  constexpr int kWriters = 3, kBatches = 60, kEventsABatch = 10;
+  constexpr int kBatchesAView = 3, kMoreViews = 60;  // 120 in all
+  TempFolder dir;
+  EngineOptions options = TestOptions(dir / "data");
+  options.durability = Durability::kAsync;
+  options.snapshot_interval = std::chrono::milliseconds(3);
+  options.max_pinned_views = 128;
+  const auto engine = OpenOrDie(options);
+  ASSERT_NE(engine, nullptr);
+  std::atomic<int> writers_left{kWriters};
+  std::atomic<int64_t> acknowledged{0};
+  std::mutex mu;
+  std::map<int64_t, OwnedRating> events;  // by sequence
+  std::map<int64_t, ItemView> views;
+  const auto view_items = [&] {
+    const int64_t at_least = acknowledged;
+    ItemView view = ViewItems(*engine);
+    EXPECT_GE(view.sequence, at_least);
+    const std::lock_guard lock(mu);
+    const auto [seen, is_new] = views.try_emplace(view.sequence, view);
+    EXPECT_EQ(seen->second.rows, view.rows);
+  };
+  std::vector<std::thread> threads;
+  for (uint32_t w = 0; w < kWriters; ++w) {
+    threads.emplace_back([&, w] {
+      for (uint32_t i = 0; i < kBatches; ++i) {
+        const std::vector<OwnedRating> batch = RandomRatings(w * 1'000 + i, kEventsABatch);
+        const RecordResult result = Record(*engine, batch);
+        EXPECT_TRUE(result.status.ok()) << result.status;
+        for (int64_t last = acknowledged;
+             last < result.last_sequence &&
+             !acknowledged.compare_exchange_weak(last, result.last_sequence);) {
+        }
+        {
+          const std::lock_guard lock(mu);
+          for (size_t e = 0; e < result.events.size(); ++e) {
+            events[result.events[e].sequence] = batch[e];
+          }
+        }
+        if (i % kBatchesAView == 0) view_items();
+      }
+      --writers_left;
+    });
+  }
+  threads.emplace_back([&] {
+    for (int i = 0; writers_left > 0 && i < kMoreViews; ++i) view_items();
+  });
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_EQ(events.size(), kWriters * kBatches * kEventsABatch);
+  EXPECT_GT(views.size(), 20U);
+
+  options.data_dir = dir / "alone";
+  const auto alone = OpenOrDie(options);
+  ASSERT_NE(alone, nullptr);
+  for (const auto& [sequence, event] : events) {
+    ASSERT_EQ(Record(*alone, {event}).last_sequence, sequence);
+    if (const auto view = views.find(sequence); view != views.end()) {
+      const ItemView expected = ViewItems(*alone);
+      ASSERT_EQ(expected.sequence, sequence);
+      ASSERT_EQ(view->second.rows, expected.rows) << sequence;
+    }
+  }
 }
 
 // A close amid snapshots and records that have no answer yet: each gets one, and what was
