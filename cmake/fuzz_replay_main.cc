@@ -25,14 +25,19 @@ void Replay(const std::filesystem::path& file) {
 
 int main(int argc, char** argv) {
   LLVMFuzzerTestOneInput(nullptr, 0);
+  int replayed = 0;
   for (int i = 1; i < argc; ++i) {
     if (!std::filesystem::is_directory(argv[i])) {
       Replay(argv[i]);
+      ++replayed;
       continue;
     }
     for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
-      if (entry.is_regular_file()) Replay(entry.path());
+      if (!entry.is_regular_file()) continue;
+      Replay(entry.path());
+      ++replayed;
     }
   }
-  return 0;
+  if (argc > 1 && replayed == 0) std::fprintf(stderr, "there is nothing to be replayed\n");
+  return argc > 1 && replayed == 0;
 }
