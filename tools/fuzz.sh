@@ -47,7 +47,7 @@ PYTHON
 done
 
 ((${#targets[@]} > 0)) || targets=("${all[@]}")
-TIMEFORMAT='%0U' # of `time`: the processor's seconds
+TIMEFORMAT='%0U + %0S' # of `time`: the processor's seconds, for the program and for the kernel
 tools/install_deps.sh --checks >&2
 cmake --preset fuzz >&2
 cmake --build --preset fuzz --target "${targets[@]/%/_fuzzer}" >&2
@@ -61,8 +61,13 @@ for target in "${targets[@]/%/_fuzzer}"; do
     echo "$target: $(find "$corpus" -type f | wc -l) inputs in $corpus"
     continue
   fi
-  took="$({ time "build/fuzz/$target" -max_total_time="$seconds" -max_len=32768 -artifact_prefix="$found/" "$found" "$corpus" \
-    >"$log" 2>&1; } 2>&1)" || { tail -30 "$log"; exit 1; }
+  options=(-max_total_time="$seconds" -max_len=32768 -artifact_prefix="$found/")
+  # The threads of its server hold memory for a moment, which a look at an input's end takes for lost. The same
+  # inputs are replayed under AddressSanitizer, which looks at the end of the process.
+  [[ "$target" != server/request_fuzzer ]] || options+=(-detect_leaks=0)
+  took="$({ time "build/fuzz/$target" "${options[@]}" "$found" "$corpus" >"$log" 2>&1; } 2>&1)" ||
+    { tail -30 "$log"; exit 1; }
+  took="$((took))"
   read -r _ runs _ <<<"$(grep '^Done ' "$log")" # N runs in N second(s)
   echo "$target: $runs inputs, $took s of the processor"
   if [[ -n "$commit" ]]; then
