@@ -1,6 +1,7 @@
 // Many clients at once, for ThreadSanitizer: writers, readers, snapshots, hashes, backups, and a
 // close.
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <string>
@@ -114,7 +115,8 @@ TEST(EngineConcurrencyTest, EverythingAtOnce) {
 
 struct ItemRow {
   std::string id;
-  std::vector<float> factors;
+  std::vector<float> factors, ranking_factors;
+  float bias = 0, ranking_bias = 0;
   int64_t ratings = 0;
   friend bool operator==(const ItemRow& a, const ItemRow& b) = default;
 };
@@ -125,16 +127,19 @@ struct ItemView {
   std::vector<ItemRow> rows;
 };
 
-ItemView ViewItems(Engine& engine) {
+// As they are now, read a moment later.
+ItemView ViewItems(Engine& engine, std::chrono::milliseconds later) {
   const auto token = engine.PinItems();
   EXPECT_TRUE(token.ok()) << token.status();
+  std::this_thread::sleep_for(later);
   const auto page = engine.ItemFactors(token.value_or(""), 0, 1000);
   EXPECT_TRUE(page.ok()) << page.status();
   ItemView view;
   if (!page.ok()) return view;
   view.sequence = page->sequence;
   for (const FactorPage::Row& row : page->rows) {
-    view.rows.push_back({std::string(row.id), row.factors, row.ratings});
+    view.rows.push_back({std::string(row.id), row.factors, row.ranking_factors, row.bias,
+                         row.ranking_bias, row.ratings});
   }
   return view;
 }
@@ -158,7 +163,7 @@ TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
   std::map<int64_t, ItemView> views;
   const auto view_items = [&] {
     const int64_t at_least = acknowledged;
-    ItemView view = ViewItems(*engine);
+    ItemView view = ViewItems(*engine, std::chrono::milliseconds(2));
     EXPECT_GE(view.sequence, at_least);
     const std::lock_guard lock(mu);
     const auto [seen, is_new] = views.try_emplace(view.sequence, view);
@@ -199,7 +204,7 @@ TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
   for (const auto& [sequence, event] : events) {
     ASSERT_EQ(Record(*alone, {event}).last_sequence, sequence);
     if (const auto view = views.find(sequence); view != views.end()) {
-      const ItemView expected = ViewItems(*alone);
+      const ItemView expected = ViewItems(*alone, std::chrono::milliseconds(0));
       ASSERT_EQ(expected.sequence, sequence);
       ASSERT_EQ(view->second.rows, expected.rows) << sequence;
     }
