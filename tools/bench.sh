@@ -19,6 +19,8 @@ tools/install_deps.sh --bench >&2
 cmake --preset release -DFACTORD_BUILD_BENCH=ON >&2
 cmake --build --preset release --target factord-bench >&2
 
+[[ " ${arguments[*]} " != *" --help "* ]] || exec build/release/benchmarks/factord-bench --help
+
 lines="$(mktemp)"
 trap 'rm -f "$lines"' EXIT
 status=0
