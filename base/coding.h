@@ -27,10 +27,6 @@ inline void PutFixed64(std::string* out, uint64_t v) {
 inline void PutFloat(std::string* out, float v) { PutFixed32(out, std::bit_cast<uint32_t>(v)); }
 inline void PutDouble(std::string* out, double v) { PutFixed64(out, std::bit_cast<uint64_t>(v)); }
 void PutVarint(std::string* out, uint64_t v);
-// Zigzag: small magnitudes of either sign are short.
-inline void PutSignedVarint(std::string* out, int64_t v) {
-  PutVarint(out, (static_cast<uint64_t>(v) << 1) ^ static_cast<uint64_t>(v >> 63));
-}
 // Varint length, then the bytes.
 void PutString(std::string* out, absl::string_view v);
 // Eight (four) bytes, most significant first.
@@ -48,10 +44,6 @@ class Reader {
   float Float() { return std::bit_cast<float>(Fixed32()); }
   double Double() { return std::bit_cast<double>(Fixed64()); }
   uint64_t Varint();
-  int64_t SignedVarint() {
-    const uint64_t v = Varint();
-    return static_cast<int64_t>(v >> 1) ^ -static_cast<int64_t>(v & 1);
-  }
   absl::string_view String();
   absl::string_view Bytes(size_t n);
   uint64_t BigEndian64();

@@ -1,7 +1,6 @@
 #include "base/coding.h"
 
 #include <cstdint>
-#include <limits>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -31,21 +30,15 @@ TEST(CodingTest, ValuesComeBackInOrder) {
 
 TEST(CodingTest, VarintsOfEveryLength) {
   for (int shift = 0; shift < 64; ++shift) {
-    for (const uint64_t v : {uint64_t{1} << shift, (uint64_t{1} << shift) - 1}) {
+    const uint64_t power = uint64_t{1} << shift;
+    for (const uint64_t v : {power, power - 1, ~power, ~(power - 1)}) {
       std::string bytes;
       PutVarint(&bytes, v);
-      PutSignedVarint(&bytes, static_cast<int64_t>(v));
-      PutSignedVarint(&bytes, static_cast<int64_t>(-v));
       Reader reader(bytes);
       EXPECT_EQ(reader.Varint(), v);
-      EXPECT_EQ(reader.SignedVarint(), static_cast<int64_t>(v));
-      EXPECT_EQ(reader.SignedVarint(), static_cast<int64_t>(-v));
       EXPECT_TRUE(reader.Done());
     }
   }
-  std::string bytes;
-  PutSignedVarint(&bytes, std::numeric_limits<int64_t>::min());
-  EXPECT_EQ(Reader(bytes).SignedVarint(), std::numeric_limits<int64_t>::min());
 }
 
 TEST(CodingTest, MalformedInputFailsAndStaysFailed) {
