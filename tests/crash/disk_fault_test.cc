@@ -362,6 +362,7 @@ class PowerLossTest : public ::testing::TestWithParam<bool> {
       ServerProcess server(flags, environment);
       outcome = RunScript(server, /*must_live=*/false);
       if (outcome.acknowledged == kRequests) server.Signal(SIGTERM);
+      ASSERT_TRUE(server.EndsWithin(kPatience)) << "the power was not lost";
       const Ended ended = server.Wait();
       EXPECT_EQ(ended.exit_code, disk.failed() > 0 ? -SIGKILL : kExitOk) << ended.output;
     }
