@@ -45,7 +45,7 @@ class Compose(unittest.TestCase):
 
     def test_memory_has_room_for_the_rest(self):
         self.assertLess(files.planned_memory(FACTORD["environment"]),
-                        files.quantity(FACTORD["mem_limit"]) * 0.85)
+                        files.quantity(FACTORD["mem_limit"]) * 5 / 6)
         self.assertGreater(int(FACTORD["environment"]["FACTORD_MAX_CONNECTIONS"]), files.IDLE_CONNECTIONS)
 
     def test_mounts_exist(self):

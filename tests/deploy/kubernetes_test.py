@@ -163,7 +163,7 @@ class Rendered:
         resources = self.container()["resources"]
         self.assertEqual(resources["requests"]["memory"], resources["limits"]["memory"])
         limit = files.quantity(resources["limits"]["memory"])
-        self.assertLess(files.planned_memory(self.settings()), limit * 0.85)
+        self.assertLess(files.planned_memory(self.settings()), limit * 5 / 6)
         self.assertGreater(int(self.settings()["FACTORD_MAX_CONNECTIONS"]), files.IDLE_CONNECTIONS)
 
     def test_the_network_policy(self):
