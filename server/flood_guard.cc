@@ -13,17 +13,18 @@ constexpr int64_t kMaxUnseen = 5'000;
 // second, are ended.
 constexpr std::chrono::milliseconds kWatch{15};
 constexpr uint64_t kFloodBytes = 32'768;
-// So many times the calls that may wait for their requests, of those that were refused.
-constexpr int64_t kRefusedCalls = 3;
+// Of a connection: calls that were refused before their requests came, and are not disposed of. A
+// client that does nothing wrong has some: on a busy machine the thread that disposes of them may
+// be a tenth of a second behind.
+constexpr int64_t kMaxRefused = 3'000;
 // An ended connection's calls are told of for a moment.
 constexpr std::chrono::milliseconds kResetAgain{100};
 // How often those that send without end are looked for; where that takes long, since there are
 // many connections, only after so many times as long.
 constexpr std::chrono::milliseconds kLook{100};
 constexpr int kLookPause = 50;
-// Less on a connection is none of theirs: HTTP/2's window is 64 KiB at first, and grows where bytes
-// are long on their way.
-constexpr uint64_t kEndlessBytes = 1 << 20;
+// Less on a connection does not count: HTTP/2's window, which grows only where much is sent.
+constexpr uint64_t kEndlessBytes = 64 << 10;
 
 }  // namespace
 
@@ -174,8 +175,7 @@ FloodGuard::Call::Call(FloodGuard* guard, grpc::CallbackServerContext* context) 
     ConnectionCalls& calls = connection_->second;
     ++calls.all;
     ++calls.waiting;
-    const int64_t max_calls = guard_->limits_.max_calls;
-    if (calls.waiting > max_calls || calls.refused > kRefusedCalls * max_calls) {
+    if (calls.waiting > guard_->limits_.max_calls || calls.refused > kMaxRefused) {
       const Clock::time_point now = Clock::now();
       has_too_many = now >= calls.next_reset;
       if (has_too_many) calls.next_reset = now + kResetAgain;

@@ -50,8 +50,7 @@ namespace factord {
 class FloodGuard {
  public:
   struct Limits {
-    // Of a connection: calls whose requests have not come; three times as many that were refused
-    // before they came and are not disposed of.
+    // Of a connection: calls whose requests have not come.
     int64_t max_calls = 0;
     // Of all connections together: bytes that have come since anything was last written there.
     int64_t max_unanswered_bytes = 0;

@@ -25,11 +25,11 @@ class HealthCall final : public HealthService::Reactor,
                          public std::enable_shared_from_this<HealthCall> {
  public:
   HealthCall(HealthService* service, grpc::CallbackServerContext* context, bool is_watch)
-      : guarded_(service->flood_guard_, context),
-        service_(service),
+      : service_(service),
         health_(service->health_),
         context_(context),
-        is_watch_(is_watch) {}
+        is_watch_(is_watch),
+        guarded_(service->flood_guard_, context) {}
 
   void Open() {
     {
@@ -57,7 +57,10 @@ class HealthCall final : public HealthService::Reactor,
  private:
   void OnReadDone(bool ok) override {
     if (ok) {
-      guarded_.Received();
+      {
+        MutexLock lock(&mu_);  // it may be cancelled at the same moment
+        guarded_.Received();
+      }
       return Answer();
     }
     End(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
@@ -142,7 +145,6 @@ class HealthCall final : public HealthService::Reactor,
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining: the server is going down");
   }
 
-  FloodGuard::Call guarded_;
   HealthService* const service_;
   Health* const health_;
   grpc::CallbackServerContext* const context_;
@@ -154,6 +156,7 @@ class HealthCall final : public HealthService::Reactor,
   HealthService::Calls::iterator place_;
 
   Mutex mu_;
+  FloodGuard::Call guarded_ ABSL_GUARDED_BY(mu_);
   HealthCheckResponse::ServingStatus latest_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
   HealthCheckResponse response_ ABSL_GUARDED_BY(mu_);  // as last written; UNKNOWN: nothing yet
   bool is_writing_ ABSL_GUARDED_BY(mu_) = false;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -821,13 +822,26 @@ TEST(AbuseTest, GuessedTokensLeaveRoomForThoseWhoKnowOne) {
   }
 }
 
+// Those that the server has closed for what they did.
+int64_t EndedConnections(const ServerProcess& server) {
+  const std::string metrics = HttpGet(server.metrics_port(), "/metrics");
+  const std::string name = "\nfactord_connections_reset_total ";
+  const size_t place = metrics.find(name);
+  EXPECT_NE(place, std::string::npos);
+  return place == std::string::npos ? 0 : std::atoll(metrics.c_str() + place + name.size());
+}
+
 // Frames that cost their sender next to nothing, or that have no end, from clients that read
 // nothing.
 TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
   using http2::Frame, http2::PutFrame;
   struct Flood {
     std::string name;
+    int64_t most_bytes;                                     // that it may cost
+    bool ends;                                              // the connection is closed for it
     std::function<void(uint32_t i, std::string* out)> put;  // the i-th piece
+    std::chrono::milliseconds pause{0};                     // after what is sent at once
+    size_t at_once = 65'536;                                // bytes
   };
   constexpr int64_t kBytes = 64 << 20;
   constexpr int kClients = 4;
@@ -838,30 +852,43 @@ TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
   }
   const std::string some_bytes(http2::kMaxFrame, 'v');
   const std::string begun = http2::CallHeaders(path);
+  // The same, remembered by the server for later calls, and one of those: seven bytes.
+  std::string to_remember("\x83\x86\x44", 3);
+  to_remember += static_cast<char>(path.size()) + path + "\x41\x09" + "127.0.0.1" + "\x5f\x10" +
+                 "application/grpc" + "\x40\x02te\x08trailers";
+  const std::string remembered = "\x83\x86\xc1\xc0\xbf\xbe";
+  const std::string cancelled("\0\0\0\x8", 4);
   for (const Flood& flood : std::vector<Flood>{
-           {"headers without end",
+           {"headers without end", 300 << 20, false,
             [&](uint32_t i, std::string*out) {
               PutFrame(out, i == 0 ? Frame{http2::kHeaders, 0, 1, begun}
                                    : Frame{http2::kContinuation, 0, 1, many_headers});
             }},
-           {"calls that are taken back at once",
+           {"calls that are taken back at once", 600 << 20, true,
             [&](uint32_t i, std::string*out) {
               PutFrame(out, {http2::kHeaders, http2::kEndHeaders, 1 + 2 * i, begun});
-              PutFrame(out, {http2::kReset, 0, 1 + 2 * i, std::string("\0\0\0\x8", 4)});
+              PutFrame(out, {http2::kReset, 0, 1 + 2 * i, cancelled});
             }},
-           {"settings",
+           {"calls of a few bytes, .8 MB/s from each", 600 << 20, true,
+            [&](uint32_t i, std::string*out) {
+              PutFrame(out, {http2::kHeaders, http2::kEndHeaders, 1 + 2 * i,
+                             i == 0 ? to_remember : remembered});
+              PutFrame(out, {http2::kReset, 0, 1 + 2 * i, cancelled});
+            },
+            std::chrono::milliseconds(10), 8'192},
+           {"settings", 100 << 20, false,
             [](uint32_t, std::string*out) {
               PutFrame(out, {http2::kSettings, 0, 0, ""});
             }},
-           {"pings",
+           {"pings", 250 << 20, false,
             [](uint32_t, std::string*out) {
               PutFrame(out, {http2::kPing, 0, 0, "12345678"});
             }},
-           {"frames of no known type", [&](uint32_t, std::string*out) {
+           {"frames of no known type", 60 << 20, false, [&](uint32_t, std::string*out) {
               PutFrame(out, {static_cast<http2::FrameType>(0xee), 0, 0, some_bytes});
             }}}) {
     TempFolder dir;
-    ServerProcess server({"--data_dir=" + (dir / "data")});
+    ServerProcess server({"--data_dir=" + (dir / "data"), "--metrics_listen=127.0.0.1:0"});
     server.WaitUntilServing();
     RecordRatings(server, OneRating());
     ForgetPeak(server);
@@ -877,38 +904,50 @@ TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
         // Until the server closes, or takes no more.
         std::string bytes;
         for (uint32_t i = 0; sent < kBytes; bytes.clear()) {
-          while (bytes.size() < 65'536) flood.put(i++, &bytes);
+          while (bytes.size() < flood.at_once) flood.put(i++, &bytes);
           if (send(connection.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) !=
               std::ssize(bytes)) {
             break;
           }
           sent += std::ssize(bytes);
+          std::this_thread::sleep_for(flood.pause);
         }
       });
     }
     ExpectServed(server, 20, "--max_concurrent_calls");
     for (std::thread& client : clients) client.join();
     ExpectServed(server, 20, "--max_concurrent_calls");
-    ExpectPeakWithin(server, before, 600 << 20,
+    ExpectPeakWithin(server, before, flood.most_bytes,
                      absl::StrCat(flood.name, ", ", sent.load() >> 20, " MiB of them"));
+    if (flood.ends) {
+      EXPECT_GT(EndedConnections(server), 0) << flood.name;
+    }
     EXPECT_EQ(server.Stop(), kExitOk) << flood.name;
   }
 }
 
-// One header, whose end gRPC waits for with all that it has of it.
+// One header, whose end gRPC waits for with all that it has of it: the head of one whose value has
+// a gigabyte, 2^30 - 127, with a prefix of seven bits.
+std::string HeaderWithoutEnd() {
+  std::string frame;
+  http2::PutFrame(
+      &frame, {http2::kHeaders, 0, 1, absl::string_view("\x00\x01k\x7f\x81\xff\xff\xff\x03", 9)});
+  return frame;
+}
+std::string MoreOfTheHeader() {
+  std::string frame;
+  http2::PutFrame(&frame, {http2::kContinuation, 0, 1, std::string(http2::kMaxFrame, 'v')});
+  return frame;
+}
+
 TEST(AbuseTest, AHeaderWithoutEndEndsTheConnection) {
-  using http2::PutFrame;
   TempFolder dir;
   ServerProcess server({"--data_dir=" + (dir / "data"), "--network_memory_bytes=16MiB"});
   server.WaitUntilServing();
   RecordRatings(server, OneRating());
   ForgetPeak(server);
   const int64_t before = PeakBytes(server);
-  // The head of a header whose value has a gigabyte: 2^30 - 127, with a prefix of seven bits.
-  const std::string long_value("\x00\x01k\x7f\x81\xff\xff\xff\x03", 9);
-  std::string begin, more;
-  PutFrame(&begin, {http2::kHeaders, 0, 1, long_value});
-  PutFrame(&more, {http2::kContinuation, 0, 1, std::string(http2::kMaxFrame, 'v')});
+  const std::string begin = HeaderWithoutEnd(), more = MoreOfTheHeader();
   // Fast, and slowly.
   constexpr int64_t kMaxSent = 24 << 20;
   std::atomic<int64_t> sent{0};
@@ -937,8 +976,34 @@ TEST(AbuseTest, AHeaderWithoutEndEndsTheConnection) {
   ExpectServed(server, 20, "--max_concurrent_calls");
   EXPECT_FALSE(is_too_much);
   // What comes before it is noticed, twice.
-  ExpectPeakWithin(server, before, 400 << 20,
+  ExpectPeakWithin(server, before, 190 << 20,
                    absl::StrCat("headers without end, ", sent.load() >> 20, " MiB of them"));
+}
+
+// Symptom: what a connection had sent below a mebibyte did not count, however many there were.
+TEST(AbuseTest, HeadersWithoutEndOnManyConnectionsCountTogether) {
+  constexpr int kConnections = 100, kFrames = 50;  // 800 kB on each
+  TempFolder dir;
+  ServerProcess server({"--data_dir=" + (dir / "data"), "--network_memory_bytes=16MiB",
+                        "--metrics_listen=127.0.0.1:0"});
+  server.WaitUntilServing();
+  RecordRatings(server, OneRating());
+  ForgetPeak(server);
+  const int64_t before = PeakBytes(server);
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int c = 0; c < kConnections; ++c) {
+    clients.push_back(std::make_unique<Client>(server.port()));
+    clients.back()->Greet();
+    clients.back()->Send(HeaderWithoutEnd());
+  }
+  const std::string more = MoreOfTheHeader();
+  for (int frame = 0; frame < kFrames; ++frame) {
+    for (const auto& client : clients) client->Send(more);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ExpectServed(server, 20, "--max_concurrent_calls");
+  EXPECT_GT(EndedConnections(server), kConnections / 2);
+  ExpectPeakWithin(server, before, 100 << 20, "headers without end on many connections");
 }
 
 // `piece` again and again, up to the largest message that is taken.
