@@ -852,7 +852,7 @@ TEST(AbuseTest, FloodsOfFramesCostOneConnection) {
   }
   const std::string some_bytes(http2::kMaxFrame, 'v');
   const std::string begun = http2::CallHeaders(path);
-  // The same, remembered by the server for later calls, and one of those: seven bytes.
+  // The same, remembered by the server for later calls, and one of those: six bytes.
   std::string to_remember("\x83\x86\x44", 3);
   to_remember += static_cast<char>(path.size()) + path + "\x41\x09" + "127.0.0.1" + "\x5f\x10" +
                  "application/grpc" + "\x40\x02te\x08trailers";
