@@ -100,7 +100,9 @@ class RocksDatabase {
   // Flushes what Put and Write have written, so that no WAL is needed for it.
   absl::Status Flush() const;
 
-  // DATA_LOSS, naming the file, if a block of a table does not match its checksum.
+  // DATA_LOSS, naming the file, if a block of a table does not match its checksum, or if a file
+  // that is called a table does not end as one; it may be one that the database has no more use
+  // for.
   absl::Status VerifyFiles() const;
 
   // For monitoring: the sizes of the WALs and of the log's files, and what RocksDB keeps in memory.

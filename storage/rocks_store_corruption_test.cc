@@ -93,6 +93,9 @@ TEST_F(RocksStoreCorruptionTest, TheManifestCutOff) {
 }
 
 TEST_F(RocksStoreCorruptionTest, BitsFlippedInEachFile) { TryBitsFlippedInEachFile(every); }
+TEST_F(RocksStoreCorruptionTest, BitsFlippedInTheFormatOfEachTable) {
+  TryBitsFlippedInTheFormatOfEachTable();
+}
 TEST_F(RocksStoreCorruptionTest, BytesAppendedToEachFile) { TryBytesAppendedToEachFile(); }
 TEST_F(RocksStoreCorruptionTest, TwoFilesSwapped) { TryEachFileSwappedWithTheNext(); }
 
