@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -81,6 +82,8 @@ const char* PhaseName(unsigned phase) {
       return "trimming";
     case kRecovering:
       return "recovery";
+    case kReopening:
+      return "reopening";
     default:
       return "closing";
   }
@@ -140,10 +143,12 @@ class Killer {
     clock_offset_ = 0;
     JumpInTime();
     const uint64_t choice = Below(16);
-    const bool while_recovering = choice < 4;
+    const bool is_closed = std::filesystem::exists(data_dir_ + "/EVIDENCE");
+    const unsigned start = is_closed && Below(4) > 0 ? kReopening : kRecovering;
+    const bool while_recovering = choice < 4 || start == kReopening;
     int point = -1;
     if (while_recovering) {
-      if (Below(8) > 0) point = LeastTried(kRecovering);
+      if (Below(8) > 0) point = LeastTried(start);
       if (point >= 0) kill_switch_.Arm(point, 1);
     }
     std::vector<std::string> environment = kill_switch_.Environment();
@@ -160,7 +165,7 @@ class Killer {
     if (while_recovering && (!serves || kill_switch_.killed_at() >= 0)) {
       EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
       EXPECT_EQ(kill_switch_.killed_at(), point);
-      CountOther(kRecovering);
+      CountOther(start);
       return;
     }
     server.WaitUntilServing();
@@ -490,7 +495,7 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
 std::string TallyLine(double run_seconds) {
   // Also those that were never reached.
   for (int i = 0; i < static_cast<int>(kKillPointCount); ++i) {
-    for (const unsigned phase : {kUnderLoad, kTrimming, kRecovering, kClosing}) {
+    for (const unsigned phase : {kUnderLoad, kTrimming, kRecovering, kClosing, kReopening}) {
       if ((kKillPoints[i].phases & phase) != 0) tally.points.try_emplace(PointName(i, phase));
     }
   }

@@ -14,6 +14,7 @@ enum KillPhase : unsigned {
   kTrimming = 2,  // under load, where the log is trimmed
   kRecovering = 4,
   kClosing = 8,
+  kReopening = 16,  // while starting on a folder that was closed cleanly
 };
 
 struct KillPointEntry {
@@ -84,6 +85,9 @@ inline constexpr KillPointEntry kKillPoints[] = {
 
     {"evidence.rename.before", kClosing},
     {"evidence.rename.after", kClosing},
+
+    {"evidence.unlink.before", kReopening},
+    {"evidence.unlink.after", kReopening},
 };
 inline constexpr size_t kKillPointCount = sizeof(kKillPoints) / sizeof(kKillPoints[0]);
 
