@@ -144,7 +144,7 @@ class Killer {
     JumpInTime();
     const uint64_t choice = Below(16);
     const bool is_closed = std::filesystem::exists(data_dir_ + "/EVIDENCE");
-    const unsigned start = is_closed && Below(4) > 0 ? kReopening : kRecovering;
+    const unsigned start = is_closed && Below(2) > 0 ? kReopening : kRecovering;
     const bool while_recovering = choice < 4 || start == kReopening;
     int point = -1;
     if (while_recovering) {
@@ -172,8 +172,8 @@ class Killer {
     if (::testing::Test::HasFailure()) return;  // it does not start
     EXPECT_NE(kill_switch_.is_hooked(), kill_switch_.Environment().empty());
     Load(server);
-    if (choice == 4) {
-      Close(server);
+    if (choice == 4 || choice == 5) {
+      Close(server, /*at_a_point=*/choice == 4);
       address_->AwaitWaiting(clients_);
       if (kill_switch_.killed_at() >= 0) CountOther(kClosing);
       return;
@@ -292,8 +292,8 @@ class Killer {
     std::this_thread::sleep_for(std::chrono::microseconds(micros));
   }
 
-  void Close(ServerProcess& server) {
-    const int point = LeastTried(kClosing);
+  void Close(ServerProcess& server, bool at_a_point) {
+    const int point = at_a_point ? LeastTried(kClosing) : -1;
     address_->ExpectEnd();
     if (point >= 0) kill_switch_.Arm(point, 1);
     server.Signal(SIGTERM);
