@@ -235,8 +235,10 @@ class Checker {
 
   // A process of its own for each kind: it is chosen once.
   void CheckReplays(const std::string& hash) {
+    int replays = 0;
     for (const char* const kernels : {"scalar", "sse2", "avx2", "avx512"}) {
       if (!KernelsByName(kernels).ok()) continue;
+      ++replays;
       const std::string command = absl::StrCat("FACTORD_SIMD=", kernels, " /proc/", getpid(),
                                                "/exe --verify '", options_.data_dir, "'");
       std::FILE* const output = popen(command.c_str(), "r");
@@ -245,6 +247,9 @@ class Checker {
       EXPECT_EQ(pclose(output), 0);
       EXPECT_EQ(line.data(), absl::StrCat(kernels, " ", hash, "\n"));
     }
+#ifdef __x86_64__
+    EXPECT_GE(replays, 2);  // each has SSE2
+#endif
   }
 
   std::mt19937 random_;
