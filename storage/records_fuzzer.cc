@@ -79,8 +79,9 @@ void TryKey(absl::string_view bytes) {
 // As a table file of a database.
 void TryTable(absl::string_view bytes) {
   static const TempFolder folder(TempFolder::Place::kMemory);
-  std::ofstream(folder / "000001.sst", std::ios::binary).write(bytes.data(), std::ssize(bytes));
-  (void)CheckTableFiles(folder.path());
+  const std::string path = folder / "000001.sst";
+  std::ofstream(path, std::ios::binary).write(bytes.data(), std::ssize(bytes));
+  (void)CheckTable(path);
   (void)TablesWithoutFooter(folder.path());
 }
 

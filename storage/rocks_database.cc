@@ -243,8 +243,8 @@ absl::StatusOr<std::unique_ptr<RocksDatabase>> RocksDatabase::Open(const std::st
                                                                    Mode mode, rocksdb::Env* env,
                                                                    FailureLatch* failure) {
   if (env == nullptr) env = rocksdb::Env::Default();
-  std::unique_ptr<rocksdb::Env> guarded =
-      rocksdb::NewCompositeEnv(std::make_shared<ManifestGuard>(path, env->GetFileSystem()));
+  std::unique_ptr<rocksdb::Env> guarded = rocksdb::NewCompositeEnv(
+      std::make_shared<ManifestGuard>(path, std::make_shared<TableGuard>(env->GetFileSystem())));
   rocksdb::Options options = DatabaseOptions(guarded.get(), failure);
   options.create_if_missing = mode == Mode::kCreate;
   options.create_missing_column_families = mode == Mode::kCreate;

@@ -143,6 +143,16 @@ absl::StatusOr<int64_t> RocksLog::ReadTrimmed() const {
   return static_cast<int64_t>(sequence);
 }
 
+absl::Status RocksLog::CheckNothingAt(int64_t sequence) const {
+  rocksdb::PinnableSlice record;
+  const rocksdb::Status status = database_->db()->Get(
+      rocksdb::ReadOptions(), database_->family(Family::kLog), ToSlice(LogKey(sequence)), &record);
+  if (status.IsNotFound()) return absl::OkStatus();
+  FACTORD_RETURN_IF_ERROR(ToStatus(status, "read the end of the log"));
+  return absl::DataLossError(
+      absl::StrCat("log: sequence ", sequence, " is there, but not for who reads on to it"));
+}
+
 absl::Status RocksLog::ReadRange(int64_t snapshot_sequence) {
   FACTORD_ASSIGN_OR_RETURN(const int64_t trimmed, ReadTrimmed());
   LogRange range{trimmed + 1, trimmed};
@@ -161,6 +171,7 @@ absl::Status RocksLog::ReadRange(int64_t snapshot_sequence) {
     range.last = events.back().sequence;
   }
   FACTORD_RETURN_IF_ERROR(ToStatus(it->status(), "read the end of the log"));
+  FACTORD_RETURN_IF_ERROR(CheckNothingAt(range.last + 1));
   if (range.last < snapshot_sequence || range.first > snapshot_sequence + 1) {
     return absl::DataLossError(absl::StrCat(
         "the log holds sequences ", range.first, " to ", range.last,

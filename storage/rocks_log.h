@@ -50,6 +50,9 @@ class RocksLog : public EventLog {
       : database_(database), failure_(failure), durability_(durability) {}
 
   absl::Status ReadRange(int64_t snapshot_sequence);
+  // DATA_LOSS if a record begins at `sequence`, or where it would lie cannot be read. A scan does
+  // not always tell: RocksDB 7.8's ends before a file that cannot be read as if there were none.
+  absl::Status CheckNothingAt(int64_t sequence) const;
   absl::StatusOr<int64_t> ReadTrimmed() const;
   absl::Status CheckWritable() const;
   absl::Status CheckEvents(absl::Span<const Event> events) const;

@@ -16,7 +16,6 @@
 #include "absl/strings/strip.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "storage/rocks_snapshot.h"
-#include "storage/table_check.h"
 
 namespace factord {
 namespace {
@@ -178,7 +177,6 @@ absl::Status RocksStore::OpenFolder() {
 absl::Status RocksStore::OpenDatabase(rocksdb::Env* env) {
   const std::string path = PathOf(kDatabaseFolder);
   FACTORD_RETURN_IF_ERROR(CheckCurrent(path));
-  FACTORD_RETURN_IF_ERROR(CheckTableFiles(path));
   const RocksDatabase::Mode mode =
       options_.read_only ? RocksDatabase::Mode::kReadOnly : RocksDatabase::Mode::kReadWrite;
   FACTORD_ASSIGN_OR_RETURN(database_, RocksDatabase::Open(path, mode, env, &failure_));

@@ -3,6 +3,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/coding.h"
 #include "base/temp_folder.h"
 #include "base/test_file.h"
 #include "storage/identity.h"
@@ -324,6 +326,97 @@ TEST_F(RocksStoreTest, TrimmedFilesAreDroppedAndTheRestKept) {
   ASSERT_NE(store, nullptr);
   EXPECT_EQ(store->log()->range().first, 12001);
   EXPECT_OK(CheckLog(store.get(), 12001));
+}
+
+// The tables with many events, oldest first.
+std::vector<fs::path> LogTables(const std::string& path) {
+  constexpr uintmax_t kManyBytes = 10'000;
+  std::vector<fs::path> tables;
+  for (const auto& entry : fs::directory_iterator(path + "/db")) {
+    if (entry.path().extension() == ".sst" && entry.file_size() > kManyBytes) {
+      tables.push_back(entry.path());
+    }
+  }
+  std::sort(tables.begin(), tables.end());
+  return tables;
+}
+
+// In the first of a table's blocks.
+void FlipBit(const fs::path& table) {
+  std::string contents = ReadAll(table);
+  contents[100] ^= 1;
+  WriteAll(table, contents);
+}
+
+// RocksDB 7.8 ends a scan as if all were read where a file cannot be, if it comes to it from the
+// one before: here, from one that has nothing but what a trim left.
+TEST_F(RocksStoreTest, ALogFileThatCannotBeReadIsNotTheLogsEnd) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 3000));
+  ASSERT_OK(CommitMetaOnly(store.get(), 3000));
+  ASSERT_OK(store->log()->TrimThrough(3000));
+  ASSERT_OK(AppendTestEvents(store.get(), 3000));
+  for (int i = 0; i < 2; ++i) {  // the first one flushes it
+    store.reset();
+    store = Open();
+    ASSERT_NE(store, nullptr);
+  }
+  EXPECT_EQ(store->log()->range().first, 3001);
+  EXPECT_EQ(store->log()->range().last, 6000);
+  store.reset();
+  const std::vector<fs::path> tables = LogTables(path_);
+  ASSERT_EQ(tables.size(), 1);
+  FlipBit(tables[0]);
+  EXPECT_ERROR(OpenStatus(), kDataLoss, tables[0].filename().string());
+}
+
+// A power loss may leave some pages of a table that was being written, and zeros for others. The
+// database does not know it yet.
+TEST_F(RocksStoreTest, ATableThatIsNotListedMayBeDamaged) {
+  auto store = Open();
+  ASSERT_NE(store, nullptr);
+  ASSERT_OK(AppendTestEvents(store.get(), 3000));
+  ASSERT_OK(store->CloseClean({3000, Hash128()}));
+  store.reset();
+  std::string table;
+  for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
+    if (entry.path().extension() == ".sst") table = ReadAll(entry.path());
+  }
+  // The footer: the kind of checksums, where the block of the other blocks' places is. The
+  // properties lie before that.
+  constexpr size_t kFooterBytes = 53, kTrailerBytes = 5, kSomeBytes = 100;
+  const size_t properties_end =
+      Reader(table.substr(table.size() - kFooterBytes + 1)).Varint() - kTrailerBytes;
+  table.replace(properties_end - kSomeBytes, kSomeBytes, kSomeBytes, '\0');
+  WriteAll(path_ + "/db/999999.sst", table);
+  EXPECT_EQ(OpenReadOnly()->log()->range().last, 3000);
+  EXPECT_EQ(Open()->log()->range().last, 3000);
+}
+
+// A compaction, unlike a scan, tells of it, and drops nothing.
+TEST_F(RocksStoreTest, ACompactionThatCannotReadAFileFails) {
+  for (int i = 0; i < 4; ++i) {
+    const auto store = Open();  // and flushes what the one before has appended
+    ASSERT_NE(store, nullptr);
+    if (i < 3) ASSERT_OK(AppendTestEvents(store.get(), 3000));
+  }
+  ASSERT_NE(Open(), nullptr);
+  const std::vector<fs::path> tables = LogTables(path_);
+  ASSERT_EQ(tables.size(), 3);
+  FlipBit(tables[1]);
+  FailureLatch failure;
+  const auto database =
+      RocksDatabase::Open(path_ + "/db", RocksDatabase::Mode::kReadWrite, nullptr, &failure);
+  ASSERT_OK(database.status());
+  rocksdb::CompactRangeOptions options;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  EXPECT_TRUE((*database)
+                  ->db()
+                  ->CompactRange(options, (*database)->family(Family::kLog), nullptr, nullptr)
+                  .IsCorruption());
+  EXPECT_ERROR(failure.Get(), kDataLoss, tables[1].filename().string());
+  EXPECT_EQ(LogTables(path_), tables);
 }
 
 // Snapshots.

@@ -4,14 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <optional>
 #include <system_error>
-#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/coding.h"
 #include "base/hash128.h"
 #include "storage/file_util.h"
@@ -36,7 +33,11 @@ struct BlockHandle {
 
 class TableFile {
  public:
-  TableFile(const std::string& path, uint64_t size) : in_(path, std::ios::binary), size_(size) {}
+  explicit TableFile(const std::string& path) : in_(path, std::ios::binary) {
+    std::error_code error;
+    const uint64_t size = std::filesystem::file_size(path, error);
+    if (!error) size_ = size;
+  }
 
   // Nullopt: not there.
   std::optional<std::string> Read(uint64_t offset, uint64_t size) {
@@ -71,7 +72,7 @@ class TableFile {
 
  private:
   std::ifstream in_;
-  const uint64_t size_;
+  uint64_t size_ = 0;  // of one that cannot be read, too
 };
 
 std::optional<BlockHandle> FindProperties(absl::string_view meta_index) {
@@ -115,38 +116,32 @@ bool PropertiesAreWhole(TableFile* file) {
   return !block.has_value() || ChecksumMatches(*block);
 }
 
-// The names of the table files in `folder` for which `matches` is true.
-absl::StatusOr<std::vector<std::string>> FindTables(
-    const std::string& folder, const std::function<bool(TableFile*)>& matches) {
-  FACTORD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
-  std::vector<std::string> found;
-  for (const std::string& name : names) {
-    if (!absl::EndsWith(name, ".sst")) continue;
-    const std::string path = absl::StrCat(folder, "/", name);
-    std::error_code error;
-    const uint64_t size = std::filesystem::file_size(path, error);
-    if (error) continue;
-    TableFile file(path, size);
-    if (matches(&file)) found.push_back(name);
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
 }  // namespace
 
-absl::Status CheckTableFiles(const std::string& folder) {
-  FACTORD_ASSIGN_OR_RETURN(
-      const std::vector<std::string> damaged,
-      FindTables(folder, [](TableFile* file) { return !PropertiesAreWhole(file); }));
-  if (damaged.empty()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(folder, "/", absl::StrJoin(damaged, ", "),
-                                          ": properties that do not match their checksum"));
+absl::Status CheckTable(const std::string& path) {
+  TableFile file(path);
+  if (PropertiesAreWhole(&file)) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": properties that do not match their checksum"));
+}
+
+rocksdb::IOStatus TableGuard::NewRandomAccessFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSRandomAccessFile>* result, rocksdb::IODebugContext* debug) {
+  if (absl::EndsWith(path, ".sst")) {
+    const absl::Status checked = CheckTable(path);
+    if (!checked.ok()) return rocksdb::IOStatus::Corruption(std::string(checked.message()));
+  }
+  return FileSystemWrapper::NewRandomAccessFile(path, options, result, debug);
 }
 
 std::vector<std::string> TablesWithoutFooter(const std::string& folder) {
-  return FindTables(folder, [](TableFile* file) { return !file->MetaIndex().has_value(); })
-      .value_or(std::vector<std::string>());
+  std::vector<std::string> found;
+  for (const std::string& name : ListFolder(folder).value_or(std::vector<std::string>())) {
+    if (!absl::EndsWith(name, ".sst")) continue;
+    if (!TableFile(absl::StrCat(folder, "/", name)).MetaIndex().has_value()) found.push_back(name);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 }  // namespace factord

@@ -5,20 +5,36 @@
 // block is verified first.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "rocksdb/file_system.h"
 
 namespace factord {
 
-// DATA_LOSS, naming the file, if a table file in `folder` has a properties block that does not
-// match its checksum. Files that end in no footer of a table are left to RocksDB, which knows
-// whether they matter.
-absl::Status CheckTableFiles(const std::string& folder);
+// DATA_LOSS if the table file at `path` has a properties block that does not match its checksum. A
+// file that does not end in a table's footer is left to RocksDB.
+absl::Status CheckTable(const std::string& path);
 
-// The names of those files: cut off, overwritten, or not finished when the process ended. RocksDB
-// does not always say which file it could not take for a table.
+// Checks each table that RocksDB opens; others may be what a power loss has left of a table that
+// the database does not know yet. Thread-safe.
+class TableGuard : public rocksdb::FileSystemWrapper {
+ public:
+  explicit TableGuard(const std::shared_ptr<rocksdb::FileSystem>& files)
+      : FileSystemWrapper(files) {}
+  const char* Name() const override { return "TableGuard"; }
+
+  rocksdb::IOStatus NewRandomAccessFile(const std::string& path,
+                                        const rocksdb::FileOptions& options,
+                                        std::unique_ptr<rocksdb::FSRandomAccessFile>* result,
+                                        rocksdb::IODebugContext* debug) override;
+};
+
+// The names of the files in `folder` that are called tables and do not end as one: cut off,
+// overwritten, or not finished when the process ended. RocksDB does not always say which file it
+// could not take for a table.
 std::vector<std::string> TablesWithoutFooter(const std::string& folder);
 
 }  // namespace factord

@@ -20,10 +20,10 @@ uint64_t InodeOf(const fs::path& path) {
   return stat(path.c_str(), &file) == 0 ? file.st_ino : 0;
 }
 
-void ZeroTheEnd(const fs::path& path, uint64_t size, uint64_t bytes) {
+void Zero(const fs::path& path, uint64_t begin, uint64_t end) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(static_cast<std::streamoff>(size - bytes));
-  file << std::string(bytes, '\0');
+  file.seekp(static_cast<std::streamoff>(begin));
+  file << std::string(end - begin, '\0');
 }
 
 // Cuts a file to what is `safe` and some of the rest.
@@ -35,10 +35,13 @@ void LoseTheEnd(const fs::path& path, uint64_t safe, std::mt19937_64& random) {
   const uint64_t choice = random() % 4;
   const uint64_t kept = choice == 0 ? 0 : choice == 1 ? unsafe : random() % (unsafe + 1);
   fs::resize_file(path, safe + kept);
-  // Zeros in place of data at the end of a manifest are DATA_LOSS (docs/storage-format.md).
-  if (kept > 0 && random() % 2 == 0 && path.extension() == ".log") {
-    ZeroTheEnd(path, safe + kept, 1 + random() % kept);
-  }
+  if (kept == 0 || random() % 2 == 0) return;
+  // Pages that were not written are zeros: up to the end, or with others behind them. At the end of
+  // a manifest they are DATA_LOSS (docs/storage-format.md).
+  if (path.extension() != ".log" && path.extension() != ".sst") return;
+  const uint64_t end = safe + kept;
+  const uint64_t begin = safe + random() % kept;
+  Zero(path, begin, random() % 2 == 0 ? end : begin + 1 + random() % (end - begin));
 }
 
 }  // namespace
