@@ -3,10 +3,12 @@
 //
 //   testdata/format-N-update-M/closed    closed cleanly
 //   testdata/format-N-update-M/killed    as a crash leaves it, with events in the WAL alone
+//   testdata/format-N-update-M/trimmed   the same, where the log is trimmed and the window of event
+//                                        ids has gone round; since update 2
 //   testdata/format-N-update-M/HASHES    "FOLDER SEQUENCE HASH" for each
 //
-// `golden_folder_test --make FOLDER closed|killed` makes one with this program, and prints its
-// line.
+// `golden_folder_test --make FOLDER closed|killed|trimmed` makes one with this program, and prints
+// its line.
 #include <unistd.h>
 
 #include <cstdio>
@@ -31,10 +33,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-EngineOptions GoldenOptions(const std::string& path) {
+constexpr char kTrimmed[] = "trimmed";
+
+EngineOptions GoldenOptions(const std::string& path, bool is_trimmed) {
   EngineOptions options = TestOptions(path);
-  options.log_retention = LogRetention::kAll;
+  options.log_retention = is_trimmed ? LogRetention::kSnapshot : LogRetention::kAll;
   options.config.event_types = {{"click", 0.5F, 2}};
+  if (is_trimmed) options.config.dedupe_window = 50;
   if (!Store::Exists(path)) return options;
   const auto store = Store::Open({.path = path, .read_only = true});
   EXPECT_TRUE(store.ok()) << store.status();
@@ -74,14 +79,14 @@ void RecordAll(Engine& engine, uint32_t seed) {
 
 // Two snapshots, of which the second has some of the rows, and events behind them.
 int Make(const std::string& path, const std::string& end) {
-  auto engine = OpenOrDie(GoldenOptions(path));
+  auto engine = OpenOrDie(GoldenOptions(path, end == kTrimmed));
   RecordAll(*engine, 1);
   EXPECT_TRUE(engine->CreateSnapshot().ok());
   RecordAll(*engine, 2);
   EXPECT_TRUE(engine->CreateSnapshot().ok());
   RecordAll(*engine, 3);
   std::cout << end << " " << engine->Info().sequence << " " << HashOf(*engine) << std::endl;
-  if (end == "killed") _exit(0);
+  if (end != "closed") _exit(0);
   return engine->Close().ok() ? 0 : 1;
 }
 
@@ -111,21 +116,33 @@ TEST(GoldenFolderTest, OpensWithTheStateThatItWasLeftIn) {
       SCOPED_TRACE(version.path() / name);
       const TempFolder folder(TempFolder::Place::kMemory);
       fs::copy(version.path() / name, folder / "data", fs::copy_options::recursive);
-      const auto verified = VerifyFolder(folder / "data");
-      ASSERT_TRUE(verified.ok()) << verified.status();
-      EXPECT_EQ(verified->hash.ToHex(), hash);
-      auto engine = OpenOrDie(GoldenOptions(folder / "data"));
+      const std::string data = folder / "data";
+      const bool is_trimmed = name == kTrimmed;
+      if (!is_trimmed) {
+        const auto verified = VerifyFolder(data);
+        ASSERT_TRUE(verified.ok()) << verified.status();
+        EXPECT_EQ(verified->hash.ToHex(), hash);
+      }
+      auto engine = OpenOrDie(GoldenOptions(data, is_trimmed));
       ASSERT_NE(engine, nullptr);
+      EXPECT_EQ(engine->Info().log_start_sequence > 1, is_trimmed);
       EXPECT_EQ(engine->Info().sequence, sequence);
       EXPECT_EQ(HashOf(*engine), hash);
       RecordAll(*engine, 4);
       EXPECT_EQ(engine->Info().sequence, sequence + 100);
       ASSERT_TRUE(engine->Close().ok());
       engine.reset();
-      EXPECT_TRUE(VerifyFolder(folder / "data").ok());
+      if (is_trimmed) {
+        engine = OpenOrDie(GoldenOptions(data, is_trimmed));
+        EXPECT_EQ(engine->Info().sequence, sequence + 100);
+      } else {
+        EXPECT_TRUE(VerifyFolder(data).ok());
+      }
       names.insert(name);
     }
-    EXPECT_EQ(names, (std::set<std::string>{"closed", "killed"})) << version.path();
+    std::set<std::string> expected = {"closed", "killed"};
+    if (version.path().filename() != "format-1-update-1") expected.insert(kTrimmed);
+    EXPECT_EQ(names, expected) << version.path();
   }
 }
 
