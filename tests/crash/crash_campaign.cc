@@ -340,7 +340,7 @@ class Replayer {
   void Join() { thread_.join(); }
   // For a Killer: the next server may have less than one before had acknowledged.
   std::atomic<bool>* end_may_be_lost() { return &end_may_be_lost_; }
-  bool done() const { return next_ == log_.size(); }
+  bool done() const { return !end_may_be_lost_ && next_ == log_.size(); }
   size_t next() const { return next_; }
 
  private:
@@ -355,13 +355,14 @@ class Replayer {
         continue;
       }
       const int64_t missing = std::max<int64_t>(0, static_cast<int64_t>(next_) - model.sequence());
-      if (end_may_be_lost_.exchange(false)) {
+      if (end_may_be_lost_) {
         tally.taken_back += missing;
       } else if (missing > 0) {
         tally.verdict.lost += missing;
         ADD_FAILURE() << "lost: " << next_ << " acknowledged, " << model.sequence() << " there";
       }
       next_ = static_cast<size_t>(model.sequence());
+      end_may_be_lost_ = false;
       while (!done()) {
         const SentInOrder sent = SendSome(channel, log_, next_, 1 + random_() % 8);
         if (!sent.status.ok()) {
@@ -478,8 +479,8 @@ void KillWhileTrimming(const std::string& data, const std::vector<LoggedEvent>& 
   Killer killer(data, "snapshot", kUnderLoad | kTrimming, loses_power, replayer.end_may_be_lost(),
                 &address, &counts, 1, random());
   // The end of the log is left for the last server.
-  for (int kill = 0; kill < kills && counts.acknowledged + 500 < std::ssize(log) &&
-                     !::testing::Test::HasFailure();
+  for (int kill = 0;
+       kill < kills && replayer.next() + 500 < log.size() && !::testing::Test::HasFailure();
        ++kill) {
     killer.KillOne();
   }
