@@ -1,11 +1,13 @@
-// SIGKILL of a process that ingests and takes snapshots, at random instants: nothing acknowledged
-// is lost, nothing is doubled, and the state is that of the log.
+// SIGKILL of a process that ingests, takes snapshots and, in a test of its own, makes further
+// passes, at random instants: nothing acknowledged is lost, nothing is doubled, and the state is
+// that of the log.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <future>
 #include <iostream>
 #include <thread>
 
@@ -37,27 +39,43 @@ EngineOptions CrashOptions(const std::string& dir, LogRetention retention, Durab
   return options;
 }
 
+// How many events of the stream the engine has.
+int64_t StreamLength(Engine& engine) {
+  std::promise<int64_t> length;
+  engine.LastProducerNumber("stream",
+                            [&](const auto& number) { length.set_value(number.value_or(-1)); });
+  return length.get_future().get();
+}
+
+// What a child does besides.
+enum class Passes { kNone, kMany };
+
 // The child: feeds the stream from where the model stands, and writes each acknowledged number to
 // `fd`.
-[[noreturn]] void RunChild(const EngineOptions& options, int fd) {
+[[noreturn]] void RunChild(const EngineOptions& options, Passes passes, int fd) {
   auto engine = Engine::Open(options);
   if (!engine.ok()) _exit(3);
-  int64_t next = (*engine)->Info().sequence + 1;
+  int64_t next = StreamLength(**engine) + 1;
   while (next <= kStream) {
+    // Those before may have come to their end.
+    if (passes == Passes::kMany) (*engine)->StartPasses(100).IgnoreError();
     const int64_t last = next + 20;
     std::vector<OwnedRating> batch;
     for (int64_t i = next; i < last; ++i) batch.push_back(StreamEvent(i));
     const RecordResult result = Record(**engine, batch, true);
-    if (!result.status.ok() || result.last_sequence != last - 1) _exit(4);
-    if (write(fd, &result.last_sequence, sizeof(result.last_sequence)) < 0) _exit(5);
+    if (!result.status.ok() || result.last_sequence < last - 1) _exit(4);
+    if (passes == Passes::kNone && result.last_sequence > last - 1) _exit(7);
+    const int64_t acknowledged = last - 1;
+    if (write(fd, &acknowledged, sizeof(acknowledged)) < 0) _exit(5);
     next = last;
   }
   _exit(0);
 }
 
-// Runs a child and kills it after about `microseconds`; returns the last acknowledged sequence, or
+// Runs a child and kills it after about `microseconds`; returns the last acknowledged number, or
 // `before`.
-int64_t RunAndKill(const EngineOptions& options, int64_t microseconds, int64_t before) {
+int64_t RunAndKill(const EngineOptions& options, Passes passes, int64_t microseconds,
+                   int64_t before) {
   int fds[2];
   EXPECT_EQ(pipe(fds), 0);
   fcntl(fds[0], F_SETFD, FD_CLOEXEC);
@@ -68,7 +86,7 @@ int64_t RunAndKill(const EngineOptions& options, int64_t microseconds, int64_t b
   const pid_t child = fork();
   if (child == 0) {
     execl("/proc/self/exe", "child", kChildFlag, options.data_dir.c_str(), keeps_all ? "1" : "0",
-          sync ? "1" : "0", fd.c_str(), nullptr);
+          sync ? "1" : "0", passes == Passes::kMany ? "1" : "0", fd.c_str(), nullptr);
     _exit(6);
   }
   close(fds[1]);
@@ -86,21 +104,25 @@ int64_t RunAndKill(const EngineOptions& options, int64_t microseconds, int64_t b
   return acknowledged;
 }
 
+std::mt19937 RandomBySeed() {
+  const char* const text = std::getenv("FACTORD_SEED");
+  const uint32_t seed = text != nullptr ? std::strtoul(text, nullptr, 10) : std::random_device()();
+  std::cout << "FACTORD_SEED=" << seed << std::endl;
+  return std::mt19937(seed);
+}
+
 class EngineCrashTest : public ::testing::TestWithParam<Durability> {};
 
 TEST_P(EngineCrashTest, NothingIsLostOrDoubled) {
-  const char* const seed_text = std::getenv("FACTORD_SEED");
-  const uint32_t seed =
-      seed_text != nullptr ? std::strtoul(seed_text, nullptr, 10) : std::random_device()();
-  std::cout << "FACTORD_SEED=" << seed << std::endl;
-  std::mt19937 random(seed);
+  std::mt19937 random = RandomBySeed();
   TempFolder dir;
   const EngineOptions all = CrashOptions(dir / "all", LogRetention::kAll, GetParam());
   const EngineOptions trimmed = CrashOptions(dir / "trimmed", LogRetention::kSnapshot, GetParam());
   int64_t acknowledged_all = 0, acknowledged_trimmed = 0;
   for (int kill = 0; kill < 12; ++kill) {
-    acknowledged_all = RunAndKill(all, random() % 30000, acknowledged_all);
-    acknowledged_trimmed = RunAndKill(trimmed, random() % 30000, acknowledged_trimmed);
+    acknowledged_all = RunAndKill(all, Passes::kNone, random() % 30000, acknowledged_all);
+    acknowledged_trimmed =
+        RunAndKill(trimmed, Passes::kNone, random() % 30000, acknowledged_trimmed);
     // The offline check needs nothing of a server.
     const auto verified = VerifyFolder(dir / "all");
     ASSERT_TRUE(verified.ok()) << verified.status();
@@ -127,6 +149,27 @@ TEST_P(EngineCrashTest, NothingIsLostOrDoubled) {
   EXPECT_EQ(HashOf(*two), HashOf(*reference));
 }
 
+// Revisits are events of the log, between those of the stream.
+TEST_P(EngineCrashTest, PassesAreAsMuchOfTheLogAsEvents) {
+  std::mt19937 random = RandomBySeed();
+  TempFolder dir;
+  const EngineOptions options = CrashOptions(dir / "data", LogRetention::kAll, GetParam());
+  int64_t acknowledged = 0;
+  for (int kill = 0; kill < 12; ++kill) {
+    acknowledged = RunAndKill(options, Passes::kMany, random() % 60000, acknowledged);
+    const auto verified = VerifyFolder(dir / "data");
+    ASSERT_TRUE(verified.ok()) << verified.status();
+    const auto engine = OpenOrDie(options);
+    ASSERT_NE(engine, nullptr);
+    EXPECT_EQ(engine->Info().sequence, verified->events);
+    EXPECT_EQ(HashOf(*engine), verified->hash.ToHex());
+    EXPECT_GE(StreamLength(*engine), acknowledged);
+  }
+  const auto engine = OpenOrDie(options);
+  ASSERT_NE(engine, nullptr);
+  EXPECT_GT(engine->Info().sequence, StreamLength(*engine)) << "no revisit";
+}
+
 INSTANTIATE_TEST_SUITE_P(Durability, EngineCrashTest,
                          ::testing::Values(Durability::kSync, Durability::kAsync),
                          [](const auto& info) {
@@ -137,12 +180,12 @@ INSTANTIATE_TEST_SUITE_P(Durability, EngineCrashTest,
 }  // namespace factord
 
 int main(int argc, char** argv) {
-  using factord::Durability, factord::LogRetention;
-  if (argc == 6 && std::string(argv[1]) == factord::kChildFlag) {
+  using factord::Durability, factord::LogRetention, factord::Passes;
+  if (argc == 7 && std::string(argv[1]) == factord::kChildFlag) {
     factord::RunChild(factord::CrashOptions(
                           argv[2], argv[3][0] == '1' ? LogRetention::kAll : LogRetention::kSnapshot,
                           argv[4][0] == '1' ? Durability::kSync : Durability::kAsync),
-                      std::atoi(argv[5]));
+                      argv[5][0] == '1' ? Passes::kMany : Passes::kNone, std::atoi(argv[6]));
   }
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
