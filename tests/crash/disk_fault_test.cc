@@ -410,6 +410,73 @@ INSTANTIATE_TEST_SUITE_P(Durability, PowerLossTest, ::testing::Values(true, fals
                            return std::string(info.param ? "Sync" : "Async");
                          });
 
+// A power loss in place of an operation of a backup, or just after it.
+class BackupPowerLossTest : public ::testing::Test {
+ protected:
+  // False if the backup has no `nth` operation of this kind.
+  bool LoseAt(DiskOperation kind, int nth) {
+    const TempFolder folder(TempFolder::Place::kMemory);
+    const std::string backups = folder / "disk/backups";
+    std::filesystem::create_directories(backups);
+    std::vector<std::string> flags =
+        Flags(folder / "disk/data", /*is_sync=*/true, /*keeps_log=*/false);
+    flags.push_back("--backup_dir=" + backups);
+    FaultyDisk disk(folder / "disk");
+    std::vector<std::string> environment;
+    disk.Prepare(&environment);
+    std::string hash;
+    bool is_made = false;
+    {
+      ServerProcess server(flags, environment);
+      EXPECT_EQ(RunScript(server, /*must_live=*/true).acknowledged, kRequests);
+      hash = ComputeHash(server).hash();
+      disk.KillAt(kind, nth);
+      v1::BackupRequest request;
+      request.set_name("b");
+      v1::BackupResponse response;
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + kPatience);
+      const auto stub = v1::AdminService::NewStub(server.channel());
+      is_made = stub->Backup(&context, request, &response).ok();
+      if (disk.failed() == 0) server.Signal(SIGKILL);
+      EXPECT_EQ(server.Wait().exit_code, -SIGKILL) << server.output();
+    }
+    EXPECT_TRUE(is_made || disk.failed() > 0);
+    std::mt19937_64 random(static_cast<uint64_t>(nth));
+    disk.LosePower(&random);
+    const bool is_there = std::filesystem::exists(backups + "/b/IDENTITY");
+    EXPECT_TRUE(is_there || !is_made) << "a backup was made, and is gone";
+    ++(is_there ? whole_ : cut_off_);
+    CheckHash(folder / "disk/data", hash);
+    if (is_there) CheckHash(backups + "/b", hash);
+    return disk.failed() > 0;
+  }
+
+  static void CheckHash(const std::string& data, const std::string& hash) {
+    ServerProcess server(Flags(data, /*is_sync=*/true, /*keeps_log=*/false));
+    server.WaitUntilServing();
+    if (HasFailure()) return;
+    EXPECT_EQ(ComputeHash(server).hash(), hash) << data;
+  }
+
+  int whole_ = 0, cut_off_ = 0;
+};
+
+TEST_F(BackupPowerLossTest, ABackupIsWholeOrNone) {
+  if (!FaultyDisk::IsPossible()) GTEST_SKIP() << "nothing can be preloaded";
+  const int step = (every + 9) / 10;
+  for (int kind = 0; kind < kDiskChangeCount; ++kind) {
+    bool goes_on = true;
+    for (int nth = 1; goes_on; nth += step) {
+      SCOPED_TRACE(absl::StrCat(kDiskOperationNames[kind], " ", nth));
+      goes_on = LoseAt(static_cast<DiskOperation>(kind), nth);
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_GT(cut_off_, 0);
+  std::printf("%d backups were whole, %d cut off\n", whole_, cut_off_);
+}
+
 }  // namespace
 }  // namespace factord
 
