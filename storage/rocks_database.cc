@@ -126,10 +126,9 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const rocksdb::Options& options, Fami
 
 // For the end of a message of RocksDB, which does not name a file that it could not take for a
 // table.
-std::string WhichAreNoTables(const std::string& path) {
-  const std::vector<std::string> tables = TablesWithoutFooter(path);
-  if (tables.empty()) return "";
-  return absl::StrCat("; no tables by their end: ", absl::StrJoin(tables, ", "));
+std::string AreNoTables(const std::vector<std::string>& files) {
+  if (files.empty()) return "";
+  return absl::StrCat("; no tables by their end: ", absl::StrJoin(files, ", "));
 }
 
 // The statuses RocksDB gives while opening speak of the caller's arguments where files of the
@@ -141,7 +140,7 @@ absl::Status OpenStatus(const rocksdb::Status& status, const std::string& path) 
   if (!is_loss && !absl::IsDataLoss(result)) return result;
   // RocksDB looks for a missing table under an older name at last, and names that.
   std::string message = absl::StrReplaceAll(result.message(), {{".ldb", ".sst"}});
-  message += WhichAreNoTables(path);
+  message += AreNoTables(TablesWithoutFooter(path));
   // The manifest also tells when a WAL is no longer needed.
   if (absl::StrContains(message, "Missing WAL")) absl::StrAppend(&message, "; ", kEndIsLost);
   return absl::DataLossError(message);
@@ -317,10 +316,15 @@ absl::Status RocksDatabase::VerifyFiles() const {
   const absl::Status status = ToStatus(db_->VerifyChecksum(), "verify the files");
   if (!status.ok() && !absl::IsDataLoss(status)) return status;
   // It takes a table with a damaged version for one of an older format, whose checksums match.
-  const std::string no_tables = WhichAreNoTables(path_);
-  if (status.ok() && no_tables.empty()) return status;
+  std::vector<rocksdb::LiveFileMetaData> tables;
+  db_->GetLiveFilesMetaData(&tables);
+  std::vector<std::string> no_tables;
+  for (const rocksdb::LiveFileMetaData& table : tables) {
+    if (!EndsAsTable(path_ + table.name)) no_tables.push_back(table.name);
+  }
+  if (no_tables.empty()) return status;
   return absl::DataLossError(
-      absl::StrCat(status.ok() ? "verify the files" : status.message(), no_tables));
+      absl::StrCat(status.ok() ? path_ : status.message(), AreNoTables(no_tables)));
 }
 
 int64_t RocksDatabase::LogBytes() const {

@@ -100,9 +100,8 @@ class RocksDatabase {
   // Flushes what Put and Write have written, so that no WAL is needed for it.
   absl::Status Flush() const;
 
-  // DATA_LOSS, naming the file, if a block of a table does not match its checksum, or if a file
-  // that is called a table does not end as one; it may be one that the database has no more use
-  // for.
+  // DATA_LOSS, naming the file, if a block of a table does not match its checksum, or if a table
+  // does not end as one.
   absl::Status VerifyFiles() const;
 
   // For monitoring: the sizes of the WALs and of the log's files, and what RocksDB keeps in memory.

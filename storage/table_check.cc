@@ -134,11 +134,13 @@ rocksdb::IOStatus TableGuard::NewRandomAccessFile(
   return FileSystemWrapper::NewRandomAccessFile(path, options, result, debug);
 }
 
+bool EndsAsTable(const std::string& path) { return TableFile(path).MetaIndex().has_value(); }
+
 std::vector<std::string> TablesWithoutFooter(const std::string& folder) {
   std::vector<std::string> found;
   for (const std::string& name : ListFolder(folder).value_or(std::vector<std::string>())) {
     if (!absl::EndsWith(name, ".sst")) continue;
-    if (!TableFile(absl::StrCat(folder, "/", name)).MetaIndex().has_value()) found.push_back(name);
+    if (!EndsAsTable(absl::StrCat(folder, "/", name))) found.push_back(name);
   }
   std::sort(found.begin(), found.end());
   return found;

@@ -32,9 +32,12 @@ class TableGuard : public rocksdb::FileSystemWrapper {
                                         rocksdb::IODebugContext* debug) override;
 };
 
-// The names of the files in `folder` that are called tables and do not end as one: cut off,
-// overwritten, or not finished when the process ended. RocksDB does not always say which file it
-// could not take for a table.
+// Whether the file at `path` ends as a table of ours: it was not cut off, overwritten, or
+// unfinished when the process ended. RocksDB does not always say which file it could not take for a
+// table.
+bool EndsAsTable(const std::string& path);
+
+// The names of the files in `folder` that are called tables and do not end as one.
 std::vector<std::string> TablesWithoutFooter(const std::string& folder);
 
 }  // namespace factord

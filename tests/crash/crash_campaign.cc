@@ -68,7 +68,8 @@ struct Tally {
   int64_t kills = 0;         // with an event acknowledged since the start, and another in flight
   int64_t in_snapshot = 0;   // of those: amid a snapshot, or the trim after it
   int64_t other_kills = 0;   // while starting or closing, or with nothing in flight
-  int64_t power_losses = 0;  // of both
+  int64_t closes = 0;        // clean ones
+  int64_t power_losses = 0;  // after any of these
   int64_t acknowledged = 0;  // events
   int64_t taken_back = 0;    // of those: what power losses took from servers that do not sync
   Verdict verdict;
@@ -120,7 +121,7 @@ class Killer {
  public:
   // `load`: kUnderLoad, or kTrimming too. `clients`: how many wait for `address`. `loses_power`:
   // what was not synced is lost with each kill. `end_may_be_lost`: set where that may have taken
-  // what was acknowledged; null: all servers sync then.
+  // what a server had acknowledged; null: all servers sync then.
   Killer(std::string data_dir, std::string retention, unsigned load, bool loses_power,
          std::atomic<bool>* end_may_be_lost, Address* address, Counts* counts, int clients,
          uint64_t seed)
@@ -141,11 +142,12 @@ class Killer {
     random_.seed(seed_ + ++kills_);
     const Durability durability =
         loses_power_ && end_may_be_lost_ == nullptr ? Durability::kSync : RandomDurability(random_);
+    has_served_ = false;
     KillOneServer(durability);
     if (!loses_power_ || ::testing::Test::HasFailure()) return;
     disk_.LosePower(&random_);
     ++tally.power_losses;
-    if (durability == Durability::kAsync) *end_may_be_lost_ = true;
+    if (durability == Durability::kAsync && has_served_) *end_may_be_lost_ = true;
   }
   // Whether a server has served with a clock that was days off.
   bool has_jumped_while_serving() const { return has_jumped_while_serving_; }
@@ -156,8 +158,9 @@ class Killer {
     clock_offset_ = 0;
     JumpInTime();
     const uint64_t choice = Below(16);
+    const bool may_reopen = Below(2) > 0;
     const bool is_closed = std::filesystem::exists(data_dir_ + "/EVIDENCE");
-    const unsigned start = is_closed && Below(2) > 0 ? kReopening : kRecovering;
+    const unsigned start = is_closed && may_reopen ? kReopening : kRecovering;
     const bool while_recovering = choice < 4 || start == kReopening;
     int point = -1;
     if (while_recovering) {
@@ -188,7 +191,11 @@ class Killer {
     if (choice == 4 || choice == 5) {
       Close(server, /*at_a_point=*/choice == 4);
       address_->AwaitWaiting(clients_);
-      if (kill_switch_.killed_at() >= 0) CountOther(kClosing);
+      if (kill_switch_.killed_at() >= 0) {
+        CountOther(kClosing);
+      } else {
+        ++tally.closes;
+      }
       return;
     }
     const auto [phase, time] = Kill(server, /*at_a_point=*/choice >= 8);
@@ -244,6 +251,7 @@ class Killer {
 
   // The clients come; until one has been told that an event is safe.
   void Load(ServerProcess& server) {
+    has_served_ = true;
     counts_->TakeUnanswered();
     const int64_t acknowledged = counts_->acknowledged;
     address_->Set(server.channel());
@@ -328,6 +336,7 @@ class Killer {
   KillSwitch kill_switch_;
   int64_t clock_offset_ = 0;  // seconds
   bool has_jumped_while_serving_ = false;
+  bool has_served_ = false;  // the server of now
   // Of all rounds, so that no point is left behind.
   static inline std::map<std::string, int64_t> tried_;
 };
@@ -346,6 +355,7 @@ class Replayer {
  private:
   void Run() {
     int generation = 0;
+    int64_t found = 0;
     while (const auto channel = address_->WaitForNewer(&generation)) {
       grpc::ClientContext context;
       v1::GetModelResponse model;
@@ -354,13 +364,14 @@ class Replayer {
         address_->CheckUnanswered(asked);
         continue;
       }
-      const int64_t missing = std::max<int64_t>(0, static_cast<int64_t>(next_) - model.sequence());
-      if (end_may_be_lost_) {
-        tally.taken_back += missing;
-      } else if (missing > 0) {
-        tally.verdict.lost += missing;
-        ADD_FAILURE() << "lost: " << next_ << " acknowledged, " << model.sequence() << " there";
+      // What a server has found is on the disk, whatever becomes of what it adds.
+      const int64_t safe = end_may_be_lost_ ? found : static_cast<int64_t>(next_);
+      if (model.sequence() < safe) {
+        tally.verdict.lost += safe - model.sequence();
+        ADD_FAILURE() << "lost: " << safe << " safe, " << model.sequence() << " there";
       }
+      tally.taken_back += std::max<int64_t>(0, static_cast<int64_t>(next_) - model.sequence());
+      found = model.sequence();
       next_ = static_cast<size_t>(model.sequence());
       end_may_be_lost_ = false;
       while (!done()) {
@@ -531,9 +542,9 @@ std::string TallyLine(double run_seconds) {
       "{\"date\": \"", date, "\", \"commit\": \"", options.commit, "\", \"seed\": ", options.seed,
       ", \"seconds\": ", static_cast<int64_t>(run_seconds), ", \"kills\": ", tally.kills,
       ", \"in_snapshot\": ", tally.in_snapshot, ", \"other_kills\": ", tally.other_kills,
-      ", \"power_losses\": ", tally.power_losses, ", \"acknowledged\": ", tally.acknowledged,
-      ", \"taken_back\": ", tally.taken_back, ", \"lost\": ", tally.verdict.lost,
-      ", \"doubled\": ", tally.verdict.doubled,
+      ", \"closes\": ", tally.closes, ", \"power_losses\": ", tally.power_losses,
+      ", \"acknowledged\": ", tally.acknowledged, ", \"taken_back\": ", tally.taken_back,
+      ", \"lost\": ", tally.verdict.lost, ", \"doubled\": ", tally.verdict.doubled,
       ", \"failed\": ", ::testing::Test::HasFailure() ? "true" : "false", ", \"points\": {",
       absl::StrJoin(points, ", "), "}}\n");
 }
@@ -554,8 +565,9 @@ TEST(CrashCampaign, NothingAcknowledgedIsLostOrDoubled) {
   };
   const auto goes_on = [&] {
     if (::testing::Test::HasFailure()) return false;
-    return options.duration_seconds > 0 ? elapsed() < options.duration_seconds
-                                        : tally.kills + tally.other_kills < options.kills;
+    return options.duration_seconds > 0
+               ? elapsed() < options.duration_seconds
+               : tally.kills + tally.other_kills + tally.closes < options.kills;
   };
   // Of two rounds at least, one with power losses and one without.
   const int kills_a_half =

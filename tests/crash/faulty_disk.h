@@ -45,9 +45,9 @@ class FaultyDisk {
   int passed(DiskOperation operation) const { return control_->passed[operation]; }
 
   // Leaves in the folder what a power loss would have left at the moment that the server ended: of
-  // each file what was synced and some of the rest, whose end in a WAL may be zeros; of the names
-  // in each folder those of its last sync, and some of the changes since, in their order. REQUIRES:
-  // the server has ended.
+  // each file what was synced and some of the rest, where a part of a WAL or a table may be zeros;
+  // of the names in each folder those of its last sync, and some of the changes since, in their
+  // order. REQUIRES: the server has ended.
   void LosePower(std::mt19937_64* random);
 
  private:
