@@ -113,18 +113,19 @@ class DamageTest : public ::testing::Test {
     });
   }
 
-  // Every bit of what a table's end says of it, the kind of its checksums and the version of its
-  // format, and one of each byte of RocksDB's magic number behind them. RocksDB says what is wrong
-  // with it, and not of which file.
+  // Every bit of what a table's end says of it, the kind of its checksums and the first byte of the
+  // version of its format, and one of each byte of the rest and of RocksDB's magic number behind
+  // that. RocksDB says what is wrong with it, and not of which file.
   void TryBitsFlippedInTheFormatOfEachTable() {
-    constexpr uint64_t kFooterBytes = 53, kVersionBytes = 4, kMagicBytes = 8;
+    constexpr uint64_t kFooterBytes = 53, kVersionAndMagicBytes = 12;
     for (const std::string& file : files_) {
       if (std::filesystem::path(file).extension() != ".sst") continue;
       const uint64_t size = SizeOf(file);
-      const uint64_t version = size - kMagicBytes - kVersionBytes;
-      for (uint64_t bit = 0; bit < 8; ++bit) TryBitFlipped(file, (size - kFooterBytes) * 8 + bit);
-      for (uint64_t bit = 0; bit < kVersionBytes * 8; ++bit) TryBitFlipped(file, version * 8 + bit);
-      for (uint64_t byte = size - kMagicBytes; byte < size; ++byte) {
+      const uint64_t version = size - kVersionAndMagicBytes;
+      for (const uint64_t byte : {size - kFooterBytes, version}) {
+        for (uint64_t bit = 0; bit < 8; ++bit) TryBitFlipped(file, byte * 8 + bit);
+      }
+      for (uint64_t byte = version + 1; byte < size; ++byte) {
         TryBitFlipped(file, byte * 8 + byte % 8);
       }
     }
