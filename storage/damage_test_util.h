@@ -14,11 +14,24 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/coding.h"
 #include "base/status.h"
 #include "base/temp_folder.h"
 #include "base/test_file.h"
 
 namespace factord {
+
+// A table file ends in its footer: the kind of its checksums, where the block is that lists its
+// other blocks, and more; the version of its format and RocksDB's magic number are the last.
+inline constexpr size_t kTableFooterBytes = 53;
+
+// Where the block of a table's properties ends: before the block that the footer names, with a
+// trailer between them.
+inline size_t EndOfProperties(absl::string_view table) {
+  constexpr size_t kTrailerBytes = 5;
+  return Reader(table.substr(table.size() - kTableFooterBytes + 1)).Varint() - kTrailerBytes;
+}
 
 class DamageTest : public ::testing::Test {
  protected:
@@ -106,23 +119,20 @@ class DamageTest : public ::testing::Test {
   }
 
   void TryBitFlipped(const std::string& file, uint64_t bit) {
-    Try(file, absl::StrCat("bit ", bit, " flipped"), [bit](const std::string& path) {
-      std::string contents = ReadAll(path);
-      contents[bit / 8] = static_cast<char>(contents[bit / 8] ^ (1 << (bit % 8)));
-      WriteAll(path, contents);
-    });
+    Try(file, absl::StrCat("bit ", bit, " flipped"),
+        [bit](const std::string& path) { FlipBit(path, bit); });
   }
 
   // Every bit of what a table's end says of it, the kind of its checksums and the first byte of the
   // version of its format, and one of each byte of the rest and of RocksDB's magic number behind
   // that. RocksDB says what is wrong with it, and not of which file.
   void TryBitsFlippedInTheFormatOfEachTable() {
-    constexpr uint64_t kFooterBytes = 53, kVersionAndMagicBytes = 12;
+    constexpr uint64_t kVersionAndMagicBytes = 12;
     for (const std::string& file : files_) {
       if (std::filesystem::path(file).extension() != ".sst") continue;
       const uint64_t size = SizeOf(file);
       const uint64_t version = size - kVersionAndMagicBytes;
-      for (const uint64_t byte : {size - kFooterBytes, version}) {
+      for (const uint64_t byte : {size - kTableFooterBytes, version}) {
         for (uint64_t bit = 0; bit < 8; ++bit) TryBitFlipped(file, byte * 8 + bit);
       }
       for (uint64_t byte = version + 1; byte < size; ++byte) {

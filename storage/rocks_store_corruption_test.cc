@@ -10,7 +10,6 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "base/coding.h"
 #include "base/test_every.h"
 #include "base/test_file.h"
 #include "storage/damage_test_util.h"
@@ -59,11 +58,6 @@ absl::Status CheckContent(const std::string& path, bool read_only) {
   return absl::OkStatus();
 }
 
-// From the footer of a table file: the checksum type, then the offset as a varint.
-size_t MetaIndexOffset(absl::string_view table) {
-  return Reader(table.substr(table.size() - 52)).Varint();
-}
-
 class RocksStoreCorruptionTest : public DamageTest {
  protected:
   void SetUp() override {
@@ -104,10 +98,7 @@ TEST_F(RocksStoreCorruptionTest, TwoFilesSwapped) { TryEachFileSwappedWithTheNex
 TEST_F(RocksStoreCorruptionTest, AFlippedBitInTheFooterOfATablesPropertiesIsDataLoss) {
   for (const std::string& file : files()) {
     if (fs::path(file).extension() != ".sst") continue;
-    const std::string contents = ReadAll(original() + "/" + file);
-    // The block of the other blocks' places follows the properties, with five bytes of trailer
-    // between them.
-    const size_t properties_end = MetaIndexOffset(contents) - 5;
+    const size_t properties_end = EndOfProperties(ReadAll(original() + "/" + file));
     for (size_t byte = properties_end - 4; byte < properties_end; ++byte) {
       for (size_t bit = 0; bit < 8; ++bit) TryBitFlipped(file, byte * 8 + bit);
     }

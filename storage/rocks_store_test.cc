@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "base/coding.h"
 #include "base/temp_folder.h"
 #include "base/test_file.h"
+#include "storage/damage_test_util.h"
 #include "storage/identity.h"
 #include "storage/store_test_util.h"
 #include "storage/table_check.h"
@@ -343,11 +343,7 @@ std::vector<fs::path> LogTables(const std::string& path) {
 }
 
 // In the first of a table's blocks.
-void FlipBit(const fs::path& table) {
-  std::string contents = ReadAll(table);
-  contents[100] ^= 1;
-  WriteAll(table, contents);
-}
+constexpr size_t kBitOfFirstBlock = 800;
 
 // Opens the database until all files of the log have moved down from the first level to the second;
 // how many there are.
@@ -388,7 +384,7 @@ TEST_F(RocksStoreTest, ALogFileThatCannotBeReadIsNotTheLogsEnd) {
   store.reset();
   const std::vector<fs::path> tables = LogTables(path_);
   ASSERT_EQ(tables.size(), 1);
-  FlipBit(tables[0]);
+  FlipBit(tables[0], kBitOfFirstBlock);
   EXPECT_ERROR(OpenStatus(), kDataLoss, tables[0].filename().string());
 }
 
@@ -404,12 +400,8 @@ TEST_F(RocksStoreTest, ATableThatIsNotListedMayBeDamaged) {
   for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
     if (entry.path().extension() == ".sst") table = ReadAll(entry.path());
   }
-  // The footer: the kind of checksums, where the block of the other blocks' places is. The
-  // properties lie before that.
-  constexpr size_t kFooterBytes = 53, kTrailerBytes = 5, kSomeBytes = 100;
-  const size_t properties_end =
-      Reader(table.substr(table.size() - kFooterBytes + 1)).Varint() - kTrailerBytes;
-  table.replace(properties_end - kSomeBytes, kSomeBytes, kSomeBytes, '\0');
+  constexpr size_t kSomeBytes = 100;
+  table.replace(EndOfProperties(table) - kSomeBytes, kSomeBytes, kSomeBytes, '\0');
   const std::string not_listed = path_ + "/db/999999.sst";
   WriteAll(not_listed, table);
   EXPECT_ERROR(CheckTable(not_listed), kDataLoss, "properties");
@@ -432,7 +424,7 @@ TEST_F(RocksStoreTest, ACompactionThatCannotReadAFileFails) {
   ASSERT_NE(Open(), nullptr);
   const std::vector<fs::path> tables = LogTables(path_);
   ASSERT_EQ(tables.size(), 3);
-  FlipBit(tables[1]);
+  FlipBit(tables[1], kBitOfFirstBlock);
   FailureLatch failure;
   const auto database =
       RocksDatabase::Open(path_ + "/db", RocksDatabase::Mode::kReadWrite, nullptr, &failure);

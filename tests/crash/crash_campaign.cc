@@ -142,12 +142,12 @@ class Killer {
     random_.seed(seed_ + ++kills_);
     const Durability durability =
         loses_power_ && end_may_be_lost_ == nullptr ? Durability::kSync : RandomDurability(random_);
-    has_served_ = false;
+    has_unsynced_ = false;
     KillOneServer(durability);
     if (!loses_power_ || ::testing::Test::HasFailure()) return;
     disk_.LosePower(&random_);
     ++tally.power_losses;
-    if (durability == Durability::kAsync && has_served_) *end_may_be_lost_ = true;
+    if (has_unsynced_) *end_may_be_lost_ = true;
   }
   // Whether a server has served with a clock that was days off.
   bool has_jumped_while_serving() const { return has_jumped_while_serving_; }
@@ -188,6 +188,7 @@ class Killer {
     if (::testing::Test::HasFailure()) return;  // it does not start
     EXPECT_NE(kill_switch_.is_hooked(), kill_switch_.Environment().empty());
     Load(server);
+    has_unsynced_ = durability == Durability::kAsync;
     if (choice == 4 || choice == 5) {
       Close(server, /*at_a_point=*/choice == 4);
       address_->AwaitWaiting(clients_);
@@ -195,6 +196,7 @@ class Killer {
         CountOther(kClosing);
       } else {
         ++tally.closes;
+        has_unsynced_ = false;
       }
       return;
     }
@@ -251,7 +253,6 @@ class Killer {
 
   // The clients come; until one has been told that an event is safe.
   void Load(ServerProcess& server) {
-    has_served_ = true;
     counts_->TakeUnanswered();
     const int64_t acknowledged = counts_->acknowledged;
     address_->Set(server.channel());
@@ -336,7 +337,7 @@ class Killer {
   KillSwitch kill_switch_;
   int64_t clock_offset_ = 0;  // seconds
   bool has_jumped_while_serving_ = false;
-  bool has_served_ = false;  // the server of now
+  bool has_unsynced_ = false;  // the server of now may have acknowledged what is not synced
   // Of all rounds, so that no point is left behind.
   static inline std::map<std::string, int64_t> tried_;
 };
