@@ -320,7 +320,8 @@ absl::Status RocksDatabase::VerifyFiles() const {
   db_->GetLiveFilesMetaData(&tables);
   std::vector<std::string> no_tables;
   for (const rocksdb::LiveFileMetaData& table : tables) {
-    if (!EndsAsTable(path_ + table.name)) no_tables.push_back(table.name);
+    const std::string& name = table.relative_filename;
+    if (!EndsAsTable(absl::StrCat(path_, "/", name))) no_tables.push_back(name);
   }
   if (no_tables.empty()) return status;
   return absl::DataLossError(
