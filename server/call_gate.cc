@@ -48,10 +48,8 @@ CallGate::Call::~Call() {
   MutexLock lock(&gate_->mu_);
   gate_->SettleLocked(this);
   gate_->calls_.erase(this);
-  if (has_place_) {
-    --gate_->in_flight_[static_cast<size_t>(rpc_)];
-    --gate_->admitted_;
-  }
+  gate_->LeaveKindLocked(this);
+  if (has_place_) --gate_->admitted_;
   if (is_refused_) gate_->refused_.erase(refused_place_);
   if (gate_->calls_.empty()) gate_->fewer_.NotifyAll();
 }
@@ -174,7 +172,7 @@ absl::Status CallGate::Call::TakePlaceLocked() {
   }
   ++of_this_kind;
   ++gate_->admitted_;
-  has_place_ = true;
+  has_place_ = is_of_kind_ = true;
   return absl::OkStatus();
 }
 
@@ -253,7 +251,18 @@ void CallGate::Call::Answered(int code) {
                         {"client", client()},
                         {"peer", context_->peer()}});
   }
-  Settled();
+  StartTimer();
+  MutexLock lock(&gate_->mu_);
+  gate_->SettleLocked(this);
+  // Its client may begin another as soon as it has the status, and gRPC may come late to dispose of
+  // this one. Elsewhere the place is for the answer, too, until it is sent.
+  if (rpc_ == Rpc::kStreamRatings) gate_->LeaveKindLocked(this);
+}
+
+void CallGate::LeaveKindLocked(Call* call) {
+  if (!call->is_of_kind_) return;
+  call->is_of_kind_ = false;
+  --in_flight_[static_cast<size_t>(call->rpc_)];
 }
 
 void CallGate::SettleLocked(Call* call) {

@@ -51,7 +51,7 @@ class CallGate {
     // Calls at once, of all kinds, from their headers on. Where more come, fewer may be let in for
     // a while (server/load_shedder.h).
     int32_t max_concurrent_calls = 10'000;
-    // Of them, StreamRatings.
+    // Of them, StreamRatings without a status.
     int32_t max_streams = 1'000;
     // A read or a RecordRatings that takes longer is cancelled; so are a call whose request does
     // not come or whose answer is not read for so long, and a stream whose acknowledgements are
@@ -114,7 +114,7 @@ class CallGate {
 
     // Nothing more is done for it than to send what is there: it needs no engine. Once is enough.
     void Settled();
-    // Its status is decided. It is settled, too.
+    // Its status is decided: it is settled, too, and its time to be read counts from here on.
     void Answered(int code);
     CallMetrics& metrics() const { return gate_->metrics_; }
 
@@ -148,6 +148,7 @@ class CallGate {
     std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
     bool has_place_ = false;                    // from Admit on
     // Guarded by the gate's mu_.
+    bool is_of_kind_ = false;  // counts among the calls of its RPC
     bool is_received_ = false;
     bool is_settled_ = true;
     bool is_refused_ = false;  // and in the list of those
@@ -171,6 +172,7 @@ class CallGate {
  private:
   absl::Status Refuse(Refusal refusal, const absl::Status& status);
   void SettleLocked(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LeaveKindLocked(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LogRefusedToken(const char* reason, grpc::CallbackServerContext* context, Rpc rpc);
 
   const Options options_;

@@ -66,7 +66,6 @@ class UnaryCall final : public CallService::Reactor {
     if (status.ok()) status = admission_.HoldAnswer(bytes_.Length());
     if (!status.ok()) bytes_.Clear();
     admission_.Answered(status.raw_code());
-    admission_.StartTimer();  // until it is read
     const grpc::Status sent = ToGrpc(context_, status);
     if (sent.ok()) {
       StartWriteAndFinish(&bytes_, grpc::WriteOptions(), sent);
