@@ -174,8 +174,8 @@ TEST(CallLimitTest, MoreStreamsAreRefusedAndOthersAreServed) {
   first.Cancel();
 }
 
-// Symptom: on a busy machine a client that ran one stream after the other was refused one, since gRPC
-// came late to dispose of those before.
+// Symptom: on a busy machine a client that ran one stream after the other was refused one, since
+// gRPC came late to dispose of those before.
 TEST(CallLimitTest, AStreamThatHasItsStatusDoesNotCount) {
   TestServer server([](ServerOptions* options) { options->calls.max_streams = 1; });
   server.WaitUntilServing();

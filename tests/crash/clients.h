@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -81,10 +82,12 @@ struct SentStream {
   std::string producer;
   std::vector<v1::Rating> events;
   int64_t acknowledged = 0;
+  std::map<int64_t, int64_t> sequences;  // of numbers, as far as they were told
 };
 
-// Sends one request after another, each until it is acknowledged; now and then an event that was
-// acknowledged, once more; and looks whether what it wrote can be seen.
+// Sends one request after another, each until it is acknowledged; now and then twice at once, as
+// one does that has not waited for the answer, or with an event that was acknowledged; and looks
+// whether what it wrote can be seen.
 class UnaryWriter {
  public:
   UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::string name);
@@ -96,7 +99,6 @@ class UnaryWriter {
   void Write();
   // The next request, without a place yet.
   SentRequest MakeRequest();
-  void Look(const std::shared_ptr<grpc::Channel>& channel, const SentRequest& last);
 
   Address* const address_;
   Counts* const counts_;

@@ -4,9 +4,11 @@
 // One round: the writers of clients.h load a server that keeps its whole log, through many kills;
 // then history.h checks the log, and `factorctl verify` and the next server must come to the same
 // state. That log is sent in its order to a server that trims its own, through as many kills again,
-// and it must end with the same hash. In every other round a kill is a power loss, too. That takes
-// nothing from a server that syncs; from one that does not, the second of the two, it may take what
-// came last, which is then sent again: the same hash in the end shows that it left no hole.
+// and it must end with the same hash. In every other round every other kill is a power loss, too,
+// which takes what none of the servers since the last one has synced. That is nothing that a server
+// acknowledged which syncs, or that a server found; from one that does not, the second of the two,
+// it may take what came last, which is then sent again: the same hash in the end shows that it left
+// no hole.
 //
 // --kills=N (default 16) or --duration=SECONDS: how long. --seed=N: of every choice. --tally=FILE
 // [--commit=ID]: appends a line of JSON with what was counted (tools/crash_campaign.sh).
@@ -120,8 +122,8 @@ std::vector<std::string> Flags(const std::string& data_dir, const std::string& r
 class Killer {
  public:
   // `load`: kUnderLoad, or kTrimming too. `clients`: how many wait for `address`. `loses_power`:
-  // what was not synced is lost with each kill. `end_may_be_lost`: set where that may have taken
-  // what a server had acknowledged; null: all servers sync then.
+  // what was not synced is lost with every other kill. `end_may_be_lost`: set where that may have
+  // taken what a server had acknowledged; null: all servers sync then.
   Killer(std::string data_dir, std::string retention, unsigned load, bool loses_power,
          std::atomic<bool>* end_may_be_lost, Address* address, Counts* counts, int clients,
          uint64_t seed)
@@ -142,12 +144,14 @@ class Killer {
     random_.seed(seed_ + ++kills_);
     const Durability durability =
         loses_power_ && end_may_be_lost_ == nullptr ? Durability::kSync : RandomDurability(random_);
-    has_unsynced_ = false;
     KillOneServer(durability);
     if (!loses_power_ || ::testing::Test::HasFailure()) return;
+    all_is_on_disk_ = Below(2) == 0;
+    if (!all_is_on_disk_) return;
     disk_.LosePower(&random_);
     ++tally.power_losses;
     if (has_unsynced_) *end_may_be_lost_ = true;
+    has_unsynced_ = false;
   }
   // Whether a server has served with a clock that was days off.
   bool has_jumped_while_serving() const { return has_jumped_while_serving_; }
@@ -168,7 +172,7 @@ class Killer {
       if (point >= 0) kill_switch_.Arm(point, 1);
     }
     std::vector<std::string> environment = kill_switch_.Environment();
-    if (loses_power_) disk_.Prepare(&environment);
+    if (loses_power_) disk_.Prepare(&environment, all_is_on_disk_);
     ServerProcess server(Flags(data_dir_, retention_, durability, random_), environment);
     bool serves = false;
     if (while_recovering && point < 0) {
@@ -188,15 +192,15 @@ class Killer {
     if (::testing::Test::HasFailure()) return;  // it does not start
     EXPECT_NE(kill_switch_.is_hooked(), kill_switch_.Environment().empty());
     Load(server);
-    has_unsynced_ = durability == Durability::kAsync;
+    has_unsynced_ = durability == Durability::kAsync;  // what it has found is synced
     if (choice == 4 || choice == 5) {
-      Close(server, /*at_a_point=*/choice == 4);
+      const bool is_clean = Close(server, /*at_a_point=*/choice == 4);
       address_->AwaitWaiting(clients_);
-      if (kill_switch_.killed_at() >= 0) {
-        CountOther(kClosing);
-      } else {
+      if (is_clean) {
         ++tally.closes;
         has_unsynced_ = false;
+      } else {
+        CountOther(kClosing);
       }
       return;
     }
@@ -314,13 +318,21 @@ class Killer {
     std::this_thread::sleep_for(std::chrono::microseconds(micros));
   }
 
-  void Close(ServerProcess& server, bool at_a_point) {
+  // Unless it is killed at a point, it may be at any time. Whether it was not.
+  bool Close(ServerProcess& server, bool at_a_point) {
     const int point = at_a_point ? LeastTried(kClosing) : -1;
     address_->ExpectEnd();
     if (point >= 0) kill_switch_.Arm(point, 1);
     server.Signal(SIGTERM);
+    const bool is_impatient = point < 0 && Below(2) == 0;
+    if (is_impatient) {
+      Sleep(Below(30'000));
+      server.Signal(SIGKILL);
+    }
     const Ended ended = server.Wait();
+    if (is_impatient && ended.exit_code == -SIGKILL) return false;
     EXPECT_EQ(ended.exit_code, kill_switch_.killed_at() >= 0 ? -SIGKILL : kExitOk) << ended.output;
+    return ended.exit_code == kExitOk;
   }
 
   const std::string data_dir_, retention_;
@@ -337,7 +349,8 @@ class Killer {
   KillSwitch kill_switch_;
   int64_t clock_offset_ = 0;  // seconds
   bool has_jumped_while_serving_ = false;
-  bool has_unsynced_ = false;  // the server of now may have acknowledged what is not synced
+  bool all_is_on_disk_ = true;
+  bool has_unsynced_ = false;  // what was acknowledged may not be synced
   // Of all rounds, so that no point is left behind.
   static inline std::map<std::string, int64_t> tried_;
 };

@@ -410,6 +410,45 @@ INSTANTIATE_TEST_SUITE_P(Durability, PowerLossTest, ::testing::Values(true, fals
                            return std::string(info.param ? "Sync" : "Async");
                          });
 
+// A server that was killed had not synced what it acknowledged. The next one says that it is there:
+// so it is, whatever happens then.
+TEST(PowerLossAfterAKillTest, TakesNothingThatTheNextServerHasFound) {
+  if (!FaultyDisk::IsPossible()) GTEST_SKIP() << "nothing can be preloaded";
+  int took_acknowledged = 0;
+  for (uint64_t seed = 0; seed < 16; ++seed) {
+    SCOPED_TRACE(seed);
+    const bool is_started_again = seed % 2 == 1;
+    const TempFolder folder(TempFolder::Place::kMemory);
+    FaultyDisk disk(folder / "data");
+    const auto run = [&](bool is_sync, bool is_first) {
+      std::vector<std::string> environment;
+      disk.Prepare(&environment, /*all_is_on_disk=*/is_first);
+      ServerProcess server(Flags(folder / "data", is_sync, /*keeps_log=*/true), environment);
+      server.WaitUntilServing();
+      for (int i = 0; i < kRequests; ++i) {
+        int64_t last_number = 0;
+        EXPECT_TRUE(Send(server, i, &last_number).ok());
+      }
+      EXPECT_EQ(GetModel(server).sequence(), kRequests * kEventsARequest);
+      server.Kill();
+    };
+    run(/*is_sync=*/false, /*is_first=*/true);
+    if (is_started_again) run(/*is_sync=*/seed % 4 == 1, /*is_first=*/false);
+    std::mt19937_64 random(seed);
+    disk.LosePower(&random);
+    ServerProcess server(Flags(folder / "data", /*is_sync=*/true, /*keeps_log=*/true));
+    server.WaitUntilServing();
+    if (HasFailure()) return;
+    const int64_t there = GetModel(server).sequence();
+    if (is_started_again) {
+      EXPECT_EQ(there, kRequests * kEventsARequest);
+    } else {
+      took_acknowledged += there < kRequests * kEventsARequest;
+    }
+  }
+  EXPECT_GT(took_acknowledged, 0);  // or it would be no power loss
+}
+
 // A power loss in place of an operation of a backup, or just after it.
 class BackupPowerLossTest : public ::testing::Test {
  protected:

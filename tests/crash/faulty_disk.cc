@@ -57,17 +57,20 @@ bool FaultyDisk::IsPossible() {
 #endif
 }
 
-void FaultyDisk::Prepare(std::vector<std::string>* environment) {
-  control_.Reset();
+void FaultyDisk::BeginJournal() {
   fs::remove_all(journal_folder_);
   fs::create_directories(journal_folder_);
   std::ofstream journal(journal_folder_ / kDiskJournal);
-  if (fs::exists(folder_)) {
-    for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
-      if (!entry.is_regular_file()) continue;
-      journal << "safe " << InodeOf(entry.path()) << " " << entry.file_size() << "\n";
-    }
+  if (!fs::exists(folder_)) return;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
+    if (!entry.is_regular_file()) continue;
+    journal << "safe " << InodeOf(entry.path()) << " " << entry.file_size() << "\n";
   }
+}
+
+void FaultyDisk::Prepare(std::vector<std::string>* environment, bool all_is_on_disk) {
+  control_.Reset();
+  if (all_is_on_disk) BeginJournal();
 #ifdef FACTORD_DISK_FAULTS_LIBRARY
   const std::string library = FACTORD_DISK_FAULTS_LIBRARY;
   const auto preload =

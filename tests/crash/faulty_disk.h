@@ -32,9 +32,9 @@ class FaultyDisk {
   // False where nothing can be preloaded (a sanitizer's runtime wants to be first).
   static bool IsPossible();
 
-  // For the next server, which finds all that is there on the disk, and no fault. Adds to
-  // "NAME=value".
-  void Prepare(std::vector<std::string>* environment);
+  // For the next server, which finds no fault; `all_is_on_disk`: and all that is there on the disk,
+  // or else only what was, and what the servers before it have synced. Adds to "NAME=value".
+  void Prepare(std::vector<std::string>* environment, bool all_is_on_disk = true);
 
   // The `nth` operation of a kind, from 1, fails with this errno; `stays`: later ones as well.
   void Fail(DiskOperation operation, int nth, int error, bool stays);
@@ -56,6 +56,7 @@ class FaultyDisk {
     std::string kind, path, target, saved;
   };
 
+  void BeginJournal();
   static void Undo(const Change& change);
 
   const std::filesystem::path folder_;

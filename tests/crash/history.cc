@@ -123,7 +123,7 @@ void CheckWriter(const std::vector<SentRequest>& requests, Ledger* ledger, Verdi
   }
 }
 
-void CheckStream(const SentStream& stream, Ledger* ledger) {
+void CheckStream(const SentStream& stream, Ledger* ledger, Verdict* verdict) {
   const auto& numbers = ledger->OfProducer(stream.producer);
   int64_t last_sequence = 0;
   for (const auto& [number, event] : numbers) {
@@ -138,6 +138,13 @@ void CheckStream(const SentStream& stream, Ledger* ledger) {
     ledger->Check(found != numbers.end() ? found->second : nullptr,
                   stream.events[static_cast<size_t>(number) - 1], number <= stream.acknowledged,
                   absl::StrCat(stream.producer, " ", number));
+  }
+  for (const auto& [number, sequence] : stream.sequences) {
+    const auto found = numbers.find(number);
+    if (found == numbers.end() || found->second->sequence == sequence) continue;
+    ++verdict->lost;
+    ADD_FAILURE() << stream.producer << " " << number << " was put at " << sequence
+                  << ", and is at " << found->second->sequence;
   }
 }
 
@@ -197,7 +204,7 @@ Verdict CheckHistory(const std::vector<LoggedEvent>& log,
   Ledger ledger(log, &verdict);
   std::vector<LoggedRequest> requests;
   for (const auto& writer : writers) CheckWriter(writer, &ledger, &verdict, &requests);
-  for (const SentStream& stream : streams) CheckStream(stream, &ledger);
+  for (const SentStream& stream : streams) CheckStream(stream, &ledger, &verdict);
   ledger.CheckThatAllWereSent();
   CheckRealTime(std::move(requests));
   return verdict;

@@ -39,7 +39,8 @@ class HistoryTest : public ::testing::Test {
                 {{{Rated("b-0", "x")}, second(3), second(4), {5}}}};
     streams_ = {{.producer = "p",
                  .events = {Rated("", "x"), Rated("", "y"), Rated("", "z")},
-                 .acknowledged = 3}};
+                 .acknowledged = 3,
+                 .sequences = {{1, 1}, {3, 7}}}};
     Put(streams_[0].events[0], 1);
     Put(writers_[0][0].events[0]);
     Put(writers_[0][0].events[1]);
@@ -73,8 +74,12 @@ class HistoryTest : public ::testing::Test {
   void Number() {
     for (size_t i = 0; i < log_.size(); ++i) log_[i].sequence = static_cast<int64_t>(i) + 1;
   }
-  // The writers were told what the log says now.
+  // Writers and streams were told what the log says now.
   void TellSequences() {
+    for (const LoggedEvent& event : log_) {
+      const auto told = streams_[0].sequences.find(event.number);
+      if (told != streams_[0].sequences.end()) told->second = event.sequence;
+    }
     for (auto& writer : writers_) {
       for (SentRequest& request : writer) {
         for (size_t i = 0; i < request.sequences.size(); ++i) {
@@ -127,6 +132,7 @@ TEST_F(HistoryTest, WhatHasNoAnswerMayBeThereOrNot) {
 
 TEST_F(HistoryTest, LostEvents) {
   Drop(5);
+  TellSequences();
   ExpectFailure("lost: a-2");
   EXPECT_EQ(verdict_.lost, 1);
 }
@@ -176,6 +182,12 @@ TEST_F(HistoryTest, OtherContentOfWhatHadNoAnswer) {
 TEST_F(HistoryTest, AnotherPlaceThanWasTold) {
   Swap(4, 5);
   ExpectFailure("was put at 5, and is at 6");
+}
+
+TEST_F(HistoryTest, AnotherPlaceThanAStreamWasTold) {
+  TellSequences();
+  streams_[0].sequences[3] = 6;
+  ExpectFailure("p 3 was put at 6, and is at 7");
 }
 
 TEST_F(HistoryTest, OneClientsRequestsOutOfOrder) {
