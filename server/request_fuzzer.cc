@@ -1,6 +1,8 @@
 // Any bytes at all as a request, sent over gRPC to a real server with a real engine. The first byte
 // says which RPC; of StreamRatings, the others are messages, each behind its length in two bytes.
-// The model and the log stay from one input to the next: what is found may need those before it.
+// The model and the log stay from one input to the next, up to kInputsAFolder: what is found may
+// need those before it. Then all of the log is replayed, and must come to the state that the server
+// left.
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -20,6 +22,7 @@
 #include "absl/strings/string_view.h"
 #include "base/temp_folder.h"
 #include "engine/engine.h"
+#include "engine/verify.h"
 #include "server/rpc.h"
 #include "server/server.h"
 
@@ -30,12 +33,15 @@ void Check(bool condition) {
   if (!condition) std::abort();
 }
 
-// Nothing that it keeps grows without end.
+constexpr int kInputsAFolder = 10'000;
+
+// Nothing but the log that it keeps grows without end.
 class ServerUnderTest {
  public:
   ServerUnderTest() {
     engine_options_.data_dir = folder_ / "data";
     engine_options_.durability = Durability::kAsync;
+    engine_options_.log_retention = LogRetention::kAll;
     engine_options_.config.rank = 4;
     engine_options_.config.event_types = {{"click", 0.5F, 1}};
     engine_options_.config.dedupe_window = 1'000;
@@ -65,6 +71,11 @@ class ServerUnderTest {
   ~ServerUnderTest() {
     server_->Stop();
     run_.join();
+    server_.reset();
+    const auto verified = VerifyFolder(engine_options_.data_dir);
+    if (verified.ok()) return;
+    std::cerr << verified.status() << std::endl;
+    std::abort();
   }
 
   std::string backups() const { return folder_ / "backups"; }
@@ -191,18 +202,23 @@ bool IsExpected(Rpc rpc, grpc::StatusCode code) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace factord;  // NOLINT: of one function
-  static ServerUnderTest server;
+  static auto server = std::make_unique<ServerUnderTest>();
+  static int inputs = 0;
   if (size == 0) return 0;
+  if (++inputs % kInputsAFolder == 0) {
+    server.reset();
+    server = std::make_unique<ServerUnderTest>();
+  }
   const auto rpc = static_cast<Rpc>(data[0] % static_cast<size_t>(Rpc::kUnknown));
   const absl::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   grpc::ByteBuffer response;
   const grpc::Status status =
-      rpc == Rpc::kStreamRatings ? server.Stream(bytes) : server.Call(rpc, bytes, &response);
+      rpc == Rpc::kStreamRatings ? server->Stream(bytes) : server->Call(rpc, bytes, &response);
   if (!IsExpected(rpc, status.error_code())) {
     std::cerr << InfoOf(rpc).method << ": " << status.error_code() << " " << status.error_message()
               << std::endl;
     std::abort();
   }
-  if (status.ok()) CheckAnswer(rpc, response, server);
+  if (status.ok()) CheckAnswer(rpc, response, *server);
   return 0;
 }

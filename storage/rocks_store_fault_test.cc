@@ -429,6 +429,27 @@ TEST_F(RocksStoreFaultTest, APowerLossTakesNothingThatWasPromised) {
   }
 }
 
+// Whole files of the log are dropped amid a trim, which a power loss does not undo: so it must not
+// take the record of the trim either.
+TEST_F(RocksStoreFaultTest, APowerLossAmidATrimLeavesItsRecord) {
+  auto store = Open(Durability::kAsync);
+  ASSERT_NE(store, nullptr);
+  for (int i = 0; i < 10; ++i) ASSERT_OK(AppendTestEvents(store.get(), 10));
+  ASSERT_OK(TakeTestSnapshot(store.get(), 50));
+  // The files are dropped; what follows is not done.
+  files_->SetFault([](Operation operation, const std::string& path) {
+    return operation == Operation::kCreate && IsTable(path) ? rocksdb::IOStatus::IOError("gone")
+                                                            : rocksdb::IOStatus::OK();
+  });
+  EXPECT_CODE(store->log()->TrimThrough(50), kUnavailable);
+  const std::string after = folder_ / "after";
+  files_->CopyAsAfterPowerLoss(path_, after);
+  const auto reopened = Store::Open(TestOptions(after));
+  ASSERT_OK(reopened.status());
+  EXPECT_EQ((*reopened)->log()->range().first, 51);
+  EXPECT_OK(CheckLog(reopened->get(), 51));
+}
+
 TEST_F(RocksStoreFaultTest, APowerLossAfterACleanCloseTakesNothing) {
   auto store = Open(Durability::kAsync);
   ASSERT_NE(store, nullptr);
