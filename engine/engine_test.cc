@@ -107,21 +107,13 @@ TEST_F(EngineTest, ARefusedRequestGivesBackItsIdsAndNumbersAlsoWithinAGroup) {
     const std::vector<OwnedRating> refused = {
         {"u", "j", 1, id}, {"u", "j", 1, "", "p", round + 1}, {"u", "i", 5, "taken"}};
     const std::vector<OwnedRating> good = {{"u", "k", 2, id}, {"u", "k", 2, "", "p", round + 1}};
-    std::promise<RecordResult> first, second, third;
-    const auto send = [&](const std::vector<OwnedRating>& ratings, std::promise<RecordResult>& to) {
-      RecordRequest request;
-      for (const OwnedRating& rating : ratings) request.events.push_back(ToEvent(rating));
-      request.done = [&to](RecordResult result) { to.set_value(std::move(result)); };
-      engine->Record(std::move(request));
-    };
     // While the first is written, the other two gather behind it.
     const std::vector<OwnedRating> filler = RandomRatings(1, 100);
-    send(filler, first);
-    send(refused, second);
-    send(good, third);
-    EXPECT_TRUE(first.get_future().get().status.ok());
-    EXPECT_EQ(second.get_future().get().status.code(), absl::StatusCode::kAlreadyExists);
-    const RecordResult result = third.get_future().get();
+    auto first = Send(*engine, filler), second = Send(*engine, refused),
+         third = Send(*engine, good);
+    EXPECT_TRUE(first.get().status.ok());
+    EXPECT_EQ(second.get().status.code(), absl::StatusCode::kAlreadyExists);
+    const RecordResult result = third.get();
     ASSERT_TRUE(result.status.ok()) << result.status;
     EXPECT_EQ(result.events[0].outcome, Outcome::kApplied);
     EXPECT_EQ(result.events[1].outcome, Outcome::kApplied);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <iostream>
 #include <map>
 #include <random>
@@ -27,6 +28,7 @@ namespace {
 
 constexpr int kSequences = 12, kOperations = 120;
 constexpr uint32_t kUsers = 12, kItems = 25;
+constexpr int kForgetsNone = 1'000'000;  // a window for ids
 
 namespace fs = std::filesystem;
 using Outcome = EventResult::Outcome;
@@ -92,7 +94,8 @@ class Checker {
       options_.config.event_types = {{.name = "click"}};
       options_.config.replay = static_cast<int32_t>(Below(3));
     }
-    options_.config.dedupe_window = model_.dedupe_window = std::array{5, 40, 1'000'000}[Below(3)];
+    options_.config.dedupe_window = model_.dedupe_window =
+        std::array{5, 40, kForgetsNone, kForgetsNone}[Below(4)];
     engine_ = OpenOrDie(options_);
   }
 
@@ -148,17 +151,48 @@ class Checker {
     return event;
   }
 
-  void Record() {
+  struct Request {
+    std::vector<OwnedRating> events;
+    bool allow_partial = false;
+    bool is_taken = false;              // expected
+    std::vector<EventResult> expected;  // if it is
+    std::future<RecordResult> result;
+  };
+
+  std::vector<OwnedRating> RandomEvents() {
     std::vector<OwnedRating> events(1 + Below(6));
     for (OwnedRating& event : events) event = RandomEvent();
-    const bool allow_partial = Below(2) == 0;
-    std::vector<EventResult> expected;
-    const bool is_taken = model_.Record(events, allow_partial, &expected);
-    const RecordResult result = factord::Record(*engine_, events, allow_partial);
+    return events;
+  }
+
+  Request MakeRequest(const std::vector<OwnedRating>& events) {
+    Request request = {.events = events, .allow_partial = Below(2) == 0};
+    request.is_taken = model_.Record(events, request.allow_partial, &request.expected);
+    return request;
+  }
+
+  // One request, or several at once, of which those behind the first are mostly written together.
+  // An id may then be forgotten later: only where none is.
+  void Record() {
+    const bool at_once = model_.dedupe_window == kForgetsNone && Below(3) == 0;
+    std::vector<Request> requests(at_once ? 2 + Below(5) : 1);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      // Now and then the one before, as from a client that has not waited for the answer.
+      const bool is_repeated = i > 0 && Below(3) == 0;
+      requests[i] = MakeRequest(is_repeated ? requests[i - 1].events : RandomEvents());
+    }
+    for (Request& request : requests) {
+      request.result = Send(*engine_, request.events, request.allow_partial);
+    }
+    for (Request& request : requests) CheckResult(request.result.get(), request);
+  }
+
+  static void CheckResult(const RecordResult& result, const Request& request) {
     EXPECT_EQ(result.status.code(),
-              is_taken ? absl::StatusCode::kOk : absl::StatusCode::kAlreadyExists)
+              request.is_taken ? absl::StatusCode::kOk : absl::StatusCode::kAlreadyExists)
         << result.status;
-    if (!is_taken || !result.status.ok()) return;
+    if (!request.is_taken || !result.status.ok()) return;
+    const std::vector<EventResult>& expected = request.expected;
     ASSERT_EQ(result.events.size(), expected.size());
     for (size_t i = 0; i < expected.size(); ++i) {
       EXPECT_EQ(result.events[i].outcome, expected[i].outcome) << i;

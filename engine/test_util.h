@@ -41,16 +41,22 @@ inline Event ToEvent(const OwnedRating& rating) {
   return event;
 }
 
-// Records as one request and waits.
-inline RecordResult Record(Engine& engine, const std::vector<OwnedRating>& ratings,
-                           bool allow_partial = false) {
+// Sends one request. `ratings` must live until the result is there.
+inline std::future<RecordResult> Send(Engine& engine, const std::vector<OwnedRating>& ratings,
+                                      bool allow_partial = false) {
   RecordRequest request;
   for (const OwnedRating& rating : ratings) request.events.push_back(ToEvent(rating));
   request.allow_partial = allow_partial;
-  std::promise<RecordResult> promise;
-  request.done = [&promise](RecordResult result) { promise.set_value(std::move(result)); };
+  const auto promise = std::make_shared<std::promise<RecordResult>>();
+  request.done = [promise](RecordResult result) { promise->set_value(std::move(result)); };
   engine.Record(std::move(request));
-  return promise.get_future().get();
+  return promise->get_future();
+}
+
+// Records as one request and waits.
+inline RecordResult Record(Engine& engine, const std::vector<OwnedRating>& ratings,
+                           bool allow_partial = false) {
+  return Send(engine, ratings, allow_partial).get();
 }
 
 // A long-tailed stream: some users and items come much more often than others. Ratings are halves
