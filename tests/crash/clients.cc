@@ -14,6 +14,8 @@
 namespace factord {
 namespace {
 
+constexpr uint64_t kLargeRequest = 2'000;
+
 // The next one after so many of the same client.
 v1::Rating RandomRating(uint64_t sent, std::mt19937_64& random) {
   v1::Rating rating;
@@ -123,7 +125,8 @@ UnaryWriter::UnaryWriter(Address* address, Counts* counts, uint64_t seed, std::s
 
 SentRequest UnaryWriter::MakeRequest() {
   SentRequest request;
-  for (uint64_t n = 1 + random_() % 5; n > 0; --n) {
+  // Few are large: more than a block of the WAL, and than a record of the log.
+  for (uint64_t n = random_() % 400 == 0 ? kLargeRequest : 1 + random_() % 5; n > 0; --n) {
     request.events.push_back(RandomRating(static_cast<uint64_t>(events_), random_));
     request.events.back().set_event_id(absl::StrCat(name_, "-", events_++));
   }
