@@ -1,5 +1,6 @@
 // Many clients at once, for ThreadSanitizer: writers, readers, snapshots, hashes, backups, and a
 // close.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -144,6 +145,52 @@ ItemView ViewItems(Engine& engine, std::chrono::milliseconds later) {
   return view;
 }
 
+struct UserRow {
+  std::string id;
+  std::vector<float> factors;
+  float bias = 0;
+  int64_t ratings = 0;
+  friend bool operator==(const UserRow& a, const UserRow& b) = default;
+};
+
+// Each at this sequence, or a later one.
+struct UserRows {
+  int64_t sequence = 0;
+  std::vector<UserRow> rows;
+};
+
+UserRows ReadUsers(const Engine& engine) {
+  const FactorPage page = engine.UserFactors(0, 1000);
+  UserRows users = {.sequence = page.sequence};
+  for (const FactorPage::Row& row : page.rows) {
+    users.rows.push_back({std::string(row.id), row.factors, row.bias, row.ratings});
+  }
+  return users;
+}
+
+// What the row of each user has been, by the sequence from which on.
+class UserHistory {
+ public:
+  void Add(const UserRows& users) {
+    for (const UserRow& row : users.rows) {
+      std::map<int64_t, UserRow>& states = by_id_[row.id];
+      if (states.empty() || states.rbegin()->second != row) states[users.sequence] = row;
+    }
+  }
+  // Whether the row is one that there was at `sequence` or later.
+  bool Has(const UserRow& row, int64_t sequence) const {
+    const auto user = by_id_.find(row.id);
+    if (user == by_id_.end()) return false;
+    auto state = user->second.upper_bound(sequence);
+    if (state != user->second.begin()) --state;
+    return std::any_of(state, user->second.end(),
+                       [&](const auto& entry) { return entry.second == row; });
+  }
+
+ private:
+  std::map<std::string, std::map<int64_t, UserRow>> by_id_;
+};
+
 // Neither torn nor stale: what is read amid writes and snapshots has all that was acknowledged
 // before, and is, bit for bit, what one thread alone makes of the events up to its sequence.
 TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
@@ -194,6 +241,14 @@ TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
   threads.emplace_back([&] {
     for (int i = 0; writers_left > 0 && i < kMoreViews; ++i) view_items();
   });
+  std::vector<UserRows> user_reads;
+  threads.emplace_back([&] {
+    while (writers_left > 0 && user_reads.size() < 1'000) {
+      const int64_t at_least = acknowledged;
+      user_reads.push_back(ReadUsers(*engine));
+      EXPECT_GE(user_reads.back().sequence, at_least);
+    }
+  });
   for (std::thread& thread : threads) thread.join();
   ASSERT_EQ(events.size(), kWriters * kBatches * kEventsABatch);
   EXPECT_GT(views.size(), 20U);
@@ -201,12 +256,19 @@ TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
   options.data_dir = dir / "alone";
   const auto alone = OpenOrDie(options);
   ASSERT_NE(alone, nullptr);
+  UserHistory users;
   for (const auto& [sequence, event] : events) {
     ASSERT_EQ(Record(*alone, {event}).last_sequence, sequence);
+    users.Add(ReadUsers(*alone));
     if (const auto view = views.find(sequence); view != views.end()) {
       const ItemView expected = ViewItems(*alone, std::chrono::milliseconds(0));
       ASSERT_EQ(expected.sequence, sequence);
       ASSERT_EQ(view->second.rows, expected.rows) << sequence;
+    }
+  }
+  for (const UserRows& read : user_reads) {
+    for (const UserRow& row : read.rows) {
+      ASSERT_TRUE(users.Has(row, read.sequence)) << row.id << " at " << read.sequence;
     }
   }
 }

@@ -1,6 +1,6 @@
-// SIGTERM or SIGKILL, and a start on the same folder and port, again and again, under closed loops of
-// the shipped client: no call fails, and every rating is there exactly once. Prints the longest gap
-// that a caller saw.
+// SIGTERM or SIGKILL, and a start on the same folder and port, again and again, under closed loops
+// of the shipped client: no call fails, and every rating is there exactly once. Prints the longest
+// gap that a caller saw.
 #include <gmock/gmock.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
@@ -105,8 +105,9 @@ void RestartUnderLoad(std::vector<std::string> flags, Client::Options options, G
   gaps->reads = reads.longest_gap();
   gaps->writes = writes.longest_gap();
   gaps->streamed = streamed.longest_gap();
-  std::printf("%d restarts, the longest took %.3f s from the signal to serving. Calls, longest gap:\n",
-              kRestarts, gaps->restart);
+  std::printf(
+      "%d restarts, the longest took %.3f s from the signal to serving. Calls, longest gap:\n",
+      kRestarts, gaps->restart);
   std::printf("  RecommendItems %8lld  %.3f s\n", static_cast<long long>(reads.calls()),
               gaps->reads);
   std::printf("  RecordRatings  %8lld  %.3f s\n", static_cast<long long>(writes.calls()),
