@@ -8,6 +8,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "base/hash128.h"
 #include "base/temp_folder.h"
+#include "base/test_file.h"
 #include "base/test_mount.h"
 #include "engine/verify.h"
 #include "tests/e2e/server_process.h"
@@ -422,8 +424,16 @@ TEST(RefusalTest, AnotherFormatVersionAndADamagedIdentity) {
     server.WaitUntilServing();
     EXPECT_EQ(server.Stop(), kExitOk);
   }
-  std::string identity;
-  std::getline(std::ifstream(dir / "data/IDENTITY"), identity, '\0');
+  const std::string identity = ReadAll(dir / "data/IDENTITY");
+  const auto others = [&] {  // all files but IDENTITY
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(dir / "data")) {
+      if (!entry.is_regular_file() || entry.path().filename() == "IDENTITY") continue;
+      files[entry.path()] = ReadAll(entry.path());
+    }
+    return files;
+  };
+  const auto before = others();
   const auto start_with = [&](const std::string& text) {
     std::ofstream(dir / "data/IDENTITY") << text;
     return Refused({data});
@@ -441,7 +451,8 @@ TEST(RefusalTest, AnotherFormatVersionAndADamagedIdentity) {
   EXPECT_EQ(ended.exit_code, kExitDataLoss) << ended.output;
   EXPECT_THAT(ended.output, HasSubstr("IDENTITY"));
 
-  std::ofstream(dir / "data/IDENTITY") << identity;  // neither has touched anything else
+  EXPECT_TRUE(others() == before) << "a refused folder was written to";
+  std::ofstream(dir / "data/IDENTITY") << identity;
   ServerProcess server({data});
   server.WaitUntilServing();
 }
