@@ -66,13 +66,10 @@ class EngineDamageTest : public DamageTest, public ::testing::WithParamInterface
       if (HashOf(*engine) != hash_) return absl::InternalError("another model");
     }
     if (GetParam() == LogRetention::kSnapshot) return absl::OkStatus();
-    // What no server loads: the log before the snapshot. It names the record.
-    const auto verified = VerifyFolder(folder);
-    if (!verified.ok()) {
-      return absl::IsDataLoss(verified.status()) ? absl::OkStatus() : verified.status();
-    }
-    if (verified->events != sequence_) return absl::InternalError("another log");
-    if (verified->hash.ToHex() != hash_) return absl::InternalError("a log of another model");
+    // What no server loads: the log before the snapshot.
+    FACTORD_ASSIGN_OR_RETURN(const VerifyResult verified, VerifyFolder(folder));
+    if (verified.events != sequence_) return absl::InternalError("another log");
+    if (verified.hash.ToHex() != hash_) return absl::InternalError("a log of another model");
     return absl::OkStatus();
   }
 
