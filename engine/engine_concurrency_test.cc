@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/temp_folder.h"
 #include "engine/engine.h"
 #include "engine/test_util.h"
@@ -178,14 +179,23 @@ class UserHistory {
       if (states.empty() || states.rbegin()->second != row) states[users.sequence] = row;
     }
   }
-  // Whether the row is one that there was at `sequence` or later.
-  bool Has(const UserRow& row, int64_t sequence) const {
-    const auto user = by_id_.find(row.id);
-    if (user == by_id_.end()) return false;
-    auto state = user->second.upper_bound(sequence);
-    if (state != user->second.begin()) --state;
-    return std::any_of(state, user->second.end(),
-                       [&](const auto& entry) { return entry.second == row; });
+  // Each row is one that there was at the sequence of the read or later, and none is missing.
+  void Check(const UserRows& read) const {
+    std::map<std::string, UserRow> rows;
+    for (const UserRow& row : read.rows) rows[row.id] = row;
+    for (const auto& [id, states] : by_id_) {
+      SCOPED_TRACE(absl::StrCat(id, " at ", read.sequence));
+      auto state = states.upper_bound(read.sequence);
+      const bool was_there = state != states.begin();
+      if (was_there) --state;
+      const auto row = rows.find(id);
+      EXPECT_TRUE(row != rows.end() || !was_there);
+      if (row == rows.end()) continue;
+      const bool is_just_made = !was_there && row->second.ratings == 0;
+      EXPECT_TRUE(is_just_made || std::any_of(state, states.end(), [&](const auto& entry) {
+                    return entry.second == row->second;
+                  }));
+    }
   }
 
  private:
@@ -268,13 +278,7 @@ TEST(EngineConcurrencyTest, EachViewIsTheModelAtItsSequence) {
       ASSERT_EQ(view->second.rows, expected.rows) << sequence;
     }
   }
-  for (const UserRows& read : user_reads) {
-    for (const UserRow& row : read.rows) {
-      if (row.ratings == 0) continue;  // made, and its first event not applied yet
-      ASSERT_TRUE(users.Has(row, read.sequence))
-          << row.id << " at " << read.sequence << ", of " << row.ratings << " ratings";
-    }
-  }
+  for (const UserRows& read : user_reads) users.Check(read);
 }
 
 // A close amid snapshots and records that have no answer yet: each gets one, and what was

@@ -48,7 +48,7 @@ CallGate::Call::~Call() {
   MutexLock lock(&gate_->mu_);
   gate_->SettleLocked(this);
   gate_->calls_.erase(this);
-  gate_->LeaveKindLocked(this);
+  gate_->LeaveInFlightLocked(this);
   if (has_place_) --gate_->admitted_;
   if (is_refused_) gate_->refused_.erase(refused_place_);
   if (gate_->calls_.empty()) gate_->fewer_.NotifyAll();
@@ -172,7 +172,7 @@ absl::Status CallGate::Call::TakePlaceLocked() {
   }
   ++of_this_kind;
   ++gate_->admitted_;
-  has_place_ = is_of_kind_ = true;
+  has_place_ = is_in_flight_ = true;
   return absl::OkStatus();
 }
 
@@ -255,13 +255,14 @@ void CallGate::Call::Answered(int code) {
   MutexLock lock(&gate_->mu_);
   gate_->SettleLocked(this);
   // Its client may begin another as soon as it has the status, and gRPC may come late to dispose of
-  // this one. Elsewhere the place is for the answer, too, until it is sent.
-  if (rpc_ == Rpc::kStreamRatings) gate_->LeaveKindLocked(this);
+  // this one, which counts for max_concurrent_calls until then. Elsewhere the place is for the
+  // answer, too, until it is sent.
+  if (rpc_ == Rpc::kStreamRatings) gate_->LeaveInFlightLocked(this);
 }
 
-void CallGate::LeaveKindLocked(Call* call) {
-  if (!call->is_of_kind_) return;
-  call->is_of_kind_ = false;
+void CallGate::LeaveInFlightLocked(Call* call) {
+  if (!call->is_in_flight_) return;
+  call->is_in_flight_ = false;
   --in_flight_[static_cast<size_t>(call->rpc_)];
 }
 

@@ -51,7 +51,7 @@ class CallGate {
     // Calls at once, of all kinds, from their headers on. Where more come, fewer may be let in for
     // a while (server/load_shedder.h).
     int32_t max_concurrent_calls = 10'000;
-    // Of them, StreamRatings without a status.
+    // Of them, StreamRatings that have no status yet.
     int32_t max_streams = 1'000;
     // A read or a RecordRatings that takes longer is cancelled; so are a call whose request does
     // not come or whose answer is not read for so long, and a stream whose acknowledgements are
@@ -148,7 +148,7 @@ class CallGate {
     std::shared_ptr<const TokenTable> tokens_;  // in which its token was found last
     bool has_place_ = false;                    // from Admit on
     // Guarded by the gate's mu_.
-    bool is_of_kind_ = false;  // counts among the calls of its RPC
+    bool is_in_flight_ = false;  // counts among the calls of its RPC
     bool is_received_ = false;
     bool is_settled_ = true;
     bool is_refused_ = false;  // and in the list of those
@@ -172,7 +172,7 @@ class CallGate {
  private:
   absl::Status Refuse(Refusal refusal, const absl::Status& status);
   void SettleLocked(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void LeaveKindLocked(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LeaveInFlightLocked(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LogRefusedToken(const char* reason, grpc::CallbackServerContext* context, Rpc rpc);
 
   const Options options_;

@@ -95,7 +95,8 @@ void AddCalls(const CallGate& gate, MetricFamilies* metrics) {
       "From a request's arrival until its status was decided; StreamRatings: how long "
       "streams were open.",
       durations);
-  metrics->Gauge("factord_rpc_in_flight", "Calls that run.", in_flight);
+  metrics->Gauge("factord_rpc_in_flight", "Calls that run; a stream, until it has its status.",
+                 in_flight);
   metrics->Gauge("factord_rpc_share_let_in",
                  "Of RecordRatings, RecommendItems and PredictRatings, the share that is let in: "
                  "below 1 while more come than can be answered.",

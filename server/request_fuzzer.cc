@@ -2,7 +2,7 @@
 // says which RPC; of StreamRatings, the others are messages, each behind its length in two bytes.
 // The model and the log stay from one input to the next, up to kInputsAFolder: what is found may
 // need those before it. Then all of the log is replayed, and must come to the state that the server
-// left.
+// left; of a failure the folder stays.
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -74,7 +74,7 @@ class ServerUnderTest {
     server_.reset();
     const auto verified = VerifyFolder(engine_options_.data_dir);
     if (verified.ok()) return;
-    std::cerr << verified.status() << std::endl;
+    std::cerr << engine_options_.data_dir << ": " << verified.status() << std::endl;
     std::abort();
   }
 

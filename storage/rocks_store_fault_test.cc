@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -432,22 +433,45 @@ TEST_F(RocksStoreFaultTest, APowerLossTakesNothingThatWasPromised) {
 // Whole files of the log are dropped amid a trim, which a power loss does not undo: so it must not
 // take the record of the trim either.
 TEST_F(RocksStoreFaultTest, APowerLossAmidATrimLeavesItsRecord) {
-  auto store = Open(Durability::kAsync);
-  ASSERT_NE(store, nullptr);
-  for (int i = 0; i < 10; ++i) ASSERT_OK(AppendTestEvents(store.get(), 10));
-  ASSERT_OK(TakeTestSnapshot(store.get(), 50));
-  // The files are dropped; what follows is not done.
-  files_->SetFault([](Operation operation, const std::string&) {
-    return operation == Operation::kCreate ? rocksdb::IOStatus::IOError("gone")
-                                           : rocksdb::IOStatus::OK();
-  });
-  EXPECT_CODE(store->log()->TrimThrough(50), kUnavailable);
-  const std::string after = folder_ / "after";
-  files_->CopyAsAfterPowerLoss(path_, after);
-  const auto reopened = Store::Open(TestOptions(after));
-  ASSERT_OK(reopened.status());
-  EXPECT_EQ((*reopened)->log()->range().first, 51);
-  EXPECT_OK(CheckLog(reopened->get(), 51));
+  const auto tables = [this] {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
+      if (IsTable(entry.path())) names.insert(entry.path().filename());
+    }
+    return names;
+  };
+  bool was_dropped = false;
+  for (int wait = 1; !was_dropped; wait *= 2) {
+    ASSERT_LT(wait, 5'000);
+    fs::remove_all(path_);
+    auto store = Open(Durability::kAsync);
+    ASSERT_NE(store, nullptr);
+    for (int i = 0; i < 10; ++i) ASSERT_OK(AppendTestEvents(store.get(), 10));
+    store.reset();
+    store = Open(Durability::kAsync);
+    ASSERT_NE(store, nullptr);
+    // They are a file now, which a compaction has to move down before it can be dropped.
+    std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+    ASSERT_OK(AppendTestEvents(store.get(), 10));
+    ASSERT_OK(TakeTestSnapshot(store.get(), 100));
+    const std::set<std::string> before = tables();
+    // Files are dropped; what follows is not done.
+    files_->SetFault([](Operation operation, const std::string&) {
+      return operation == Operation::kCreate ? rocksdb::IOStatus::IOError("gone")
+                                             : rocksdb::IOStatus::OK();
+    });
+    EXPECT_CODE(store->log()->TrimThrough(100), kUnavailable);
+    files_->SetFault(nullptr);
+    const std::set<std::string> after = tables();
+    was_dropped = !std::includes(after.begin(), after.end(), before.begin(), before.end());
+    const std::string copy = folder_ / "copy";
+    fs::remove_all(copy);
+    files_->CopyAsAfterPowerLoss(path_, copy);
+    const auto reopened = Store::Open(TestOptions(copy));
+    ASSERT_OK(reopened.status());
+    EXPECT_EQ((*reopened)->log()->range().first, 101);
+    EXPECT_OK(CheckLog(reopened->get(), 101));
+  }
 }
 
 TEST_F(RocksStoreFaultTest, APowerLossAfterACleanCloseTakesNothing) {

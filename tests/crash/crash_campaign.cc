@@ -5,10 +5,10 @@
 // then history.h checks the log, and `factorctl verify` and the next server must come to the same
 // state. That log is sent in its order to a server that trims its own, through as many kills again,
 // and it must end with the same hash. In every other round every other kill is a power loss, too,
-// which takes what none of the servers since the last one has synced. That is nothing that a server
-// acknowledged which syncs, or that a server found; from one that does not, the second of the two,
-// it may take what came last, which is then sent again: the same hash in the end shows that it left
-// no hole.
+// which takes what none of the servers since the last one has synced. It may take nothing that a
+// server which syncs has acknowledged, nor what any server has found. From one that does not sync,
+// in the second of the two, it may take what came last, which is then sent again: the same hash in
+// the end shows that it left no hole.
 //
 // --kills=N (default 16) or --duration=SECONDS: how long. --seed=N: of every choice. --tally=FILE
 // [--commit=ID]: appends a line of JSON with what was counted (tools/crash_campaign.sh).
@@ -146,8 +146,8 @@ class Killer {
         loses_power_ && end_may_be_lost_ == nullptr ? Durability::kSync : RandomDurability(random_);
     KillOneServer(durability);
     if (!loses_power_ || ::testing::Test::HasFailure()) return;
-    all_is_on_disk_ = Below(2) == 0;
-    if (!all_is_on_disk_) return;
+    power_was_lost_ = kills_ == 2 || Below(2) == 0;
+    if (!power_was_lost_) return;
     disk_.LosePower(&random_);
     ++tally.power_losses;
     if (has_unsynced_) *end_may_be_lost_ = true;
@@ -172,7 +172,7 @@ class Killer {
       if (point >= 0) kill_switch_.Arm(point, 1);
     }
     std::vector<std::string> environment = kill_switch_.Environment();
-    if (loses_power_) disk_.Prepare(&environment, all_is_on_disk_);
+    if (loses_power_) disk_.Prepare(&environment, power_was_lost_);
     ServerProcess server(Flags(data_dir_, retention_, durability, random_), environment);
     bool serves = false;
     if (while_recovering && point < 0) {
@@ -349,8 +349,8 @@ class Killer {
   KillSwitch kill_switch_;
   int64_t clock_offset_ = 0;  // seconds
   bool has_jumped_while_serving_ = false;
-  bool all_is_on_disk_ = true;
-  bool has_unsynced_ = false;  // what was acknowledged may not be synced
+  bool power_was_lost_ = true;  // with the last server, or there was none
+  bool has_unsynced_ = false;   // what was acknowledged may not be synced
   // Of all rounds, so that no point is left behind.
   static inline std::map<std::string, int64_t> tried_;
 };

@@ -420,6 +420,7 @@ TEST(PowerLossAfterAKillTest, TakesNothingThatTheNextServerHasFound) {
     const bool is_started_again = seed % 2 == 1;
     const TempFolder folder(TempFolder::Place::kMemory);
     FaultyDisk disk(folder / "data");
+    std::string hash;
     const auto run = [&](bool is_sync, bool is_first) {
       std::vector<std::string> environment;
       disk.Prepare(&environment, /*all_is_on_disk=*/is_first);
@@ -430,6 +431,7 @@ TEST(PowerLossAfterAKillTest, TakesNothingThatTheNextServerHasFound) {
         EXPECT_TRUE(Send(server, i, &last_number).ok());
       }
       EXPECT_EQ(GetModel(server).sequence(), kRequests * kEventsARequest);
+      hash = ComputeHash(server).hash();
       server.Kill();
     };
     run(/*is_sync=*/false, /*is_first=*/true);
@@ -442,6 +444,7 @@ TEST(PowerLossAfterAKillTest, TakesNothingThatTheNextServerHasFound) {
     const int64_t there = GetModel(server).sequence();
     if (is_started_again) {
       EXPECT_EQ(there, kRequests * kEventsARequest);
+      EXPECT_EQ(ComputeHash(server).hash(), hash);
     } else {
       took_acknowledged += there < kRequests * kEventsARequest;
     }

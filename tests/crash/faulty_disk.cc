@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "absl/strings/match.h"
+#include "base/test_file.h"
 
 namespace factord {
 namespace {
@@ -68,9 +69,14 @@ void FaultyDisk::BeginJournal() {
   }
 }
 
+void FaultyDisk::CutJournal() {
+  const fs::path journal = journal_folder_ / kDiskJournal;
+  fs::resize_file(journal, ReadAll(journal).rfind('\n') + 1);
+}
+
 void FaultyDisk::Prepare(std::vector<std::string>* environment, bool all_is_on_disk) {
   control_.Reset();
-  if (all_is_on_disk) BeginJournal();
+  all_is_on_disk ? BeginJournal() : CutJournal();
 #ifdef FACTORD_DISK_FAULTS_LIBRARY
   const std::string library = FACTORD_DISK_FAULTS_LIBRARY;
   const auto preload =

@@ -32,8 +32,9 @@ class FaultyDisk {
   // False where nothing can be preloaded (a sanitizer's runtime wants to be first).
   static bool IsPossible();
 
-  // For the next server, which finds no fault; `all_is_on_disk`: and all that is there on the disk,
-  // or else only what was, and what the servers before it have synced. Adds to "NAME=value".
+  // For the next server, which finds no fault. Adds to "NAME=value". `all_is_on_disk`: all that is
+  // there is; otherwise what was, and what the servers since have synced. REQUIRES: true the first
+  // time, and after LosePower.
   void Prepare(std::vector<std::string>* environment, bool all_is_on_disk = true);
 
   // The `nth` operation of a kind, from 1, fails with this errno; `stays`: later ones as well.
@@ -57,6 +58,7 @@ class FaultyDisk {
   };
 
   void BeginJournal();
+  void CutJournal();  // to whole lines, after a kill
   static void Undo(const Change& change);
 
   const std::filesystem::path folder_;
