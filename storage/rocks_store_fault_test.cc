@@ -40,6 +40,15 @@ class RocksStoreFaultTest : public ::testing::Test {
     return store.ok() ? *std::move(store) : nullptr;
   }
 
+  // The names of the database's.
+  std::set<std::string> Tables() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
+      if (IsTable(entry.path())) names.insert(entry.path().filename());
+    }
+    return names;
+  }
+
   const TempFolder folder_{TempFolder::Place::kMemory};
   const std::string path_ = folder_ / "data";
   const std::shared_ptr<FaultFileSystem> files_ = std::make_shared<FaultFileSystem>();
@@ -310,11 +319,6 @@ TEST_F(RocksStoreFaultTest, ABackupThatFailsKeepsNoTableAlive) {
   auto store = Open();
   ASSERT_NE(store, nullptr);
   ASSERT_OK(AppendTestEvents(store.get(), 20));
-  const auto tables = [this] {
-    int count = 0;
-    for (const auto& entry : fs::directory_iterator(path_ + "/db")) count += IsTable(entry.path());
-    return count;
-  };
   const std::string backup = folder_ / "backup";
   files_->SetFault([backup](Operation operation, const std::string& path) {
     return operation == Operation::kAppend && absl::StartsWith(path, backup) &&
@@ -327,10 +331,10 @@ TEST_F(RocksStoreFaultTest, ABackupThatFailsKeepsNoTableAlive) {
   // Enough of them for compactions.
   for (int i = 0; i < 40; ++i) ASSERT_OK(TakeTestSnapshot(store.get(), 20));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (tables() > 100 && std::chrono::steady_clock::now() < deadline) {
+  while (Tables().size() > 100 && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  EXPECT_LE(tables(), 100);
+  EXPECT_LE(Tables().size(), 100U);
 }
 
 TEST_F(RocksStoreFaultTest, ASnapshotThatFindsTheDiskFullLeavesTheFormerAndTheLogAlone) {
@@ -433,13 +437,6 @@ TEST_F(RocksStoreFaultTest, APowerLossTakesNothingThatWasPromised) {
 // Whole files of the log are dropped amid a trim, which a power loss does not undo: so it must not
 // take the record of the trim either.
 TEST_F(RocksStoreFaultTest, APowerLossAmidATrimLeavesItsRecord) {
-  const auto tables = [this] {
-    std::set<std::string> names;
-    for (const auto& entry : fs::directory_iterator(path_ + "/db")) {
-      if (IsTable(entry.path())) names.insert(entry.path().filename());
-    }
-    return names;
-  };
   bool was_dropped = false;
   for (int wait = 1; !was_dropped; wait *= 2) {
     ASSERT_LT(wait, 5'000);
@@ -454,7 +451,7 @@ TEST_F(RocksStoreFaultTest, APowerLossAmidATrimLeavesItsRecord) {
     std::this_thread::sleep_for(std::chrono::milliseconds(wait));
     ASSERT_OK(AppendTestEvents(store.get(), 10));
     ASSERT_OK(TakeTestSnapshot(store.get(), 100));
-    const std::set<std::string> before = tables();
+    const std::set<std::string> before = Tables();
     // Files are dropped; what follows is not done.
     files_->SetFault([](Operation operation, const std::string&) {
       return operation == Operation::kCreate ? rocksdb::IOStatus::IOError("gone")
@@ -462,7 +459,7 @@ TEST_F(RocksStoreFaultTest, APowerLossAmidATrimLeavesItsRecord) {
     });
     EXPECT_CODE(store->log()->TrimThrough(100), kUnavailable);
     files_->SetFault(nullptr);
-    const std::set<std::string> after = tables();
+    const std::set<std::string> after = Tables();
     was_dropped = !std::includes(after.begin(), after.end(), before.begin(), before.end());
     const std::string copy = folder_ / "copy";
     fs::remove_all(copy);

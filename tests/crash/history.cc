@@ -66,6 +66,12 @@ class Ledger {
     if (acknowledged) ++verdict_.lost;
     ADD_FAILURE() << (logged == nullptr ? "lost: " : "not as it was sent: ") << name;
   }
+  // It is where its sender was told, if it is there.
+  void CheckPlace(const LoggedEvent* logged, int64_t told, const std::string& name) {
+    if (logged == nullptr || logged->sequence == told) return;
+    ++verdict_.lost;
+    ADD_FAILURE() << name << " was put at " << told << ", and is at " << logged->sequence;
+  }
   // After all of them.
   void CheckThatAllWereSent() const {
     for (const LoggedEvent& event : log_) {
@@ -88,7 +94,7 @@ struct LoggedRequest {
 };
 
 // Adds those of one client.
-void CheckWriter(const std::vector<SentRequest>& requests, Ledger* ledger, Verdict* verdict,
+void CheckWriter(const std::vector<SentRequest>& requests, Ledger* ledger,
                  std::vector<LoggedRequest>* all) {
   std::set<std::string> sent_before;
   int64_t last = 0;
@@ -100,11 +106,7 @@ void CheckWriter(const std::vector<SentRequest>& requests, Ledger* ledger, Verdi
       const v1::Rating& event = request.events[i];
       const LoggedEvent* const logged = ledger->Find(event.event_id());
       ledger->Check(logged, event, acknowledged, event.event_id());
-      if (logged != nullptr && acknowledged && logged->sequence != request.sequences[i]) {
-        ++verdict->lost;
-        ADD_FAILURE() << event.event_id() << " was put at " << request.sequences[i]
-                      << ", and is at " << logged->sequence;
-      }
+      if (acknowledged) ledger->CheckPlace(logged, request.sequences[i], event.event_id());
       // One that is sent again keeps its place.
       if (!sent_before.insert(event.event_id()).second) continue;
       ++events;
@@ -123,7 +125,7 @@ void CheckWriter(const std::vector<SentRequest>& requests, Ledger* ledger, Verdi
   }
 }
 
-void CheckStream(const SentStream& stream, Ledger* ledger, Verdict* verdict) {
+void CheckStream(const SentStream& stream, Ledger* ledger) {
   const auto& numbers = ledger->OfProducer(stream.producer);
   int64_t last_sequence = 0;
   for (const auto& [number, event] : numbers) {
@@ -141,10 +143,8 @@ void CheckStream(const SentStream& stream, Ledger* ledger, Verdict* verdict) {
   }
   for (const auto& [number, sequence] : stream.sequences) {
     const auto found = numbers.find(number);
-    if (found == numbers.end() || found->second->sequence == sequence) continue;
-    ++verdict->lost;
-    ADD_FAILURE() << stream.producer << " " << number << " was put at " << sequence
-                  << ", and is at " << found->second->sequence;
+    ledger->CheckPlace(found != numbers.end() ? found->second : nullptr, sequence,
+                       absl::StrCat(stream.producer, " ", number));
   }
 }
 
@@ -203,8 +203,8 @@ Verdict CheckHistory(const std::vector<LoggedEvent>& log,
   Verdict verdict;
   Ledger ledger(log, &verdict);
   std::vector<LoggedRequest> requests;
-  for (const auto& writer : writers) CheckWriter(writer, &ledger, &verdict, &requests);
-  for (const SentStream& stream : streams) CheckStream(stream, &ledger, &verdict);
+  for (const auto& writer : writers) CheckWriter(writer, &ledger, &requests);
+  for (const SentStream& stream : streams) CheckStream(stream, &ledger);
   ledger.CheckThatAllWereSent();
   CheckRealTime(std::move(requests));
   return verdict;
